@@ -1,0 +1,456 @@
+//! From an author's functions to what the host calls: the `plugin!` macro and the blocks that it declares.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    abi::Buffer,
+    context::{Call, HostAccess},
+    description::{Description, LaneDescription, StateDescription},
+    jobber::{Answer, RawJson, Refusal},
+    payload::Payload,
+    state::{Maps, State},
+};
+
+/// A whole plugin, as [`plugin!`](crate::plugin) declares it. Named `RmPlugin` in the author's crate, where
+/// its tests hand it to [`crate::testing`].
+pub trait Plugin: Sized + 'static {
+    /// What `NAME.toml` beside `libNAME.so` holds.
+    type Config: DeserializeOwned + Send + Sync + 'static;
+    /// State is kept under this name.
+    const NAME: &'static str;
+    /// The version of the author's package.
+    const VERSION: &'static str;
+
+    /// Declares the plugin's lanes.
+    #[doc(hidden)]
+    fn declare(lanes: &mut Lanes<Self::Config>);
+}
+
+/// The configuration of a plugin that takes none.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoConfig {}
+
+/// A plugin with its configuration read: what it consists of, ready to open its lanes.
+pub(crate) struct Definition {
+    pub(crate) description: Description,
+    blocks: Vec<Box<dyn AnyBlock>>,
+}
+
+impl Definition {
+    /// Reads the configuration, a JSON object, and declares the lanes.
+    pub(crate) fn new<P: Plugin>(config: &[u8]) -> Result<Self, String> {
+        let config = read_config::<P::Config>(config)?;
+        let mut lanes = Lanes {
+            config: Arc::new(config),
+            blocks: Vec::new(),
+        };
+        P::declare(&mut lanes);
+        Ok(Self {
+            description: Description {
+                name: P::NAME.to_owned(),
+                version: P::VERSION.to_owned(),
+                plugin_api: env!("CARGO_PKG_VERSION").to_owned(),
+                lanes: lanes.blocks.iter().map(|block| block.describe()).collect(),
+            },
+            blocks: lanes.blocks,
+        })
+    }
+
+    /// Makes the code of one lane, with memory of its own.
+    pub(crate) fn open_lane(
+        &self,
+        lane: usize,
+        host: Arc<dyn HostAccess>,
+    ) -> Result<Box<dyn LaneCode>, String> {
+        let block = self.blocks.get(lane).ok_or_else(|| {
+            format!(
+                "lane {lane} was asked for, the plugin has {}",
+                self.blocks.len()
+            )
+        })?;
+        Ok(block.open(host))
+    }
+}
+
+fn read_config<C: DeserializeOwned>(json: &[u8]) -> Result<C, String> {
+    let mut unknown = Vec::new();
+    let mut track = serde_path_to_error::Track::new();
+    let mut json = serde_json::Deserializer::from_slice(json);
+    let config = {
+        let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
+        serde_ignored::deserialize(tracked, |path| unknown.push(path.to_string()))
+    };
+    match config {
+        Err(error) => {
+            let cause = error.to_string();
+            let cause = cause.split(" at line ").next().unwrap_or(&cause);
+            Err(match track.path().to_string().as_str() {
+                "." => cause.to_owned(),
+                path => format!("`{path}`: {cause}"),
+            })
+        }
+        Ok(_) if !unknown.is_empty() => Err(format!(
+            "`{}`: a key that this plugin does not know; take it out or correct its spelling",
+            unknown.join("`, `")
+        )),
+        Ok(config) => Ok(config),
+    }
+}
+
+/// The code of one lane, opened.
+pub(crate) trait LaneCode: Send {
+    /// See [`State::setup`].
+    fn setup(&mut self) -> Result<(), String>;
+    /// Runs one request; the answer's JSON goes into `answer`, which comes empty.
+    fn handle(&mut self, jobber: u32, payload: &[u8], answer: &mut Buffer) -> Result<(), Refusal>;
+}
+
+/// Collects the blocks of a [`plugin!`](crate::plugin).
+pub struct Lanes<C> {
+    config: Arc<C>,
+    blocks: Vec<Box<dyn AnyBlock>>,
+}
+
+impl<C: Send + Sync + 'static> Lanes<C> {
+    /// A block whose functions share a state that the host keeps.
+    pub fn state<S: State>(
+        &mut self,
+        make: impl FnOnce(&C) -> S,
+        inline: impl FnOnce(&C) -> bool,
+        jobbers: Jobbers<S::Handle>,
+    ) {
+        let state = Arc::new(make(&self.config));
+        let state_of_open = Arc::clone(&state);
+        self.blocks.push(Box::new(Arc::new(Block {
+            inline: inline(&self.config),
+            states: state.describe(),
+            open: Box::new(move |maps| state_of_open.open(maps)),
+            setup: Box::new(move |handle| state.setup(handle)),
+            jobbers: jobbers.0,
+        })));
+    }
+
+    /// A block whose functions share memory of the plugin's own. It is a cache: it ends with the loaded
+    /// version, and is made anew after a panic.
+    pub fn memory<M: Send + 'static>(
+        &mut self,
+        make: impl Fn(&C) -> M + Send + Sync + 'static,
+        inline: impl FnOnce(&C) -> bool,
+        jobbers: Jobbers<M>,
+    ) {
+        let config = Arc::clone(&self.config);
+        self.blocks.push(Box::new(Arc::new(Block {
+            inline: inline(&self.config),
+            states: Vec::new(),
+            open: Box::new(move |_| make(&config)),
+            setup: Box::new(|_| Ok(())),
+            jobbers: jobbers.0,
+        })));
+    }
+
+    /// Functions that share nothing: each runs beside the others.
+    pub fn stateless(&mut self, inline: impl FnOnce(&C) -> bool, jobbers: Jobbers<()>) {
+        let inline = inline(&self.config);
+        for jobber in jobbers.0 {
+            self.blocks.push(Box::new(Arc::new(Block {
+                inline,
+                states: Vec::new(),
+                open: Box::new(|_| ()),
+                setup: Box::new(|()| Ok(())),
+                jobbers: vec![jobber],
+            })));
+        }
+    }
+}
+
+/// The functions of one block, by request type.
+pub struct Jobbers<H>(Vec<Jobber<H>>);
+
+impl<H: 'static> Jobbers<H> {
+    /// None yet.
+    #[allow(clippy::new_without_default, reason = "written by the macro alone")]
+    pub fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Adds the function that serves `type_name`.
+    #[must_use]
+    pub fn with<Marker>(mut self, type_name: &str, function: impl Function<H, Marker>) -> Self {
+        let mut head = br#"{"type":"#.to_vec();
+        // A string is always JSON.
+        let _ = serde_json::to_writer(&mut head, type_name);
+        self.0.push(Jobber {
+            type_name: type_name.to_owned(),
+            run: Box::new(move |invocation, handle, answer| {
+                function.run(invocation, handle, &mut AnswerWriter { head: &head, answer })
+            }),
+        });
+        self
+    }
+}
+
+struct Jobber<H> {
+    type_name: String,
+    run: Box<RunJobber<H>>,
+}
+
+type RunJobber<H> =
+    dyn Fn(&Invocation<'_>, &mut H, &mut Buffer) -> Result<(), Refusal> + Send + Sync;
+
+struct Block<H> {
+    inline: bool,
+    states: Vec<StateDescription>,
+    open: Box<dyn Fn(&mut Maps) -> H + Send + Sync>,
+    setup: Box<dyn Fn(&mut H) -> Result<(), String> + Send + Sync>,
+    jobbers: Vec<Jobber<H>>,
+}
+
+trait AnyBlock: Send + Sync {
+    fn describe(&self) -> LaneDescription;
+    fn open(&self, host: Arc<dyn HostAccess>) -> Box<dyn LaneCode>;
+}
+
+impl<H: Send + 'static> AnyBlock for Arc<Block<H>> {
+    fn describe(&self) -> LaneDescription {
+        LaneDescription {
+            inline: self.inline,
+            states: self.states.clone(),
+            types: self
+                .jobbers
+                .iter()
+                .map(|jobber| jobber.type_name.clone())
+                .collect(),
+        }
+    }
+
+    fn open(&self, host: Arc<dyn HostAccess>) -> Box<dyn LaneCode> {
+        let handle = (self.open)(&mut Maps::new(Arc::clone(&host)));
+        Box::new(OpenBlock {
+            block: Arc::clone(self),
+            host,
+            handle,
+        })
+    }
+}
+
+struct OpenBlock<H> {
+    block: Arc<Block<H>>,
+    host: Arc<dyn HostAccess>,
+    handle: H,
+}
+
+impl<H: Send> LaneCode for OpenBlock<H> {
+    fn setup(&mut self) -> Result<(), String> {
+        (self.block.setup)(&mut self.handle)
+    }
+
+    fn handle(&mut self, jobber: u32, payload: &[u8], answer: &mut Buffer) -> Result<(), Refusal> {
+        let jobber = &self.block.jobbers[jobber as usize];
+        let invocation = Invocation {
+            payload,
+            host: &*self.host,
+        };
+        (jobber.run)(&invocation, &mut self.handle, answer)
+    }
+}
+
+/// One call of a function, before its arguments are read.
+pub struct Invocation<'a> {
+    payload: &'a [u8],
+    host: &'a dyn HostAccess,
+}
+
+/// Where a function's answer goes.
+pub struct AnswerWriter<'a> {
+    /// `{"type":"…"`
+    head: &'a [u8],
+    answer: &'a mut Buffer,
+}
+
+/// What a function may answer with: any serde type that is an object, `()` for an empty one, or [`RawJson`].
+pub trait AnswerBody {
+    #[doc(hidden)]
+    fn write(self, writer: &mut AnswerWriter<'_>);
+}
+
+impl<T: Serialize> AnswerBody for T {
+    fn write(self, writer: &mut AnswerWriter<'_>) {
+        let AnswerWriter { head, answer } = writer;
+        answer.extend(head);
+        if let Err(error) = serde_json::to_writer(&mut **answer, &self) {
+            panic!("the answer cannot be written as JSON: {error}");
+        }
+        // The type becomes the first field of the object that was written behind it.
+        match &answer[head.len()..] {
+            b"{}" | b"null" => {
+                answer.truncate(head.len());
+                answer.extend(b"}");
+            }
+            [b'{', ..] => answer[head.len()] = b',',
+            // No object, so no place for a type: the host refuses it and says so.
+            _ => answer.remove_first(head.len()),
+        }
+    }
+}
+
+impl AnswerBody for RawJson {
+    fn write(self, writer: &mut AnswerWriter<'_>) {
+        writer.answer.extend(self.0.as_bytes());
+    }
+}
+
+/// A function that can serve a request type. `H` is what its block shares. It takes, in this order and
+/// each if it wants to: the payload, `&mut H`, `&Call`.
+pub trait Function<H, Marker>: Send + Sync + 'static {
+    #[doc(hidden)]
+    fn run(
+        &self,
+        invocation: &Invocation<'_>,
+        handle: &mut H,
+        writer: &mut AnswerWriter<'_>,
+    ) -> Result<(), Refusal>;
+}
+
+macro_rules! function {
+    ($marker:ident: ($($payload:ident)?) ($($handle:ident)?) ($($call:ident)?)) => {
+        #[doc(hidden)]
+        pub struct $marker;
+
+        impl<H, F, $($payload,)? R> Function<H, ($marker, $($payload,)? R)> for F
+        where
+            F: Fn($($payload,)? $(&mut $handle,)? $(&$call)?) -> Answer<R> + Send + Sync + 'static,
+            $($payload: Payload,)?
+            R: AnswerBody,
+        {
+            #[allow(unused_variables, reason = "not every function takes every argument")]
+            fn run(
+                &self,
+                invocation: &Invocation<'_>,
+                handle: &mut H,
+                writer: &mut AnswerWriter<'_>,
+            ) -> Result<(), Refusal> {
+                self(
+                    $($payload::read(invocation.payload)?,)?
+                    $(function!(@pass $handle handle),)?
+                    $(function!(@pass $call &invocation.host.call()))?
+                )?
+                .write(writer);
+                Ok(())
+            }
+        }
+    };
+    (@pass $wanted:ident $($value:tt)+) => { $($value)+ };
+}
+function!(TakesNothing: () () ());
+function!(TakesPayload: (P) () ());
+function!(TakesPayloadAndState: (P) (H) ());
+function!(TakesPayloadStateAndCall: (P) (H) (Call));
+function!(TakesPayloadAndCall: (P) () (Call));
+function!(TakesState: () (H) ());
+function!(TakesStateAndCall: () (H) (Call));
+
+/// Declares the plugin of this crate: its configuration, and its functions in blocks of those that share
+/// something.
+///
+/// - `config TYPE;` first, if there is a configuration: a serde type for `NAME.toml` beside `libNAME.so`.
+/// - `state |c| STATE => { "type" => function, … }`: the functions share a state that the host keeps and
+///   never run together. `STATE` is the declaration of a number pool, a pool, a map, a value, or a tuple.
+/// - `memory |c| VALUE => { … }`: the same with a value of the plugin's own, which ends with the version.
+/// - `stateless { … }`: functions that share nothing.
+/// - `inline` before the braces: the functions never block and run where requests arrive, which is faster;
+///   `inline(|c| CONDITION)`: so with some configurations only.
+///
+/// ```
+/// use plugin_api::prelude::*;
+///
+/// fn count(n: &mut u64) -> Answer<serde_json::Value> {
+///     *n += 1;
+///     Ok(serde_json::json!({ "count": *n }))
+/// }
+///
+/// plugin! { memory |_| 0 => inline { "count" => count } }
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! plugin {
+    (config $config:ty; $($blocks:tt)+) => {
+        $crate::__plugin! { $config; $($blocks)+ }
+    };
+    ($($blocks:tt)+) => {
+        $crate::__plugin! { $crate::export::NoConfig; $($blocks)+ }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __plugin {
+    ($config:ty; $($blocks:tt)+) => {
+        /// This crate's plugin, as its tests name it.
+        pub struct RmPlugin;
+
+        impl $crate::export::Plugin for RmPlugin {
+            type Config = $config;
+            const NAME: &'static str = env!("CARGO_PKG_NAME");
+            const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+
+            fn declare(lanes: &mut $crate::export::Lanes<$config>) {
+                $crate::__blocks! { lanes; $($blocks)+ }
+            }
+        }
+
+        const _: () = {
+            #[cfg(panic = "abort")]
+            compile_error!(
+                "a plugin must be built with panic = \"unwind\": with \"abort\" one panic would end \
+                 the whole host. Take `panic = \"abort\"` out of this profile in Cargo.toml."
+            );
+
+            #[unsafe(export_name = "_1as_0lib_1header_0root_bmodule_bloader")]
+            static HEADER: $crate::abi::Header = $crate::abi::header::<RmPlugin>();
+        };
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __blocks {
+    ($lanes:ident;) => {};
+    ($lanes:ident; ; $($rest:tt)*) => { $crate::__blocks! { $lanes; $($rest)* } };
+
+    ($lanes:ident; stateless inline($when:expr) { $($jobbers:tt)+ } $($rest:tt)*) => {
+        $lanes.stateless($when, $crate::__jobbers! { $($jobbers)+ });
+        $crate::__blocks! { $lanes; $($rest)* }
+    };
+    ($lanes:ident; stateless inline { $($jobbers:tt)+ } $($rest:tt)*) => {
+        $lanes.stateless(|_| true, $crate::__jobbers! { $($jobbers)+ });
+        $crate::__blocks! { $lanes; $($rest)* }
+    };
+    ($lanes:ident; stateless { $($jobbers:tt)+ } $($rest:tt)*) => {
+        $lanes.stateless(|_| false, $crate::__jobbers! { $($jobbers)+ });
+        $crate::__blocks! { $lanes; $($rest)* }
+    };
+
+    ($lanes:ident; $kind:ident $make:expr => inline($when:expr) { $($jobbers:tt)+ } $($rest:tt)*) => {
+        $lanes.$kind($make, $when, $crate::__jobbers! { $($jobbers)+ });
+        $crate::__blocks! { $lanes; $($rest)* }
+    };
+    ($lanes:ident; $kind:ident $make:expr => inline { $($jobbers:tt)+ } $($rest:tt)*) => {
+        $lanes.$kind($make, |_| true, $crate::__jobbers! { $($jobbers)+ });
+        $crate::__blocks! { $lanes; $($rest)* }
+    };
+    ($lanes:ident; $kind:ident $make:expr => { $($jobbers:tt)+ } $($rest:tt)*) => {
+        $lanes.$kind($make, |_| false, $crate::__jobbers! { $($jobbers)+ });
+        $crate::__blocks! { $lanes; $($rest)* }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __jobbers {
+    ($($type_name:literal => $function:expr),+ $(,)?) => {
+        $crate::export::Jobbers::new()$(.with($type_name, $function))+
+    };
+}
