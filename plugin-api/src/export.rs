@@ -388,8 +388,8 @@ macro_rules! plugin {
 #[macro_export]
 macro_rules! __plugin {
     ($config:ty; $($blocks:tt)+) => {
-        /// This crate's plugin, as its tests name it.
-        pub struct RmPlugin;
+        /// The plugin of this module, as its tests name it.
+        struct RmPlugin;
 
         impl $crate::export::Plugin for RmPlugin {
             type Config = $config;
