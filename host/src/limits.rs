@@ -1,0 +1,93 @@
+//! Every bound of the host, in one place, and how they depend on each other.
+
+use std::time::Duration;
+
+/// One read from a socket. Also what one client may have run before the others get their turn.
+pub const READ_BYTES: usize = 64 * 1024;
+
+/// Replies that a client has not read, in bytes. From here on nothing more is read from it.
+pub const UNREAD_REPLY_BYTES_PAUSE: usize = 8 * 1024 * 1024;
+
+/// Replies that a client has not read, in bytes, counting those to what it had asked before. Past it the
+/// connection is closed.
+pub const UNREAD_REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A client that takes nothing of what it is sent for this long is disconnected.
+pub const STALLED_WRITE_MAX: Duration = Duration::from_secs(10);
+
+/// After an answer that closes a connection: how long, and how much, is still read and thrown away, so that
+/// the answer is not lost to a reset.
+pub const LINGER: Duration = Duration::from_secs(2);
+/// See [`LINGER`]; bytes.
+pub const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Clients connected at once.
+pub const CONNECTIONS_MAX: usize = 10_000;
+
+/// Requests queued for one lane, unless `--queue-max` says otherwise.
+pub const QUEUE_JOBS_MAX: usize = 1_000_000;
+
+/// Bytes of the requests queued for one lane.
+pub const QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Bytes of the requests queued for all lanes.
+pub const QUEUE_BYTES_ALL_MAX: usize = 1024 * 1024 * 1024;
+
+/// What a client is told to wait after `busy`, in milliseconds.
+pub const BUSY_RETRY_AFTER_MS: u64 = 1_000;
+
+/// Jobs handed to a lane's thread at once.
+pub const WINDOW_JOBS_MAX: usize = 256;
+
+/// How long a finished reply may lie on a lane's thread before it is fetched.
+pub const REPLY_HELD_MAX: Duration = Duration::from_micros(500);
+
+/// A job that took longer than this on a lane's thread is answered before the next one starts.
+pub const QUICK_JOB: Duration = Duration::from_micros(100);
+
+/// How long after "try again" a request is run again.
+pub const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// How often a request is run again after "try again".
+pub const RETRIES_MAX: u8 = 5;
+
+/// How much later than its deadline a queued request may be told so.
+pub const DEADLINE_GRAIN_MS: u64 = 16;
+
+/// The longest deadline that a client may ask for, in milliseconds: 365 days.
+pub const DEADLINE_MS_MAX: u64 = 365 * 24 * 3600 * 1000;
+
+/// An answer of a jobber, in bytes.
+pub const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A plugin's name and a request type, in bytes.
+pub const NAME_BYTES_MAX: usize = 128;
+
+/// Keys and values of a state, in bytes.
+pub const STATE_ENTRY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The stack of a lane's thread; deep recursion in a plugin must not end the host early.
+pub const LANE_STACK_BYTES: usize = 8 * 1024 * 1024;
+
+/// Lines of the log that wait to be written. More are dropped, and counted.
+pub const LOG_LINES_MAX: usize = 65_536;
+
+/// A plugin's file, in bytes.
+pub const PLUGIN_FILE_BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+/// A plugin's configuration file, in bytes.
+pub const PLUGIN_CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+
+/// A file is taken once it stood still for this long.
+pub const SETTLE: Duration = Duration::from_millis(200);
+
+/// The plugin folder is looked at this often even if nobody says that it changed.
+pub const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+const _: () = {
+    assert!(READ_BYTES <= UNREAD_REPLY_BYTES_PAUSE);
+    assert!(UNREAD_REPLY_BYTES_PAUSE + 2 * ANSWER_BYTES_MAX <= UNREAD_REPLY_BYTES_MAX);
+    assert!(QUEUE_BYTES_MAX <= QUEUE_BYTES_ALL_MAX);
+    assert!(protocol::limits::MESSAGE_BYTES_MAX < QUEUE_BYTES_MAX);
+    assert!(REPLY_HELD_MAX.as_micros() < 1_000, "a promise of the protocol");
+};
