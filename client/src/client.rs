@@ -1,0 +1,289 @@
+//! The handle that programs hold: what can be asked of a host, and how its connection is kept.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::connection::Connection;
+use crate::error::ClientError;
+use crate::exchange::Answer;
+use crate::options::{ClientOptions, RequestOptions};
+
+/// A client of one host, over one connection.
+///
+/// Its clones share the connection; any number of tasks may ask at the same time, and their replies come as they are
+/// served. A lost connection fails all that waits, at once; [`reset`](Self::reset) opens another. With the last clone
+/// the connection closes, and the host drops what it has not yet begun.
+///
+/// ```
+/// # use std::io::{Read, Write};
+/// # let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+/// # let server = listener.local_addr().unwrap().to_string();
+/// # std::thread::spawn(move || {
+/// #     let (mut stream, _) = listener.accept().unwrap();
+/// #     stream.read(&mut [0; 1024]).unwrap();
+/// #     let reply = r#"{"type":"getTickets","queryIndex":1,"resultJob":{"tickets":[1,2],"left":498}}🦀"#;
+/// #     stream.write_all(reply.as_bytes()).unwrap();
+/// # });
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main_at(server: &str) -> Result<(), client::ClientError> {
+/// use serde::{Deserialize, Serialize};
+/// #[derive(Serialize)]
+/// struct Ask { count: u32 }
+/// #[derive(Deserialize)]
+/// struct Got { tickets: Vec<u64>, left: u64 }
+///
+/// let client = client::Client::connect_to(server).await?;
+/// match client.request::<Got>("getTickets", Ask { count: 2 }).await {
+///     Ok(got) => println!("{:?}, {} left", got.tickets, got.left),
+///     Err(error) if error.code() == Some("sold_out") => println!("too late"),
+///     Err(error) => return Err(error),
+/// }
+/// # Ok(())
+/// # }
+/// # main_at(&server).unwrap();
+/// ```
+#[derive(Debug, Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: ClientOptions,
+    connection: RwLock<Arc<Connection>>,
+    /// Held while a connection is replaced, so that two replacements do not cross.
+    replacing: tokio::sync::Mutex<()>,
+}
+
+impl Client {
+    /// Connects to `localhost` at the protocol's port, 41969. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ClientError::NoConnection`] if none of the addresses of `localhost` answers.
+    pub async fn connect() -> Result<Self, ClientError> {
+        ClientOptions::default().connect().await
+    }
+
+    /// Connects to a server given as `HOST:PORT`.
+    ///
+    /// # Errors
+    /// [`ClientError::BadServer`] for a text that names none, [`ClientError::NoConnection`] if none of its addresses
+    /// answers.
+    pub async fn connect_to(server: &str) -> Result<Self, ClientError> {
+        ClientOptions::default()
+            .server(server.parse::<crate::Server>()?)
+            .connect()
+            .await
+    }
+
+    pub(crate) async fn open(options: ClientOptions) -> Result<Self, ClientError> {
+        let connection = Connection::open(&options.server, options.timeout).await?;
+        let connection = RwLock::new(Arc::new(connection));
+        Ok(Self {
+            shared: Arc::new(Shared {
+                options,
+                connection,
+                replacing: tokio::sync::Mutex::default(),
+            }),
+        })
+    }
+
+    /// Asks for `type_name` and waits for the result. A payload that is written as `null`, such as `()`, is left out.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] for an error reply; [`ClientError::TimedOut`], [`ClientError::Lost`] or
+    /// [`ClientError::Closed`] if there is no reply; [`ClientError::Payload`] or [`ClientError::TooLarge`] if nothing
+    /// was sent; [`ClientError::Result`] if the result is no `T`.
+    pub async fn request<T: DeserializeOwned>(
+        &self,
+        type_name: &str,
+        payload: impl Serialize,
+    ) -> Result<T, ClientError> {
+        self.request_with(type_name, payload, &RequestOptions::default())
+            .await
+    }
+
+    /// Like [`request`](Self::request), with a deadline, waiting, or a timeout of its own.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn request_with<T: DeserializeOwned>(
+        &self,
+        type_name: &str,
+        payload: impl Serialize,
+        options: &RequestOptions,
+    ) -> Result<T, ClientError> {
+        let payload = payload_text(payload)?;
+        let result = self.ask(type_name, payload.as_deref(), options).await?;
+        read_result(type_name, result)
+    }
+
+    /// Like [`request_with`](Self::request_with), with JSON texts in both directions. `null` is sent as it is.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn request_raw(
+        &self,
+        type_name: &str,
+        payload: Option<&RawValue>,
+        options: &RequestOptions,
+    ) -> Result<Box<RawValue>, ClientError> {
+        let result = self
+            .ask(type_name, payload.map(RawValue::get), options)
+            .await?;
+        Ok(raw(result))
+    }
+
+    /// Sends a request and does not wait for its reply, which is ignored, an error too. Returns once the message is
+    /// queued to be written; waits only while the queue is full. A program that ends after it calls
+    /// [`close`](Self::close) first, which writes what is queued.
+    ///
+    /// # Errors
+    /// [`ClientError::Lost`] or [`ClientError::Closed`] without a connection; [`ClientError::Payload`] or
+    /// [`ClientError::TooLarge`] if nothing was sent; [`ClientError::TimedOut`] if the queue stays full.
+    pub async fn send(&self, type_name: &str, payload: impl Serialize) -> Result<(), ClientError> {
+        let payload = payload_text(payload)?;
+        let connection = self.connection();
+        let sent = connection.tell(type_name, payload.as_deref());
+        within(type_name, self.shared.options.timeout, sent).await
+    }
+
+    /// Has the host print its queue to its log, and gives it: an object with at least `length`.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn print_server_queue(&self) -> Result<Box<RawValue>, ClientError> {
+        self.request_raw("srvQueuePrint", None, &RequestOptions::default())
+            .await
+    }
+
+    /// Whether the connection is there, as far as is known.
+    pub fn is_connected(&self) -> bool {
+        self.connection().is_open()
+    }
+
+    /// Closes the connection for all clones: fails what waits, writes what was sent, and returns when that is done. The
+    /// host drops what it has not yet begun.
+    pub async fn close(&self) {
+        let _replacing = self.shared.replacing.lock().await;
+        self.connection().close().await;
+    }
+
+    /// Drops the connection at once, failing all that waits, and connects anew, for all clones.
+    ///
+    /// # Errors
+    /// [`ClientError::NoConnection`]; the client is then without a connection until a later `reset` succeeds.
+    pub async fn reset(&self) -> Result<(), ClientError> {
+        let dropped = self.connection();
+        dropped.cut("this client has reset it");
+        let _replacing = self.shared.replacing.lock().await;
+        if !Arc::ptr_eq(&dropped, &self.connection()) {
+            // Another task has replaced the same connection meanwhile, and others may already wait on the new one.
+            return Ok(());
+        }
+        let options = &self.shared.options;
+        let connection = Arc::new(Connection::open(&options.server, options.timeout).await?);
+        *self
+            .shared
+            .connection
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = connection;
+        Ok(())
+    }
+
+    fn connection(&self) -> Arc<Connection> {
+        Arc::clone(
+            &self
+                .shared
+                .connection
+                .read()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    /// The JSON text of the result.
+    async fn ask(
+        &self,
+        type_name: &str,
+        payload: Option<&str>,
+        options: &RequestOptions,
+    ) -> Result<String, ClientError> {
+        let connection = self.connection();
+        let meta = options.meta();
+        let asked = async {
+            if meta.is_some() {
+                connection.greet(hello(&connection)).await?;
+            }
+            result_of(connection.ask(type_name, payload, meta.as_deref()).await?)
+        };
+        within(
+            type_name,
+            options.effective_timeout(self.shared.options.timeout),
+            asked,
+        )
+        .await
+    }
+}
+
+/// Without it, a host takes `meta` for a key too many.
+async fn hello(connection: &Connection) -> Result<(), ClientError> {
+    #[derive(Deserialize)]
+    struct Welcome {
+        v: u32,
+        server: Option<String>,
+    }
+    const HELLO_TYPE: &str = "rm.hello";
+    let payload = format!("{{\"v\":{}}}", protocol::limits::HELLO_VERSION);
+    let result = result_of(connection.ask(HELLO_TYPE, Some(&payload), None).await?)?;
+    let welcome: Welcome = read_result(HELLO_TYPE, result)?;
+    tracing::debug!(version = welcome.v, server = welcome.server, "greeted");
+    Ok(())
+}
+
+fn result_of(answer: Answer) -> Result<String, ClientError> {
+    match answer.refusal {
+        None => Ok(answer.result),
+        Some((code, message)) => Err(ClientError::Refused {
+            code,
+            message,
+            result: raw(answer.result),
+        }),
+    }
+}
+
+fn payload_text(payload: impl Serialize) -> Result<Option<String>, ClientError> {
+    let text = serde_json::to_string(&payload).map_err(ClientError::Payload)?;
+    Ok(Some(text).filter(|text| text != "null"))
+}
+
+fn read_result<T: DeserializeOwned>(type_name: &str, result: String) -> Result<T, ClientError> {
+    serde_json::from_str(&result).map_err(|source| ClientError::Result {
+        type_name: type_name.to_owned(),
+        source,
+        result: raw(result),
+    })
+}
+
+fn raw(result: String) -> Box<RawValue> {
+    RawValue::from_string(result).expect("a result was read as JSON when its reply was")
+}
+
+async fn within<T>(
+    type_name: &str,
+    limit: Option<std::time::Duration>,
+    work: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, ClientError> {
+    let Some(after) = limit else {
+        return work.await;
+    };
+    match tokio::time::timeout(after, work).await {
+        Ok(result) => result,
+        Err(_) => Err(ClientError::TimedOut {
+            type_name: type_name.to_owned(),
+            after,
+        }),
+    }
+}

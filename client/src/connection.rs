@@ -1,0 +1,366 @@
+//! One connection to a host: a task that owns the socket, and the exchange that it shares with the callers.
+//!
+//! Callers append to the exchange and the task writes all that has gathered since its last write, so requests made
+//! together leave together.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use protocol::limits::{MESSAGE_BYTES_MAX, SEPARATOR};
+use protocol::{Decoder, Reply, encoder};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{Notify, OnceCell, Semaphore};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use crate::error::ClientError;
+use crate::exchange::{Answer, Ended, Exchange};
+use crate::limits::{CLOSE_WAIT, IN_FLIGHT_MAX, OUTGOING_BYTES_MAX, READ_BYTES, REPLY_BYTES_MAX};
+use crate::server::Server;
+
+/// The callers' side. Dropped, it still writes what was sent, and ends.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    shared: Arc<Shared>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    exchange: Mutex<Exchange>,
+    /// Counts [`IN_FLIGHT_MAX`]; closed when the connection ends, as is `outgoing_space`.
+    in_flight: Semaphore,
+    /// Counts the bytes that may yet be queued.
+    outgoing_space: Semaphore,
+    /// There is something to write, or the end has come.
+    work: Notify,
+    /// The end is this client's own; its last bytes may take [`CLOSE_WAIT`].
+    closing: Notify,
+    /// Set once the host has answered `rm.hello`.
+    greeted: OnceCell<()>,
+    /// 0 is left to the host's complaints about what has no number.
+    next_query_index: AtomicU64,
+}
+
+impl Connection {
+    /// Connects to the first of the server's addresses that answers, within `wait` for all of them.
+    pub(crate) async fn open(server: &Server, wait: Option<Duration>) -> Result<Self, ClientError> {
+        let failed = |tried: String| ClientError::NoConnection {
+            server: server.clone(),
+            tried,
+        };
+        // A limit so far away that the clock cannot tell it is none.
+        let until = wait.and_then(|wait| Instant::now().checked_add(wait));
+        let lookup = tokio::net::lookup_host((server.host.as_str(), server.port));
+        let addresses = within(until, lookup)
+            .await
+            .map_err(|reason| failed(format!("its name: {reason}")))?;
+        let mut tried = Vec::new();
+        for address in addresses {
+            match within(until, TcpStream::connect(address)).await {
+                Ok(stream) => {
+                    tracing::debug!(%address, "connected");
+                    return Ok(Self::over(stream));
+                }
+                Err(reason) => tried.push(format!("{address}: {reason}")),
+            }
+        }
+        Err(failed(if tried.is_empty() {
+            "it has no address".to_owned()
+        } else {
+            tried.join(", ")
+        }))
+    }
+
+    fn over(stream: TcpStream) -> Self {
+        if let Err(error) = stream.set_nodelay(true) {
+            // Only slower without.
+            tracing::debug!(%error, "small messages may be held back");
+        }
+        let shared = Arc::new(Shared {
+            exchange: Mutex::default(),
+            in_flight: Semaphore::new(IN_FLIGHT_MAX),
+            outgoing_space: Semaphore::new(OUTGOING_BYTES_MAX),
+            work: Notify::new(),
+            closing: Notify::new(),
+            greeted: OnceCell::new(),
+            next_query_index: AtomicU64::new(1),
+        });
+        let task = tokio::spawn(drive(stream, Arc::clone(&shared)));
+        Self {
+            shared,
+            task: Mutex::new(Some(task)),
+        }
+    }
+
+    /// Sends a request and waits for its reply. Dropped while it waits, it frees its place.
+    pub(crate) async fn ask(
+        &self,
+        type_name: &str,
+        payload: Option<&str>,
+        meta: Option<&str>,
+    ) -> Result<Answer, ClientError> {
+        let shared = &*self.shared;
+        let _in_flight = shared
+            .in_flight
+            .acquire()
+            .await
+            .map_err(|_| shared.end_error())?;
+        let (query_index, message) = shared.encode(type_name, payload, meta)?;
+        let space = shared
+            .outgoing_space
+            .acquire_many(message.len() as u32)
+            .await
+            .map_err(|_| shared.end_error())?;
+        let answer = shared
+            .exchange()
+            .ask(type_name, query_index, &message)
+            .map_err(end_error)?;
+        space.forget();
+        let _place = Place {
+            shared,
+            query_index,
+        };
+        shared.work.notify_one();
+        answer.await.map_err(|_| shared.end_error())
+    }
+
+    /// Sends a request whose reply is ignored; returns once it is queued.
+    pub(crate) async fn tell(
+        &self,
+        type_name: &str,
+        payload: Option<&str>,
+    ) -> Result<(), ClientError> {
+        let shared = &*self.shared;
+        let (_, message) = shared.encode(type_name, payload, None)?;
+        let space = shared
+            .outgoing_space
+            .acquire_many(message.len() as u32)
+            .await
+            .map_err(|_| shared.end_error())?;
+        shared.exchange().tell(&message).map_err(end_error)?;
+        space.forget();
+        shared.work.notify_one();
+        Ok(())
+    }
+
+    /// Runs `hello` unless it has succeeded on this connection before.
+    pub(crate) async fn greet(
+        &self,
+        hello: impl Future<Output = Result<(), ClientError>>,
+    ) -> Result<(), ClientError> {
+        self.shared
+            .greeted
+            .get_or_try_init(|| hello)
+            .await
+            .map(|_| ())
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.shared.exchange().ended().is_none()
+    }
+
+    /// Fails all that waits, writes what was sent, and ends; returns when the socket is closed.
+    pub(crate) async fn close(&self) {
+        self.shared.close();
+        if let Some(task) = self.take_task() {
+            // The task bounds itself; a failed one has nothing left to close.
+            let _ = task.await;
+        }
+    }
+
+    /// Fails all that waits and drops the socket with all that is not yet written.
+    pub(crate) fn cut(&self, reason: &str) {
+        self.shared.end(Ended::Lost(reason.into()));
+        if let Some(task) = self.take_task() {
+            task.abort();
+        }
+    }
+
+    fn take_task(&self) -> Option<JoinHandle<()>> {
+        self.task
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+impl Shared {
+    /// Every change under the lock is whole in itself, so a panic elsewhere leaves nothing half done.
+    fn exchange(&self) -> MutexGuard<'_, Exchange> {
+        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn encode(
+        &self,
+        type_name: &str,
+        payload: Option<&str>,
+        meta: Option<&str>,
+    ) -> Result<(u64, Vec<u8>), ClientError> {
+        let query_index = self.next_query_index.fetch_add(1, Ordering::Relaxed);
+        let mut message = Vec::new();
+        encoder::request(&mut message, type_name, query_index, payload, meta);
+        let bytes = message.len() - SEPARATOR.len();
+        // The host would close the connection, and all others that wait on it would pay.
+        if bytes > MESSAGE_BYTES_MAX {
+            return Err(ClientError::TooLarge {
+                bytes,
+                bytes_max: MESSAGE_BYTES_MAX,
+            });
+        }
+        Ok((query_index, message))
+    }
+
+    fn end(&self, ended: Ended) {
+        self.exchange().end(ended);
+        self.in_flight.close();
+        self.outgoing_space.close();
+        self.work.notify_one();
+    }
+
+    fn close(&self) {
+        self.end(Ended::Closed);
+        self.closing.notify_one();
+    }
+
+    fn end_error(&self) -> ClientError {
+        let ended = self.exchange().ended().cloned();
+        end_error(
+            ended.expect(
+                "a connection's semaphores close and its callers are let go when it has ended",
+            ),
+        )
+    }
+}
+
+fn end_error(ended: Ended) -> ClientError {
+    match ended {
+        Ended::Closed => ClientError::Closed,
+        Ended::Lost(reason) => ClientError::Lost { reason },
+    }
+}
+
+/// A caller's place among those that wait.
+struct Place<'a> {
+    shared: &'a Shared,
+    query_index: u64,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.shared.exchange().forget(self.query_index);
+    }
+}
+
+/// Lets the callers go however the task ends, also with its runtime.
+struct EndOnDrop(Arc<Shared>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.end(Ended::Lost("its runtime has stopped".into()));
+    }
+}
+
+async fn drive(stream: TcpStream, shared: Arc<Shared>) {
+    let shared = EndOnDrop(shared);
+    let shared = &*shared.0;
+    let (mut reading, writing) = stream.into_split();
+    let closing_too_long = async {
+        shared.closing.notified().await;
+        sleep(CLOSE_WAIT).await;
+    };
+    let end = tokio::select! {
+        lost = read_replies(&mut reading, shared) => lost,
+        end = write_requests(writing, shared) => end,
+        () = closing_too_long => Ended::Lost("closing took too long".into()),
+    };
+    if let (Ended::Lost(reason), true) = (&end, shared.exchange().ended().is_none()) {
+        tracing::warn!(%reason, "the connection is lost");
+    }
+    let closed = end == Ended::Closed;
+    shared.end(end);
+    if closed {
+        // Closing over unread replies would reset the connection, and the host might lose what was written last.
+        let _ = timeout(
+            CLOSE_WAIT,
+            tokio::io::copy(&mut reading, &mut tokio::io::sink()),
+        )
+        .await;
+    }
+}
+
+async fn read_replies(reading: &mut OwnedReadHalf, shared: &Shared) -> Ended {
+    let mut decoder = Decoder::with_limit(REPLY_BYTES_MAX);
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let bytes = match reading.read(&mut buffer).await {
+            Ok(0) => return Ended::Lost("the host closed it".into()),
+            Ok(bytes) => bytes,
+            Err(error) => return Ended::Lost(error.to_string().into()),
+        };
+        let mut frames = decoder.feed(&buffer[..bytes]);
+        loop {
+            match frames.next() {
+                Ok(None) => break,
+                Ok(Some(frame)) => match Reply::parse(frame) {
+                    Ok(reply) => shared.exchange().deliver(&reply),
+                    Err(error) => tracing::warn!(%error, "ignored what is no reply"),
+                },
+                Err(error) => {
+                    return Ended::Lost(
+                        format!("what the host sends cannot be read: {error}").into(),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Returns when writing fails, or when the end has come and all is written.
+async fn write_requests(mut writing: OwnedWriteHalf, shared: &Shared) -> Ended {
+    let mut batch = Vec::new();
+    loop {
+        let ended = {
+            let mut exchange = shared.exchange();
+            exchange.take_outgoing(&mut batch);
+            exchange.ended().cloned()
+        };
+        match (batch.is_empty(), ended) {
+            (true, None) => shared.work.notified().await,
+            (true, Some(ended)) => {
+                // Where the host is already gone, there is nobody to say farewell to.
+                let _ = writing.shutdown().await;
+                return ended;
+            }
+            (false, _) => {
+                if let Err(error) = writing.write_all(&batch).await {
+                    return Ended::Lost(error.to_string().into());
+                }
+                shared.outgoing_space.add_permits(batch.len());
+            }
+        }
+    }
+}
+
+/// The result within the time, or a sentence.
+async fn within<T>(
+    until: Option<Instant>,
+    work: impl Future<Output = std::io::Result<T>>,
+) -> Result<T, String> {
+    let result = match until {
+        Some(until) => timeout_at(until, work)
+            .await
+            .map_err(|_| "no answer in time".to_owned())?,
+        None => work.await,
+    };
+    result.map_err(|error| error.to_string())
+}

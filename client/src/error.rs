@@ -1,0 +1,91 @@
+//! Why a request has no result.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use crate::server::{BadServer, Server};
+
+/// Why a request has no result. [`Refused`](Self::Refused) is the host's answer; all others are known here only, and
+/// where the message was already under way, whether the host served it is open.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The host answered with an error.
+    #[error("{code}: {message}")]
+    Refused {
+        /// The stable word: one of the host's own ([`protocol::ErrorCode`]) or the jobber's.
+        code: String,
+        /// The sentence for people.
+        message: String,
+        /// The whole `resultJob`, which may hold more, such as `retry_after_ms`.
+        result: Box<RawValue>,
+    },
+    /// No address of the server could be connected to.
+    #[error("cannot connect to {server}: {tried}; is rm-host running there?")]
+    NoConnection {
+        /// The server asked for.
+        server: Server,
+        /// Every address tried, and why it failed.
+        tried: String,
+    },
+    /// The text names no server.
+    #[error(transparent)]
+    BadServer(#[from] BadServer),
+    /// The connection ended while the request waited, or before it was made. `reset` opens another.
+    #[error("the connection to the host is lost: {reason}")]
+    Lost {
+        /// What ended it.
+        reason: Arc<str>,
+    },
+    /// This client closed its connection. `reset` opens another.
+    #[error("this client has closed its connection")]
+    Closed,
+    /// No reply came in time. A late one is ignored.
+    #[error("no reply to `{type_name}` within {after:?}")]
+    TimedOut {
+        /// The type asked for.
+        type_name: String,
+        /// How long the request waited.
+        after: Duration,
+    },
+    /// The message is longer than a host reads; nothing was sent.
+    #[error(
+        "expected a message of at most {bytes_max} bytes, got one of {bytes}; nothing was sent"
+    )]
+    TooLarge {
+        /// Of the whole message without its separator.
+        bytes: usize,
+        /// The protocol's limit.
+        bytes_max: usize,
+    },
+    /// The payload cannot be written as JSON; nothing was sent.
+    #[error("the payload cannot be written as JSON; nothing was sent")]
+    Payload(#[source] serde_json::Error),
+    /// The host served the request, but its result is not of the type expected here.
+    #[error("the result of `{type_name}` is not what was expected: {source}")]
+    Result {
+        /// The type asked for.
+        type_name: String,
+        /// What did not fit.
+        source: serde_json::Error,
+        /// The whole result.
+        result: Box<RawValue>,
+    },
+}
+
+impl ClientError {
+    /// The code of the host's answer, if it is one.
+    ///
+    /// ```
+    /// let error = client::ClientError::Closed;
+    /// assert_eq!(error.code(), None);
+    /// ```
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+}

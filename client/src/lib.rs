@@ -1,0 +1,19 @@
+//! A client for rm-host.
+//!
+//! One [`Client`] is one connection, shared by its clones and by any number of tasks. See its example to begin with;
+//! [`RequestOptions`] adds a deadline or waiting to a single request. What happens underneath is told through `tracing`.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod client;
+mod connection;
+mod error;
+mod exchange;
+pub mod limits;
+mod options;
+mod server;
+
+pub use client::Client;
+pub use error::ClientError;
+pub use options::{ClientOptions, RequestOptions};
+pub use server::{BadServer, Server};

@@ -1,0 +1,30 @@
+//! The bounds of one client. What reaches one waits its turn, for no longer than its request's timeout.
+
+use std::time::Duration;
+
+use protocol::limits::{MESSAGE_BYTES_MAX, SEPARATOR};
+
+/// How many requests of one connection may be in flight; more wait for one of them to end.
+pub const IN_FLIGHT_MAX: usize = 1 << 16;
+
+/// How many bytes may wait to be written to one connection; who would add more waits until some are written.
+pub const OUTGOING_BYTES_MAX: usize = 4 << 20;
+
+/// The longest reply a client reads, in bytes. More than a request may have, for an answer can list much.
+pub const REPLY_BYTES_MAX: usize = 64 << 20;
+
+/// How long a closing connection may take to write what it still has and to hear the host's end.
+pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
+
+/// How much longer than a request's deadline its client waits at least, so that it hears `expired` from the host.
+pub const DEADLINE_GRACE: Duration = Duration::from_secs(2);
+
+/// Bytes read from the socket at once.
+pub(crate) const READ_BYTES: usize = 1 << 16;
+
+/// A buffer that grew beyond this for one batch is given back after it.
+pub(crate) const BUFFER_BYTES_KEPT: usize = 1 << 16;
+
+// The bytes are counted by a semaphore that takes a message at once.
+const _: () = assert!(OUTGOING_BYTES_MAX >= MESSAGE_BYTES_MAX + SEPARATOR.len());
+const _: () = assert!(OUTGOING_BYTES_MAX <= u32::MAX as usize);

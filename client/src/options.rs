@@ -1,0 +1,189 @@
+//! What can be chosen for a client, and for a single request.
+
+use std::time::Duration;
+
+use protocol::limits::DEFAULT_WAIT;
+
+use crate::client::Client;
+use crate::error::ClientError;
+use crate::limits::DEADLINE_GRACE;
+use crate::server::Server;
+
+/// What can be chosen for a client.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), client::ClientError> {
+/// use std::time::Duration;
+/// use client::{ClientOptions, Server};
+///
+/// let server: Server = "tickets.example:5000".parse()?;
+/// let client = ClientOptions::default().server(server).timeout(Duration::from_secs(5)).connect().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct ClientOptions {
+    pub(crate) server: Server,
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl Default for ClientOptions {
+    /// `localhost` at the protocol's port, and 20 s for each request.
+    fn default() -> Self {
+        Self {
+            server: Server::default(),
+            timeout: Some(DEFAULT_WAIT),
+        }
+    }
+}
+
+impl ClientOptions {
+    /// Where the host listens.
+    pub fn server(mut self, server: impl Into<Server>) -> Self {
+        self.server = server.into();
+        self
+    }
+
+    /// How long a request waits for its reply, and connecting for the host. Zero: without end.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
+        self
+    }
+
+    /// Connects; tries every address that the server's name stands for, in order.
+    ///
+    /// # Errors
+    /// [`ClientError::NoConnection`], naming every address tried.
+    pub async fn connect(self) -> Result<Client, ClientError> {
+        Client::open(self).await
+    }
+}
+
+/// What can be chosen for a single request. With a deadline or `wait`, the connection says `rm.hello` first, once.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), client::ClientError> {
+/// use std::time::Duration;
+/// use client::{Client, RequestOptions};
+///
+/// let client = Client::connect().await?;
+/// let patient = RequestOptions::default().wait(true).deadline(Duration::from_secs(60));
+/// let got: serde_json::Value = client.request_with("getProxy", (), &patient).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct RequestOptions {
+    deadline: Option<Duration>,
+    wait: Option<bool>,
+    timeout: Option<Duration>,
+}
+
+impl RequestOptions {
+    /// After this long from its arrival the host neither starts nor commits the request, and answers `expired`. Sent in
+    /// milliseconds, rounded up.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Whether to wait until the deadline where the jobber answers "not yet", instead of being refused.
+    pub fn wait(mut self, wait: bool) -> Self {
+        self.wait = Some(wait);
+        self
+    }
+
+    /// How long this request waits for its reply, instead of as long as its client's. Zero: without end.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// `None`: without end. Without a choice of its own, a request outwaits its deadline.
+    pub(crate) fn effective_timeout(&self, of_client: Option<Duration>) -> Option<Duration> {
+        match (self.timeout, self.deadline) {
+            (Some(own), _) => Some(own).filter(|own| !own.is_zero()),
+            (None, None) => of_client,
+            (None, Some(deadline)) => {
+                of_client.map(|of_client| of_client.max(deadline.saturating_add(DEADLINE_GRACE)))
+            }
+        }
+    }
+
+    /// The value of the key `meta`, if one is needed.
+    pub(crate) fn meta(&self) -> Option<String> {
+        let deadline = self.deadline.map(|deadline| {
+            let deadline_ms =
+                u64::try_from(deadline.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+            format!("\"deadline_ms\":{deadline_ms}")
+        });
+        let wait = self.wait.map(|wait| format!("\"wait\":{wait}"));
+        let entries: Vec<String> = [deadline, wait].into_iter().flatten().collect();
+        if entries.is_empty() {
+            None
+        } else {
+            Some(format!("{{{}}}", entries.join(",")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn meta_holds_what_was_chosen_and_is_absent_otherwise() {
+        let options = RequestOptions::default();
+        assert_eq!(options.meta(), None);
+        assert_eq!(
+            options.clone().wait(false).meta().as_deref(),
+            Some(r#"{"wait":false}"#)
+        );
+        let both = options.wait(true).deadline(Duration::from_micros(1500));
+        assert_eq!(
+            both.meta().as_deref(),
+            Some(r#"{"deadline_ms":2,"wait":true}"#)
+        );
+    }
+
+    #[test]
+    fn a_request_outwaits_its_deadline_unless_it_says_how_long_it_waits() {
+        let second = Duration::from_secs(1);
+        let of_client = Some(20 * second);
+        let options = RequestOptions::default();
+        assert_eq!(options.effective_timeout(of_client), of_client);
+        assert_eq!(
+            options
+                .clone()
+                .deadline(5 * second)
+                .effective_timeout(of_client),
+            of_client
+        );
+        assert_eq!(
+            options
+                .clone()
+                .deadline(60 * second)
+                .effective_timeout(of_client),
+            Some(62 * second)
+        );
+        assert_eq!(
+            options
+                .clone()
+                .deadline(60 * second)
+                .effective_timeout(None),
+            None
+        );
+        assert_eq!(
+            options
+                .clone()
+                .deadline(60 * second)
+                .timeout(second)
+                .effective_timeout(of_client),
+            Some(second)
+        );
+        assert_eq!(
+            options.timeout(Duration::ZERO).effective_timeout(of_client),
+            None
+        );
+    }
+}
