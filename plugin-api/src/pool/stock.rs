@@ -1,0 +1,290 @@
+//! The books of a pool: which numbers it has, which of them are free, and which leave once they come back.
+//!
+//! It owns one header record and five range sets of its state's map:
+//!
+//! | set | numbers that |
+//! |---|---|
+//! | members | are in the pool, free or held |
+//! | free | are members and not held |
+//! | draining | are held and leave the pool when they come back |
+//! | configured | the configuration last named, also if they were removed by hand since |
+//! | added | were added by hand |
+//!
+//! Invariants: free and draining are parts of members and have nothing in common; the header counts each of
+//! the three. What the configuration or a person takes away is never taken from its holder.
+
+use super::{
+    grant::{Grant, NoneFree, NotHeld, Token},
+    ranges::{RangeSet, Span},
+};
+use crate::{context::StateMap, stored};
+
+/// The greatest number that a pool admits: one less than `u64` has, so that a pool of all of them can be
+/// counted in a `u64`.
+pub(super) const NUMBER_MAX: u64 = u64::MAX - 1;
+
+const HEADER: [u8; 1] = [0];
+const MEMBERS: RangeSet = RangeSet::new(1);
+const FREE: RangeSet = RangeSet::new(2);
+const DRAINING: RangeSet = RangeSet::new(3);
+const CONFIGURED: RangeSet = RangeSet::new(4);
+const ADDED: RangeSet = RangeSet::new(5);
+/// Keys that begin with this byte or a greater one belong to whoever has the stock.
+pub(super) const PREFIX_OF_OTHERS: u8 = 16;
+
+/// The books of one pool.
+pub(super) struct Stock {
+    pub(super) map: StateMap,
+}
+
+/// What is read and written with every grant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Header {
+    /// Of the last grant.
+    token: u64,
+    /// The greatest number that ever was a member, or 0.
+    highest: u64,
+    pub(super) len: u64,
+    pub(super) free: u64,
+    draining: u64,
+}
+
+impl Stock {
+    pub(super) fn new(map: StateMap) -> Self {
+        Self { map }
+    }
+
+    /// Reads all books, or opens empty ones the first time. Takes as long as there are ranges.
+    ///
+    /// # Errors
+    /// What is stored is no stock.
+    pub(super) fn setup(&mut self) -> Result<(), String> {
+        // The header has the lowest of all keys.
+        match self.map.at_or_after(&[]) {
+            None => self.set_header(Header::default()),
+            Some((key, record)) => {
+                Some(record)
+                    .filter(|_| key == HEADER)
+                    .and_then(Header::decode)
+                    .ok_or_else(|| Header::unreadable(record))?;
+            }
+        }
+        [MEMBERS, FREE, DRAINING, CONFIGURED, ADDED]
+            .into_iter()
+            .try_for_each(|set| set.check(&mut self.map))
+    }
+
+    pub(super) fn header(&mut self) -> Header {
+        let record = self.map.read(&HEADER).unwrap_or_default();
+        Header::decode(record).unwrap_or_else(|| panic!("{}", Header::unreadable(record)))
+    }
+
+    /// Takes the `count` lowest free numbers, or nothing.
+    pub(super) fn take(&mut self, count: u64) -> Result<Grant, NoneFree> {
+        let mut header = self.header();
+        let refused = NoneFree {
+            asked: count,
+            free: header.free,
+        };
+        if count == 0 || count > header.free {
+            return Err(refused);
+        }
+        let first = self.take_lowest(count);
+        let mut missing = count - first.len();
+        let mut rest = Vec::new();
+        while missing > 0 {
+            let span = self.take_lowest(missing);
+            missing -= span.len();
+            rest.push(span);
+        }
+        header.free -= count;
+        header.token += 1;
+        self.set_header(header);
+        Ok(Grant::new(Token(header.token), header.free, first, rest))
+    }
+
+    fn take_lowest(&mut self, count: u64) -> Span {
+        FREE.take_lowest(&mut self.map, count)
+            .expect("the header counts what is free")
+    }
+
+    /// Gives back all numbers of `spans`, which are in rising order, or none. Returns those that left the pool
+    /// with it.
+    pub(super) fn release(&mut self, spans: &[Span]) -> Result<Vec<Span>, NotHeld> {
+        for pair in spans.windows(2) {
+            if pair[1].start <= pair[0].end {
+                return Err(NotHeld {
+                    number: pair[1].start,
+                });
+            }
+        }
+        for span in spans {
+            if let Some(number) = self.lowest_not_held(*span) {
+                return Err(NotHeld { number });
+            }
+        }
+        let mut header = self.header();
+        let mut gone = Vec::new();
+        for &span in spans {
+            let leaving = match header.draining {
+                0 => Vec::new(),
+                _ => DRAINING.overlap(&mut self.map, span),
+            };
+            for &part in &leaving {
+                DRAINING.remove(&mut self.map, part);
+                MEMBERS.remove(&mut self.map, part);
+                header.draining -= part.len();
+                header.len -= part.len();
+            }
+            for part in span.minus(&leaving) {
+                FREE.insert(&mut self.map, part);
+                header.free += part.len();
+            }
+            gone.extend(leaving);
+        }
+        self.set_header(header);
+        Ok(gone)
+    }
+
+    fn lowest_not_held(&mut self, span: Span) -> Option<u64> {
+        let missing = MEMBERS.lowest_missing(&mut self.map, span);
+        let free = FREE.lowest_present(&mut self.map, span);
+        missing.into_iter().chain(free).min()
+    }
+
+    pub(super) fn is_member(&mut self, number: u64) -> bool {
+        MEMBERS.contains(&mut self.map, number)
+    }
+
+    pub(super) fn is_held(&mut self, number: u64) -> bool {
+        self.lowest_not_held(Span::one(number)).is_none()
+    }
+
+    /// The first number that was never a member and is greater than all that were, if `count` more fit.
+    pub(super) fn unused(&mut self, count: u64) -> Option<u64> {
+        let first = self.header().highest + 1;
+        let last = first.checked_add(count)?.checked_sub(1)?;
+        (last <= NUMBER_MAX).then_some(first)
+    }
+
+    /// Adds what is not a member yet by hand; what is draining stays.
+    pub(super) fn add(&mut self, span: Span) {
+        ADDED.insert(&mut self.map, span);
+        self.admit(span);
+    }
+
+    /// Takes members out, wherever they came from. Returns those that were free and are gone at once.
+    pub(super) fn remove(&mut self, span: Span) -> Vec<Span> {
+        ADDED.remove(&mut self.map, span);
+        self.drain(span)
+    }
+
+    /// What the configuration last named.
+    pub(super) fn configured(&mut self) -> Vec<Span> {
+        CONFIGURED.spans(&mut self.map)
+    }
+
+    pub(super) fn is_configured(&mut self, number: u64) -> bool {
+        CONFIGURED.contains(&mut self.map, number)
+    }
+
+    /// The configuration now names `span`, none of which it named before.
+    pub(super) fn configure(&mut self, span: Span) {
+        CONFIGURED.insert(&mut self.map, span);
+        self.admit(span);
+    }
+
+    /// The configuration names `span` no longer. What was added by hand stays. Returns what is gone at once.
+    pub(super) fn deconfigure(&mut self, span: Span) -> Vec<Span> {
+        CONFIGURED.remove(&mut self.map, span);
+        let by_hand = ADDED.overlap(&mut self.map, span);
+        let mut gone = Vec::new();
+        for part in span.minus(&by_hand) {
+            gone.extend(self.drain(part));
+        }
+        gone
+    }
+
+    fn admit(&mut self, span: Span) {
+        let mut header = self.header();
+        for part in DRAINING.overlap(&mut self.map, span) {
+            header.draining -= part.len();
+        }
+        DRAINING.remove(&mut self.map, span);
+        let known = MEMBERS.overlap(&mut self.map, span);
+        for part in span.minus(&known) {
+            FREE.insert(&mut self.map, part);
+            header.free += part.len();
+            header.len += part.len();
+        }
+        MEMBERS.insert(&mut self.map, span);
+        header.highest = header.highest.max(span.end);
+        self.set_header(header);
+    }
+
+    fn drain(&mut self, span: Span) -> Vec<Span> {
+        let mut header = self.header();
+        let gone = FREE.overlap(&mut self.map, span);
+        for &part in &gone {
+            FREE.remove(&mut self.map, part);
+            MEMBERS.remove(&mut self.map, part);
+            header.free -= part.len();
+            header.len -= part.len();
+        }
+        for held in MEMBERS.overlap(&mut self.map, span) {
+            let already = DRAINING.overlap(&mut self.map, held);
+            for part in held.minus(&already) {
+                DRAINING.insert(&mut self.map, part);
+                header.draining += part.len();
+            }
+        }
+        self.set_header(header);
+        gone
+    }
+
+    fn set_header(&mut self, header: Header) {
+        self.map.write(&HEADER, &header.encode());
+    }
+}
+
+impl Header {
+    /// Of this layout. Another one gets another first byte.
+    const VERSION: u8 = 1;
+
+    fn encode(self) -> [u8; 41] {
+        let mut record = [Self::VERSION; 41];
+        let fields = [self.token, self.highest, self.len, self.free, self.draining];
+        for (bytes, field) in record[1..].chunks_exact_mut(8).zip(fields) {
+            bytes.copy_from_slice(&field.to_be_bytes());
+        }
+        record
+    }
+
+    fn decode(record: &[u8]) -> Option<Self> {
+        let (&version, fields) = record.split_first()?;
+        if version != Self::VERSION || fields.len() != 40 {
+            return None;
+        }
+        let mut fields = fields
+            .chunks_exact(8)
+            .map(|bytes| u64::from_be_bytes(bytes.try_into().expect("a chunk of eight")));
+        let mut next = || fields.next().expect("five chunks");
+        let header = Self {
+            token: next(),
+            highest: next(),
+            len: next(),
+            free: next(),
+            draining: next(),
+        };
+        let held = header.len.checked_sub(header.free)?;
+        (header.draining <= held).then_some(header)
+    }
+
+    fn unreadable(record: &[u8]) -> String {
+        stored::unreadable(
+            &HEADER,
+            "the header of a pool, version 1",
+            stored::Bytes(record),
+        )
+    }
+}

@@ -1,0 +1,269 @@
+//! A host in memory: the states of one lane, the transaction of the job that runs, and a clock set by hand.
+
+use std::{
+    collections::BTreeMap,
+    ops::{Bound, Sub},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+#[cfg(test)]
+use crate::state::{Maps, State};
+use crate::{
+    abi::Buffer,
+    context::{Call, HostAccess, Revoked, Seek, StateMap},
+};
+
+/// One lane's side of the host. A clone is the same lane.
+#[derive(Clone)]
+pub(crate) struct MemoryHost {
+    lane: Arc<Lane>,
+}
+
+struct Lane(Mutex<Memory>);
+
+struct Memory {
+    states: BTreeMap<u32, BTreeMap<Vec<u8>, Vec<u8>>>,
+    /// What the entries that the open transaction changed were before, in the order of the changes.
+    undo: Vec<(u32, Vec<u8>, Option<Vec<u8>>)>,
+    call: Call,
+    accesses: Accesses,
+}
+
+/// How often a job reached for its state; each time is a call over the ABI and a look-up in a tree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Accesses {
+    pub(crate) reads: u64,
+    pub(crate) seeks: u64,
+    pub(crate) writes: u64,
+    pub(crate) removals: u64,
+}
+
+impl Sub for Accesses {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            reads: self.reads - before.reads,
+            seeks: self.seeks - before.seeks,
+            writes: self.writes - before.writes,
+            removals: self.removals - before.removals,
+        }
+    }
+}
+
+impl MemoryHost {
+    pub(crate) fn new() -> Self {
+        Self {
+            lane: Arc::new(Lane(Mutex::new(Memory {
+                states: BTreeMap::new(),
+                undo: Vec::new(),
+                call: Call {
+                    client: 1,
+                    attempt: 1,
+                    now_ms: 0,
+                    deadline_ms: None,
+                },
+                accesses: Accesses::default(),
+            }))),
+        }
+    }
+
+    /// What the lane's code gets to know the host by.
+    pub(crate) fn access(&self) -> Arc<dyn HostAccess> {
+        Arc::clone(&self.lane) as Arc<dyn HostAccess>
+    }
+
+    pub(crate) fn map(&self, state: u32) -> StateMap {
+        StateMap::new(self.access(), state)
+    }
+
+    /// Opens the transaction of a job.
+    pub(crate) fn begin(&self, call: Call) {
+        let mut memory = self.lane.lock();
+        assert!(memory.undo.is_empty(), "the job before was never ended");
+        memory.call = call;
+    }
+
+    /// Keeps what the job changed.
+    pub(crate) fn commit(&self) {
+        self.lane.lock().undo.clear();
+    }
+
+    /// Takes back what the job changed.
+    pub(crate) fn rollback(&self) {
+        let memory = &mut *self.lane.lock();
+        while let Some((state, key, value)) = memory.undo.pop() {
+            let entries = memory.states.entry(state).or_default();
+            match value {
+                Some(value) => entries.insert(key, value),
+                None => entries.remove(&key),
+            };
+        }
+    }
+
+    /// All entries of one state.
+    pub(crate) fn entries(&self, state: u32) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let memory = self.lane.lock();
+        memory.states.get(&state).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn set_entries(&self, state: u32, entries: BTreeMap<Vec<u8>, Vec<u8>>) {
+        self.lane.lock().states.insert(state, entries);
+    }
+
+    pub(crate) fn accesses(&self) -> Accesses {
+        self.lane.lock().accesses
+    }
+}
+
+/// One state, opened and set up on a host: what the kinds of state are tested with.
+#[cfg(test)]
+pub(crate) struct Opened<S: State> {
+    pub(crate) host: MemoryHost,
+    pub(crate) handle: S::Handle,
+}
+
+#[cfg(test)]
+impl<S: State> Opened<S> {
+    pub(crate) fn new(host: &MemoryHost, state: S) -> Self {
+        Self::try_new(host, state).expect("the state can be set up")
+    }
+
+    pub(crate) fn try_new(host: &MemoryHost, state: S) -> Result<Self, String> {
+        let mut handle = state.open(&mut Maps::new(host.access()));
+        state.setup(&mut handle)?;
+        host.commit();
+        Ok(Self {
+            host: host.clone(),
+            handle,
+        })
+    }
+}
+
+#[cfg(test)]
+impl<S: State> std::ops::Deref for Opened<S> {
+    type Target = S::Handle;
+
+    fn deref(&self) -> &S::Handle {
+        &self.handle
+    }
+}
+
+#[cfg(test)]
+impl<S: State> std::ops::DerefMut for Opened<S> {
+    fn deref_mut(&mut self) -> &mut S::Handle {
+        &mut self.handle
+    }
+}
+
+impl Lane {
+    fn lock(&self) -> MutexGuard<'_, Memory> {
+        // A panic under the lock is a failed test in any case; what it left behind is still worth showing.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl HostAccess for Lane {
+    fn read(&self, state: u32, key: &[u8], value: &mut Buffer) -> Result<bool, Revoked> {
+        let mut memory = self.lock();
+        memory.accesses.reads += 1;
+        value.clear();
+        let found = memory.states.get(&state).and_then(|map| map.get(key));
+        if let Some(found) = found {
+            value.extend(found);
+        }
+        Ok(found.is_some())
+    }
+
+    fn write(&self, state: u32, key: &[u8], value: &[u8]) -> Result<bool, Revoked> {
+        let mut memory = self.lock();
+        memory.accesses.writes += 1;
+        let entries = memory.states.entry(state).or_default();
+        let before = entries.insert(key.to_vec(), value.to_vec());
+        let replaced = before.is_some();
+        memory.undo.push((state, key.to_vec(), before));
+        Ok(replaced)
+    }
+
+    fn remove(&self, state: u32, key: &[u8]) -> Result<bool, Revoked> {
+        let mut memory = self.lock();
+        memory.accesses.removals += 1;
+        let before = memory.states.entry(state).or_default().remove(key);
+        let removed = before.is_some();
+        if removed {
+            memory.undo.push((state, key.to_vec(), before));
+        }
+        Ok(removed)
+    }
+
+    fn seek(
+        &self,
+        state: u32,
+        direction: Seek,
+        from: &[u8],
+        key: &mut Buffer,
+        value: &mut Buffer,
+    ) -> Result<bool, Revoked> {
+        let mut memory = self.lock();
+        memory.accesses.seeks += 1;
+        key.clear();
+        value.clear();
+        let Some(entries) = memory.states.get(&state) else {
+            return Ok(false);
+        };
+        let from = Bound::Included(from);
+        let found = match direction {
+            Seek::AtOrAfter => entries.range::<[u8], _>((from, Bound::Unbounded)).next(),
+            Seek::AtOrBefore => entries
+                .range::<[u8], _>((Bound::Unbounded, from))
+                .next_back(),
+        };
+        if let Some((found_key, found_value)) = found {
+            key.extend(found_key);
+            value.extend(found_value);
+        }
+        Ok(found.is_some())
+    }
+
+    fn call(&self) -> Call {
+        self.lock().call.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_is_rolled_back_leaves_no_trace() {
+        let host = MemoryHost::new();
+        let mut map = host.map(0);
+        map.write(b"kept", b"1");
+        map.write(b"gone", b"1");
+        host.commit();
+        let before = host.entries(0);
+
+        map.write(b"kept", b"2");
+        map.write(b"kept", b"3");
+        map.remove(b"gone");
+        map.write(b"gone", b"4");
+        map.remove(b"gone");
+        map.write(b"new", b"5");
+        host.rollback();
+        assert_eq!(host.entries(0), before);
+    }
+
+    #[test]
+    fn a_seek_finds_the_neighbour_or_the_key_itself() {
+        let mut map = MemoryHost::new().map(3);
+        for key in [b"b", b"d"] {
+            map.write(key, key);
+        }
+        assert_eq!(map.at_or_after(b"b").unwrap().0, b"b");
+        assert_eq!(map.at_or_after(b"c").unwrap().0, b"d");
+        assert_eq!(map.at_or_after(b"e"), None);
+        assert_eq!(map.at_or_before(b"d").unwrap().0, b"d");
+        assert_eq!(map.at_or_before(b"c").unwrap().0, b"b");
+        assert_eq!(map.at_or_before(b"a"), None);
+    }
+}
