@@ -7,16 +7,29 @@ mod context;
 pub mod description;
 pub mod export;
 mod jobber;
+mod key;
 mod log_bridge;
+mod map;
 mod payload;
+mod pool;
 mod state;
+mod stored;
+pub mod testing;
+mod value;
 
 pub use context::Call;
 pub use jobber::{Answer, OrCode, RawJson, Refusal, RefusalKind};
+pub use key::Key;
+pub use map::{Map, MapRange, MapState};
 pub use payload::Payload;
+pub use pool::{
+    Added, Grant, NoneFree, NotHeld, Numbers, NumbersState, OutOfNumbers, Pool, PoolGrant,
+    PoolState, Resource, Taken, Token,
+};
 pub use serde_json;
 pub use state::State;
 pub use tracing;
+pub use value::{Value, ValueState};
 
 /// All that a plugin usually needs.
 pub mod prelude {
@@ -24,5 +37,7 @@ pub mod prelude {
     pub use serde_json;
     pub use tracing::{debug, error, info, trace, warn};
 
-    pub use crate::{Answer, Call, OrCode, RawJson, Refusal, plugin};
+    pub use crate::{
+        Answer, Call, Map, Numbers, OrCode, Pool, RawJson, Refusal, Token, Value, plugin,
+    };
 }

@@ -1,0 +1,390 @@
+//! A state that is an ordered map, from keys that sort to whatever data the author likes.
+
+use std::{
+    marker::PhantomData,
+    ops::{Bound, RangeBounds},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    context::StateMap,
+    description::StateDescription,
+    key::{self, Key},
+    state::{Maps, State},
+    stored,
+};
+
+/// Every entry's key begins with it; the others are free for what a map may need beside its entries.
+const ENTRY: u8 = 1;
+/// Behind the keys of all entries, and never a key.
+const BEHIND_ENTRIES: u8 = 2;
+
+/// An ordered map. Each look-up costs the same whether it holds ten entries or ten million.
+///
+/// ```
+/// use plugin_api::{Map, prelude::*};
+///
+/// #[derive(Deserialize)]
+/// struct Put { name: String, age: u32 }
+///
+/// fn put(ask: Put, people: &mut Map<String, u32>) -> Answer {
+///     match people.get(&ask.name) {
+///         Some(age) => Err(Refusal::new("known", format!("{} is {age}", ask.name))),
+///         None => {
+///             people.insert(&ask.name, &ask.age);
+///             Ok(())
+///         }
+///     }
+/// }
+/// ```
+pub struct Map<K, V> {
+    map: StateMap,
+    name: String,
+    /// The bytes of the key that is looked up, and the lower bound of a range. Kept for its room.
+    low: Vec<u8>,
+    /// The upper bound of a range.
+    high: Vec<u8>,
+    json: Vec<u8>,
+    entry: PhantomData<fn() -> (K, V)>,
+}
+
+/// The declaration of a [`Map`].
+pub struct MapState<K, V> {
+    name: String,
+    schema: u32,
+    entry: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K: Key, V: Serialize + DeserializeOwned> Map<K, V> {
+    /// Declares a map, empty at first.
+    ///
+    /// ```
+    /// use plugin_api::{Map, MapState};
+    ///
+    /// let bookings: MapState<(String, i64), u64> = Map::named("bookings").schema(2);
+    /// ```
+    pub fn named(name: impl Into<String>) -> MapState<K, V> {
+        MapState {
+            name: name.into(),
+            schema: 1,
+            entry: PhantomData,
+        }
+    }
+
+    /// The value of `key`.
+    pub fn get(&mut self, key: &K) -> Option<V> {
+        self.encode(key);
+        let json = self.map.read(&self.low)?;
+        Some(or_panic(&self.name, stored::from_json(&self.low, json)))
+    }
+
+    /// Whether `key` has a value.
+    pub fn contains(&mut self, key: &K) -> bool {
+        self.encode(key);
+        self.map.read(&self.low).is_some()
+    }
+
+    /// Sets the value of `key`; returns whether it replaced one.
+    ///
+    /// # Panics
+    /// `value` has no JSON.
+    pub fn insert(&mut self, key: &K, value: &V) -> bool {
+        self.encode(key);
+        stored::to_json(value, &mut self.json);
+        self.map.write(&self.low, &self.json)
+    }
+
+    /// Removes `key`; returns whether it had a value.
+    pub fn remove(&mut self, key: &K) -> bool {
+        self.encode(key);
+        self.map.remove(&self.low)
+    }
+
+    /// Removes `key` and returns the value that it had.
+    pub fn take(&mut self, key: &K) -> Option<V> {
+        let value = self.get(key)?;
+        self.map.remove(&self.low);
+        Some(value)
+    }
+
+    /// Whether it has no entry.
+    pub fn is_empty(&mut self) -> bool {
+        self.range(..).next_bytes().is_none()
+    }
+
+    /// The entry with the lowest key.
+    pub fn first(&mut self) -> Option<(K, V)> {
+        self.range(..).next()
+    }
+
+    /// The entry with the highest key.
+    pub fn last(&mut self) -> Option<(K, V)> {
+        self.range(..).next_back()
+    }
+
+    /// The entries whose keys lie in `keys`, rising; from its end with `.rev()`. Each step is one look-up:
+    /// end early with `take` or `find` where a client decides how many there are.
+    ///
+    /// ```
+    /// # use plugin_api::{Map, prelude::*};
+    /// /// The last of a room's bookings that begins before `hour`.
+    /// fn before(bookings: &mut Map<(String, i64), u64>, room: &str, hour: i64) -> Option<u64> {
+    ///     let room = room.to_owned();
+    ///     let mut earlier = bookings.range((room.clone(), i64::MIN)..(room, hour));
+    ///     earlier.next_back().map(|(_, booking)| booking)
+    /// }
+    /// ```
+    pub fn range(&mut self, keys: impl RangeBounds<K>) -> MapRange<'_, K, V> {
+        self.low.clear();
+        self.low.push(ENTRY);
+        match keys.start_bound() {
+            Bound::Included(key) => key.encode(&mut self.low),
+            Bound::Excluded(key) => {
+                key.encode(&mut self.low);
+                self.low.push(0);
+            }
+            Bound::Unbounded => {}
+        }
+        self.high.clear();
+        self.high.push(ENTRY);
+        match keys.end_bound() {
+            Bound::Included(key) => key.encode(&mut self.high),
+            Bound::Excluded(key) => {
+                key.encode(&mut self.high);
+                key::step_below(&mut self.high);
+            }
+            Bound::Unbounded => self.high[0] = BEHIND_ENTRIES,
+        }
+        MapRange { map: self }
+    }
+
+    fn encode(&mut self, key: &K) {
+        self.low.clear();
+        self.low.push(ENTRY);
+        key.encode(&mut self.low);
+    }
+}
+
+/// Entries of a [`Map`] between two bounds, looked up one by one. See [`Map::range`].
+pub struct MapRange<'a, K, V> {
+    /// Its `low` and `high` are the bounds of what is still to come, both included.
+    map: &'a mut Map<K, V>,
+}
+
+impl<K: Key, V: DeserializeOwned> MapRange<'_, K, V> {
+    fn next_bytes(&mut self) -> Option<(&[u8], &[u8])> {
+        let Map { map, low, high, .. } = &mut *self.map;
+        let (key, value) = map.at_or_after(low)?;
+        if key > &high[..] {
+            return None;
+        }
+        low.clear();
+        low.extend_from_slice(key);
+        low.push(0);
+        Some((key, value))
+    }
+
+    fn next_back_bytes(&mut self) -> Option<(&[u8], &[u8])> {
+        let Map { map, low, high, .. } = &mut *self.map;
+        let (key, value) = map.at_or_before(high)?;
+        if key < &low[..] {
+            return None;
+        }
+        high.clear();
+        high.extend_from_slice(key);
+        key::step_below(high);
+        Some((key, value))
+    }
+}
+
+impl<K: Key, V: DeserializeOwned> Iterator for MapRange<'_, K, V> {
+    type Item = (K, V);
+
+    fn next(&mut self) -> Option<(K, V)> {
+        let entry = self.next_bytes().map(|(key, json)| decode(key, json))?;
+        Some(or_panic(&self.map.name, entry))
+    }
+}
+
+impl<K: Key, V: DeserializeOwned> DoubleEndedIterator for MapRange<'_, K, V> {
+    fn next_back(&mut self) -> Option<(K, V)> {
+        let entry = self
+            .next_back_bytes()
+            .map(|(key, json)| decode(key, json))?;
+        Some(or_panic(&self.map.name, entry))
+    }
+}
+
+fn decode<K: Key, V: DeserializeOwned>(bytes: &[u8], json: &[u8]) -> Result<(K, V), String> {
+    let mut rest = bytes.get(1..).unwrap_or_default();
+    match K::decode(&mut rest) {
+        Some(key) if rest.is_empty() => Ok((key, stored::from_json(bytes, json)?)),
+        _ => Err(stored::unreadable(
+            bytes,
+            &format!("under a key of {}", std::any::type_name::<K>()),
+            "under another",
+        )),
+    }
+}
+
+/// What is stored was checked when the state was set up, but not every entry: a job must not go on without it.
+fn or_panic<T>(name: &str, read: Result<T, String>) -> T {
+    read.unwrap_or_else(|text| panic!("state `{name}`: {text}"))
+}
+
+impl<K, V> MapState<K, V> {
+    /// The version of what is stored, 1 at first. An older one than the stored is refused.
+    #[must_use]
+    pub fn schema(self, schema: u32) -> Self {
+        Self { schema, ..self }
+    }
+}
+
+impl<K: Key, V: Serialize + DeserializeOwned + 'static> State for MapState<K, V> {
+    type Handle = Map<K, V>;
+
+    fn describe(&self) -> Vec<StateDescription> {
+        vec![StateDescription {
+            name: self.name.clone(),
+            kind: "map".to_owned(),
+            schema: self.schema,
+        }]
+    }
+
+    fn open(&self, maps: &mut Maps) -> Map<K, V> {
+        Map {
+            map: maps.take(),
+            name: self.name.clone(),
+            low: Vec::new(),
+            high: Vec::new(),
+            json: Vec::new(),
+            entry: PhantomData,
+        }
+    }
+
+    fn setup(&self, map: &mut Map<K, V>) -> Result<(), String> {
+        stored::check_first(&mut map.map, ENTRY, |key, json| {
+            decode::<K, V>(key, json).map(|_| ())
+        })
+        .map_err(|text| format!("state `{}`: {text}", self.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{MemoryHost, Opened};
+
+    type Key = (String, u64);
+
+    fn map() -> Opened<MapState<Key, u32>> {
+        Opened::new(&MemoryHost::new(), Map::named("map"))
+    }
+
+    fn any_key() -> impl Strategy<Value = Key> {
+        ("[\u{0}ab]{0,2}", 0..3_u64)
+    }
+
+    fn any_bound() -> impl Strategy<Value = Bound<Key>> {
+        prop_oneof![
+            any_key().prop_map(Bound::Included),
+            any_key().prop_map(Bound::Excluded),
+            Just(Bound::Unbounded),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_range_is_that_of_a_plain_map(
+            entries in proptest::collection::btree_map(any_key(), any::<u32>(), 0..12),
+            low in any_bound(),
+            high in any_bound(),
+            from_back in proptest::collection::vec(any::<bool>(), 16),
+        ) {
+            let mut map = map();
+            for (key, value) in &entries {
+                map.insert(key, value);
+            }
+            let bounds = (low, high);
+            let plain: BTreeMap<Key, u32> = entries
+                .into_iter()
+                .filter(|(key, _)| bounds.contains(key))
+                .collect();
+            let mut plain = plain.into_iter();
+            let mut range = map.range(bounds);
+            for back in from_back {
+                if back {
+                    prop_assert_eq!(range.next_back(), plain.next_back());
+                } else {
+                    prop_assert_eq!(range.next(), plain.next());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_set_replaced_and_removed() {
+        let mut map = map();
+        let key = ("a".to_owned(), 1);
+        assert!(map.is_empty());
+        assert!(!map.insert(&key, &1));
+        assert!(map.insert(&key, &2));
+        assert!(map.contains(&key));
+        assert_eq!(map.get(&key), Some(2));
+        assert_eq!(map.take(&key), Some(2));
+        assert_eq!(map.take(&key), None);
+        assert!(!map.remove(&key));
+        map.insert(&("b".to_owned(), 0), &3);
+        map.insert(&key, &4);
+        assert_eq!(map.first(), Some((key, 4)));
+        assert_eq!(map.last(), Some((("b".to_owned(), 0), 3)));
+    }
+
+    #[test]
+    fn each_access_is_one_call() {
+        let mut map = map();
+        let key = ("a".to_owned(), 1);
+        map.insert(&key, &1);
+        map.get(&key);
+        map.remove(&key);
+        let cost = map.host.accesses();
+        let setup = 1;
+        assert_eq!(
+            (cost.writes, cost.reads, cost.removals, cost.seeks),
+            (1, 1, 1, setup)
+        );
+    }
+
+    #[test]
+    fn values_of_another_type_are_refused_with_name_and_key() {
+        let mut map = map();
+        map.insert(&("a".to_owned(), 1), &1);
+        let opened = Opened::try_new(&map.host, Map::<Key, String>::named("map"));
+        let text = opened.err().unwrap();
+        assert!(
+            text.contains("state `map`: the entry stored at key 01 61 00"),
+            "{text}"
+        );
+        assert!(text.contains("the JSON of alloc::string::String"), "{text}");
+        let opened = Opened::try_new(&map.host, Map::<u64, u32>::named("map"));
+        let text = opened.err().unwrap();
+        assert!(text.contains("under a key of u64"), "{text}");
+    }
+
+    #[test]
+    #[should_panic(expected = "state `map`: the entry stored at key 01 61 00")]
+    fn a_job_does_not_go_on_without_what_it_cannot_read() {
+        let mut map = map();
+        let key = ("a".to_owned(), 1);
+        map.insert(&key, &1);
+        map.encode(&key);
+        let stored = map.low.clone();
+        map.map.write(&stored, b"junk");
+        map.get(&key);
+    }
+}

@@ -1,0 +1,151 @@
+//! A state that is one value of the author's: a setting that clients change, a total, a list that stays short.
+
+use std::marker::PhantomData;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    context::StateMap,
+    description::StateDescription,
+    state::{Maps, State},
+    stored,
+};
+
+const KEY: [u8; 1] = [1];
+
+/// One value. Each change writes all of it: what grows belongs into a [`Map`](crate::Map).
+///
+/// ```
+/// use plugin_api::{Value, prelude::*};
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// struct Total { served: u64 }
+///
+/// fn serve(total: &mut Value<Total>) -> Answer<Total> {
+///     total.update(|total| total.served += 1);
+///     Ok(total.get())
+/// }
+/// ```
+pub struct Value<T> {
+    map: StateMap,
+    name: String,
+    json: Vec<u8>,
+    value: PhantomData<fn() -> T>,
+}
+
+/// The declaration of a [`Value`].
+pub struct ValueState<T> {
+    name: String,
+    schema: u32,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T: Default + Serialize + DeserializeOwned> Value<T> {
+    /// Declares a value, which is `T::default()` at first.
+    ///
+    /// ```
+    /// let total: plugin_api::ValueState<u64> = plugin_api::Value::named("total").schema(2);
+    /// ```
+    pub fn named(name: impl Into<String>) -> ValueState<T> {
+        ValueState {
+            name: name.into(),
+            schema: 1,
+            value: PhantomData,
+        }
+    }
+
+    /// The value.
+    pub fn get(&mut self) -> T {
+        self.read()
+            .unwrap_or_else(|text| panic!("state `{}`: {text}", self.name))
+    }
+
+    /// Replaces the value.
+    ///
+    /// # Panics
+    /// `value` has no JSON.
+    pub fn set(&mut self, value: &T) {
+        stored::to_json(value, &mut self.json);
+        self.map.write(&KEY, &self.json);
+    }
+
+    /// Changes the value in place and returns what `change` does.
+    ///
+    /// # Panics
+    /// The changed value has no JSON.
+    pub fn update<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> R {
+        let mut value = self.get();
+        let result = change(&mut value);
+        self.set(&value);
+        result
+    }
+
+    fn read(&mut self) -> Result<T, String> {
+        match self.map.read(&KEY) {
+            Some(json) => stored::from_json(&KEY, json),
+            None => Ok(T::default()),
+        }
+    }
+}
+
+impl<T> ValueState<T> {
+    /// The version of what is stored, 1 at first. An older one than the stored is refused.
+    #[must_use]
+    pub fn schema(self, schema: u32) -> Self {
+        Self { schema, ..self }
+    }
+}
+
+impl<T: Default + Serialize + DeserializeOwned + 'static> State for ValueState<T> {
+    type Handle = Value<T>;
+
+    fn describe(&self) -> Vec<StateDescription> {
+        vec![StateDescription {
+            name: self.name.clone(),
+            kind: "value".to_owned(),
+            schema: self.schema,
+        }]
+    }
+
+    fn open(&self, maps: &mut Maps) -> Value<T> {
+        Value {
+            map: maps.take(),
+            name: self.name.clone(),
+            json: Vec::new(),
+            value: PhantomData,
+        }
+    }
+
+    fn setup(&self, value: &mut Value<T>) -> Result<(), String> {
+        let read = value.read().map(|_| ());
+        read.map_err(|text| format!("state `{}`: {text}", self.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{MemoryHost, Opened};
+
+    #[test]
+    fn it_begins_with_the_default_and_stays_over_a_reload() {
+        let mut total = Opened::new(&MemoryHost::new(), Value::<u64>::named("total"));
+        assert_eq!(total.get(), 0);
+        total.set(&4);
+        assert_eq!(total.update(|total| std::mem::replace(total, 5)), 4);
+        let mut total = Opened::new(&total.host, Value::<u64>::named("total"));
+        assert_eq!(total.get(), 5);
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_refused_with_its_name() {
+        let mut total = Opened::new(&MemoryHost::new(), Value::<u64>::named("total"));
+        total.set(&4);
+        let opened = Opened::try_new(&total.host, Value::<String>::named("total"));
+        let text = opened.err().unwrap();
+        assert!(
+            text.contains("state `total`: the entry stored at key 01 should be"),
+            "{text}"
+        );
+    }
+}
