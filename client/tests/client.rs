@@ -8,7 +8,7 @@ use client::limits::OUTGOING_BYTES_MAX;
 use client::{Client, ClientError, ClientOptions, RequestOptions};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use support::TestServer;
+use support::{Peer, TestServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
@@ -17,10 +17,20 @@ struct Count {
     n: u64,
 }
 
+/// A client, and the host's side of its connection.
+async fn connected(server: &TestServer) -> (Client, Peer) {
+    connected_with(server, ClientOptions::default()).await
+}
+
+async fn connected_with(server: &TestServer, options: ClientOptions) -> (Client, Peer) {
+    let (client, peer) = tokio::join!(options.server(server.address()).connect(), server.accept());
+    (client.unwrap(), peer)
+}
+
 #[tokio::test]
 async fn a_request_goes_out_in_the_plain_form_and_its_result_is_typed() {
     let server = TestServer::start().await;
-    let (client, mut peer) = server.client().await;
+    let (client, mut peer) = connected(&server).await;
     let answering = async {
         let expected = "{\"type\":\"count\",\"queryIndex\":1,\"payload\":{\"by\":2}}🦀{\"type\":\"ping\",\"queryIndex\":2}🦀";
         let mut bytes = vec![0; expected.len()];
@@ -44,7 +54,7 @@ async fn a_request_goes_out_in_the_plain_form_and_its_result_is_typed() {
 async fn replies_in_any_order_reach_those_that_asked() {
     const REQUESTS: u64 = 2000;
     let server = TestServer::start().await;
-    let (client, mut peer) = server.client().await;
+    let (client, mut peer) = connected(&server).await;
     let mut asking = JoinSet::new();
     for n in 0..REQUESTS {
         let client = client.clone();
@@ -74,7 +84,7 @@ async fn replies_in_any_order_reach_those_that_asked() {
 #[tokio::test]
 async fn a_reply_of_another_type_under_the_same_number_is_not_taken() {
     let server = TestServer::start().await;
-    let (client, mut peer) = server.client().await;
+    let (client, mut peer) = connected(&server).await;
     let (got, ()) = tokio::join!(client.request::<Count>("a", ()), async {
         peer.asked().await;
         peer.reply("b", "1", r#"{"n":1}"#).await;
@@ -88,7 +98,7 @@ async fn a_reply_of_another_type_under_the_same_number_is_not_taken() {
 #[tokio::test]
 async fn an_error_reply_becomes_a_refusal_with_its_code_and_the_whole_result() {
     let server = TestServer::start().await;
-    let (client, mut peer) = server.client().await;
+    let (client, mut peer) = connected(&server).await;
     let result = r#"{"err":"the queue is full","code":"busy","retry_after_ms":50}"#;
     let (got, _) = tokio::join!(client.request::<Value>("a", ()), peer.serve(result));
     let error = got.unwrap_err();
@@ -105,7 +115,7 @@ async fn an_error_reply_becomes_a_refusal_with_its_code_and_the_whole_result() {
 #[tokio::test]
 async fn a_complaint_about_a_message_reaches_the_one_that_sent_it() {
     let server = TestServer::start().await;
-    let (client, mut peer) = server.client().await;
+    let (client, mut peer) = connected(&server).await;
     let (got, ()) = tokio::join!(client.request::<Value>("a", ()), async {
         let asked = peer.asked().await;
         let result = r#"{"msg":"nested too deep","err":"{…","code":"bad_message"}"#;
@@ -118,7 +128,7 @@ async fn a_complaint_about_a_message_reaches_the_one_that_sent_it() {
 #[tokio::test]
 async fn a_result_of_another_form_is_an_error_that_keeps_it() {
     let server = TestServer::start().await;
-    let (client, mut peer) = server.client().await;
+    let (client, mut peer) = connected(&server).await;
     let (got, _) = tokio::join!(client.request::<Count>("a", ()), peer.serve(r#"{"m":1}"#));
     let Err(ClientError::Result { result, .. }) = got else {
         panic!("{got:?}")
@@ -129,7 +139,7 @@ async fn a_result_of_another_form_is_an_error_that_keeps_it() {
 #[tokio::test]
 async fn a_lost_connection_fails_all_that_wait_and_all_that_come_later() {
     let server = TestServer::start().await;
-    let (client, mut peer) = server.client().await;
+    let (client, mut peer) = connected(&server).await;
     let mut asking = JoinSet::new();
     for _ in 0..100 {
         let client = client.clone();
@@ -155,7 +165,7 @@ async fn a_lost_connection_fails_all_that_wait_and_all_that_come_later() {
 #[tokio::test]
 async fn a_request_without_reply_times_out_and_its_late_reply_is_ignored() {
     let server = TestServer::start().await;
-    let (client, mut peer) = server.client().await;
+    let (client, mut peer) = connected(&server).await;
     // The clock then moves by itself as soon as nobody has anything to do.
     tokio::time::pause();
     let started = tokio::time::Instant::now();
@@ -176,9 +186,11 @@ async fn a_request_without_reply_times_out_and_its_late_reply_is_ignored() {
 #[tokio::test]
 async fn a_request_outwaits_its_own_deadline() {
     let server = TestServer::start().await;
-    let (client, mut peer) = server
-        .client_with(ClientOptions::default().timeout(Duration::from_secs(1)))
-        .await;
+    let (client, mut peer) = connected_with(
+        &server,
+        ClientOptions::default().timeout(Duration::from_secs(1)),
+    )
+    .await;
     let minute = RequestOptions::default().deadline(Duration::from_secs(60));
     let (got, _) = tokio::join!(client.request_with::<Value>("a", (), &minute), async {
         peer.serve(r#"{"v":1}"#).await;
@@ -196,7 +208,7 @@ async fn a_request_outwaits_its_own_deadline() {
 #[tokio::test]
 async fn hello_is_said_once_and_only_for_requests_that_need_it() {
     let server = TestServer::start().await;
-    let (client, mut peer) = server.client().await;
+    let (client, mut peer) = connected(&server).await;
     let patient = RequestOptions::default()
         .wait(true)
         .deadline(Duration::from_millis(1500));
@@ -234,7 +246,7 @@ async fn hello_is_said_once_and_only_for_requests_that_need_it() {
 #[tokio::test]
 async fn a_refused_hello_fails_its_request_and_is_tried_again() {
     let server = TestServer::start().await;
-    let (client, mut peer) = server.client().await;
+    let (client, mut peer) = connected(&server).await;
     let patient = RequestOptions::default().wait(true);
     let (got, _) = tokio::join!(
         client.request_with::<Value>("a", (), &patient),
@@ -251,7 +263,7 @@ async fn a_refused_hello_fails_its_request_and_is_tried_again() {
 #[tokio::test]
 async fn reset_fails_what_waits_and_connects_anew() {
     let server = TestServer::start().await;
-    let (client, mut old) = server.client().await;
+    let (client, mut old) = connected(&server).await;
     let waiting = tokio::spawn({
         let client = client.clone();
         async move { client.request::<Value>("a", ()).await }
@@ -271,7 +283,7 @@ async fn reset_fails_what_waits_and_connects_anew() {
 #[tokio::test]
 async fn a_failed_reset_can_be_repeated() {
     let server = TestServer::start().await;
-    let (client, _peer) = server.client().await;
+    let (client, _peer) = connected(&server).await;
     let address = server.address();
     drop(server);
     let error = client.reset().await.unwrap_err();
@@ -289,7 +301,7 @@ async fn a_failed_reset_can_be_repeated() {
 #[tokio::test]
 async fn close_writes_what_was_sent_and_fails_what_waits() {
     let server = TestServer::start().await;
-    let (client, mut peer) = server.client().await;
+    let (client, mut peer) = connected(&server).await;
     let waiting = tokio::spawn({
         let client = client.clone();
         async move { client.request::<Value>("a", ()).await }
@@ -320,7 +332,7 @@ async fn close_writes_what_was_sent_and_fails_what_waits() {
 #[tokio::test]
 async fn the_last_clone_dropped_still_writes_what_was_sent() {
     let server = TestServer::start().await;
-    let (client, mut peer) = server.client().await;
+    let (client, mut peer) = connected(&server).await;
     client.clone().send("a", json!({"n": 1})).await.unwrap();
     drop(client);
     assert_eq!(peer.asked().await.type_name, "a");
@@ -330,7 +342,7 @@ async fn the_last_clone_dropped_still_writes_what_was_sent() {
 #[tokio::test]
 async fn a_message_too_large_for_a_host_is_not_sent() {
     let server = TestServer::start().await;
-    let (client, mut peer) = server.client().await;
+    let (client, mut peer) = connected(&server).await;
     let error = client.send("a", "x".repeat(1 << 20)).await.unwrap_err();
     assert!(
         matches!(
@@ -349,7 +361,7 @@ async fn a_message_too_large_for_a_host_is_not_sent() {
 #[tokio::test]
 async fn a_host_that_does_not_read_holds_the_sender_back() {
     let server = TestServer::start().await;
-    let (client, mut peer) = server.client().await;
+    let (client, mut peer) = connected(&server).await;
     let text = "x".repeat(1_000_000);
     tokio::time::pause();
     let mut sent = 0;
@@ -374,7 +386,7 @@ async fn a_host_that_does_not_read_holds_the_sender_back() {
 #[tokio::test]
 async fn the_servers_queue_is_printed_and_given() {
     let server = TestServer::start().await;
-    let (client, mut peer) = server.client().await;
+    let (client, mut peer) = connected(&server).await;
     let (queue, asked) = tokio::join!(client.print_server_queue(), peer.serve(r#"{"length":0}"#));
     assert_eq!(queue.unwrap().get(), r#"{"length":0}"#);
     assert_eq!(

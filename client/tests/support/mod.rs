@@ -2,63 +2,52 @@
 
 use std::net::SocketAddr;
 
-use client::{Client, ClientOptions};
 use protocol::{Decoder, Request, encoder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-pub struct TestServer {
+pub(crate) struct TestServer {
     listener: TcpListener,
 }
 
 /// The host's side of one connection.
-pub struct Peer {
-    pub stream: TcpStream,
+pub(crate) struct Peer {
+    pub(crate) stream: TcpStream,
     decoder: Decoder,
 }
 
 /// A request as it arrived.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Asked {
-    pub type_name: String,
-    pub query_index: String,
-    pub payload: Option<String>,
-    pub meta: Option<String>,
+pub(crate) struct Asked {
+    pub(crate) type_name: String,
+    pub(crate) query_index: String,
+    pub(crate) payload: Option<String>,
+    pub(crate) meta: Option<String>,
 }
 
 impl TestServer {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self {
             listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
         }
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.listener.local_addr().unwrap()
     }
 
-    pub async fn accept(&self) -> Peer {
+    pub(crate) async fn accept(&self) -> Peer {
         let (stream, _) = self.listener.accept().await.unwrap();
         Peer {
             stream,
             decoder: Decoder::new(),
         }
     }
-
-    /// A client and its connection.
-    pub async fn client(&self) -> (Client, Peer) {
-        self.client_with(ClientOptions::default()).await
-    }
-
-    pub async fn client_with(&self, options: ClientOptions) -> (Client, Peer) {
-        let (client, peer) = tokio::join!(options.server(self.address()).connect(), self.accept());
-        (client.unwrap(), peer)
-    }
 }
 
 impl Peer {
     /// The next request; `None` at the end of the stream.
-    pub async fn next(&mut self) -> Option<Asked> {
+    pub(crate) async fn next(&mut self) -> Option<Asked> {
         let mut buffer = [0; 4096];
         let mut bytes = 0;
         loop {
@@ -78,18 +67,18 @@ impl Peer {
         }
     }
 
-    pub async fn asked(&mut self) -> Asked {
+    pub(crate) async fn asked(&mut self) -> Asked {
         self.next().await.expect("a request")
     }
 
-    pub async fn reply(&mut self, type_name: &str, query_index: &str, result: &str) {
+    pub(crate) async fn reply(&mut self, type_name: &str, query_index: &str, result: &str) {
         let mut out = Vec::new();
         encoder::reply(&mut out, type_name, query_index, result.as_bytes());
         self.stream.write_all(&out).await.unwrap();
     }
 
     /// Reads the next request and answers it.
-    pub async fn serve(&mut self, result: &str) -> Asked {
+    pub(crate) async fn serve(&mut self, result: &str) -> Asked {
         let asked = self.asked().await;
         self.reply(&asked.type_name, &asked.query_index, result)
             .await;

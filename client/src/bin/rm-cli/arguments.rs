@@ -1,0 +1,187 @@
+//! What the command line says, checked and turned into one request.
+
+use std::io::{IsTerminal, stdin};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use client::{ClientOptions, RequestOptions, Server};
+use jiff::SignedDuration;
+use serde_json::value::RawValue;
+
+use crate::outcome::{Failure, USAGE};
+use crate::payload;
+
+/// Ask an rm-host for what it hands out.
+#[derive(Debug, Parser)]
+#[command(name = "rm-cli", version, after_help = EXIT_HELP)]
+pub(crate) struct Arguments {
+    /// Where the host listens
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "RM_SERVER",
+        value_name = "HOST:PORT",
+        default_value_t
+    )]
+    server: Server,
+    /// How long to wait for the reply, 0 for without end [default: 20s, or a little over the deadline]
+    #[arg(long, global = true, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration)]
+    timeout: Option<Duration>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Send one request and print its result
+    #[command(after_help = REQUEST_HELP)]
+    Request {
+        /// The request's type, such as getTickets
+        #[arg(value_name = "TYPE")]
+        type_name: String,
+        /// The payload; `-` reads it from stdin, as does leaving it out where stdin is a file or a pipe
+        #[arg(value_name = "JSON", allow_negative_numbers = true)]
+        json: Option<String>,
+        /// Wait for what is not there yet, up to the deadline, instead of being refused
+        #[arg(long)]
+        wait: bool,
+        /// Tell the host not to serve the request later than this after its arrival
+        #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration)]
+        deadline: Option<Duration>,
+    },
+    /// Ask whether the host answers
+    Ping,
+    /// Have the host print its queue to its log, and print it here
+    Queue,
+}
+
+const EXIT_HELP: &str = "\
+Exit status: 0 a result; 1 an error reply; 2 no connection, or no reply in time; 64 wrong usage.";
+
+const REQUEST_HELP: &str = "\
+Examples:
+  rm-cli request getTickets '{\"count\": 2}'
+  rm-cli request getProxy --wait --deadline 60s
+  jq -c .booking booking.json | rm-cli request bookRoom -";
+
+/// One request, as the client takes it.
+pub(crate) struct Asked {
+    pub(crate) type_name: String,
+    pub(crate) payload: Option<Box<RawValue>>,
+    pub(crate) options: RequestOptions,
+}
+
+impl Arguments {
+    /// Prints what clap has to say itself; the status is then the program's.
+    pub(crate) fn from_command_line() -> Result<Self, ExitCode> {
+        Self::try_parse().map_err(|error| {
+            let asked_for = matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            );
+            // Where nobody reads the message, the status still tells.
+            let _ = error.print();
+            if asked_for {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(USAGE)
+            }
+        })
+    }
+
+    /// Where to connect to, and for how long to wait.
+    pub(crate) fn client(&self) -> ClientOptions {
+        let options = ClientOptions::default().server(self.server.clone());
+        match self.timeout {
+            Some(timeout) => options.timeout(timeout),
+            None => options,
+        }
+    }
+
+    /// Reads stdin where the payload comes from there.
+    pub(crate) fn asked(&self) -> Result<Asked, Failure> {
+        let plain = |type_name: &str| Asked {
+            type_name: type_name.to_owned(),
+            payload: None,
+            options: RequestOptions::default(),
+        };
+        let Command::Request {
+            type_name,
+            json,
+            wait,
+            deadline,
+        } = &self.command
+        else {
+            return Ok(plain(if matches!(self.command, Command::Ping) {
+                "ping"
+            } else {
+                "srvQueuePrint"
+            }));
+        };
+        let mut asked = plain(type_name);
+        asked.payload = match json.as_deref() {
+            Some("-") => Some(payload::required(stdin())?),
+            Some(json) => Some(payload::from_argument(json)?),
+            None if stdin().is_terminal() => None,
+            None => payload::optional(stdin())?,
+        };
+        if let Some(timeout) = self.timeout {
+            // The user's word goes before the deadline.
+            asked.options = asked.options.timeout(timeout);
+        }
+        if *wait {
+            asked.options = asked.options.wait(true);
+        }
+        if let Some(deadline) = *deadline {
+            asked.options = asked.options.deadline(deadline);
+        }
+        Ok(asked)
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let expected =
+        || format!("expected a duration such as `5s`, `500ms`, `2m` or `0`, got `{text}`");
+    let duration: SignedDuration = text.parse().map_err(|_| expected())?;
+    Duration::try_from(duration).map_err(|_| expected())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_and_wrong_ones_explained() {
+        let cases = [
+            ("20s", 20_000),
+            ("500ms", 500),
+            ("0", 0),
+            ("0s", 0),
+            ("1m 30s", 90_000),
+            ("2h", 7_200_000),
+        ];
+        for (text, ms) in cases {
+            assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["", "5", "-5s", "5 parsecs", "s"] {
+            assert!(
+                duration(text)
+                    .unwrap_err()
+                    .starts_with("expected a duration such as `5s`"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,102 @@
+//! What the user sees: the result, or what went wrong, and the exit status.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use client::ClientError;
+use serde_json::value::RawValue;
+
+use crate::json_text;
+
+const REFUSED: u8 = 1;
+const NO_REPLY: u8 = 2;
+/// As in BSD's sysexits, as is [`CANNOT_WRITE`].
+pub(crate) const USAGE: u8 = 64;
+const CANNOT_WRITE: u8 = 74;
+
+/// Why there is no result to print.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The user's: what was expected, what came, what to do.
+    Usage(String),
+    Client(ClientError),
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl Failure {
+    fn status(&self) -> u8 {
+        match self {
+            Self::Usage(_) => USAGE,
+            Self::Client(ClientError::Refused { .. }) => REFUSED,
+            Self::Client(
+                ClientError::TooLarge { .. } | ClientError::Payload(_) | ClientError::BadServer(_),
+            ) => USAGE,
+            Self::Client(_) => NO_REPLY,
+        }
+    }
+}
+
+/// Prints a result: for reading on a terminal, as one line for a program.
+pub(crate) fn print(result: &RawValue) -> ExitCode {
+    let mut stdout = io::stdout().lock();
+    let text = if stdout.is_terminal() {
+        json_text::pretty(result.get())
+    } else {
+        json_text::compact(result.get())
+    };
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader has seen all it wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("cannot write the result: {error}"));
+            ExitCode::from(CANNOT_WRITE)
+        }
+    }
+}
+
+pub(crate) fn complain(failure: &Failure) -> ExitCode {
+    match failure {
+        Failure::Usage(complaint) => say(&format!(
+            "{complaint}\nFor more information, try 'rm-cli --help'."
+        )),
+        Failure::Client(error) => say(&error.to_string()),
+    }
+    ExitCode::from(failure.status())
+}
+
+/// To stderr; where nobody reads it, the status still tells.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", harmless(text));
+}
+
+/// The text may be a host's or a plugin's, and must not steer the user's terminal.
+fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\n' => out.push(letter),
+            _ if letter.is_control() => out.extend(letter.escape_default()),
+            _ => out.push(letter),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hosts_text_cannot_steer_the_terminal() {
+        assert_eq!(
+            harmless("taken: \u{1b}[2J\u{9b}ё\nby 🦀"),
+            "taken: \\u{1b}[2J\\u{9b}ё\nby 🦀"
+        );
+    }
+}
