@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::error_code::ErrorCode;
 use crate::limits::{BAD_MESSAGE_ECHO_BYTES_MAX, MESSAGE_BYTES_MAX, SEPARATOR};
 use crate::object;
+use crate::opening::{OPENING_BYTES_MAX, Opening};
 
 /// Above this a buffer is given back as soon as its message is done, so that one big message does not make the
 /// connection big for good.
@@ -89,17 +90,10 @@ pub struct Decoder {
     /// Whether `buffer[start..]` may hold a separator. Only after a `Frames` was dropped before its end; otherwise the
     /// buffer is the beginning of one message and is never searched again.
     unsearched: bool,
-    opening: Opening,
+    /// Whether the connection's first bytes were judged to be of our protocol.
+    opened: bool,
     message_bytes_max: usize,
     failed: Option<ProtocolError>,
-}
-
-/// What is known of a connection's first bytes.
-#[derive(Debug, PartialEq, Eq)]
-enum Opening {
-    /// So far they could still become another protocol's.
-    Undecided,
-    Ours,
 }
 
 impl Default for Decoder {
@@ -120,7 +114,7 @@ impl Decoder {
             buffer: Vec::new(),
             start: 0,
             unsearched: false,
-            opening: Opening::Undecided,
+            opened: false,
             message_bytes_max,
             failed: None,
         }
@@ -221,7 +215,7 @@ impl<'a> Frames<'a> {
         if let Some(error) = &self.decoder.failed {
             return Err(error.clone());
         }
-        if self.decoder.opening == Opening::Undecided && !self.opens_as_ours()? {
+        if !self.decoder.opened && !self.opens_as_ours()? {
             return Ok(None);
         }
         loop {
@@ -330,25 +324,19 @@ impl<'a> Frames<'a> {
             .take(OPENING_BYTES_MAX)
             .copied()
             .collect();
-        if first.is_empty() {
-            return Ok(false);
-        }
-        for (opening, what) in FOREIGN_OPENINGS {
-            if first.starts_with(opening) {
+        match Opening::of(&first) {
+            Opening::Ours => decoder.opened = true,
+            Opening::Foreign(what) => {
                 let received = decoder.received(self.input);
                 return Err(decoder.fail(ProtocolError::NotThisProtocol { what, received }));
             }
+            Opening::Undecided => {
+                // The beginning of a foreign opening holds no separator, so the bytes count as searched.
+                decoder.buffer.extend_from_slice(self.input);
+                self.input = &[];
+            }
         }
-        if FOREIGN_OPENINGS
-            .iter()
-            .any(|(opening, _)| opening.starts_with(&first))
-        {
-            decoder.buffer.extend_from_slice(self.input);
-            self.input = &[];
-            return Ok(false);
-        }
-        decoder.opening = Opening::Ours;
-        Ok(true)
+        Ok(decoder.opened)
     }
 }
 
@@ -377,22 +365,25 @@ fn partial_separator_bytes(bytes: &[u8]) -> usize {
         .unwrap_or(0)
 }
 
-const HTTP: &str = "an HTTP request";
-const TLS: &str = "a TLS handshake";
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// No JSON text begins with any of these, so a client of ours is never taken for another's.
-const FOREIGN_OPENINGS: [(&[u8], &str); 11] = [
-    (b"GET ", HTTP),
-    (b"POST ", HTTP),
-    (b"PUT ", HTTP),
-    (b"HEAD ", HTTP),
-    (b"OPTIONS ", HTTP),
-    (b"DELETE ", HTTP),
-    (b"PATCH ", HTTP),
-    (b"CONNECT ", HTTP),
-    (b"TRACE ", HTTP),
-    (b"PRI * HTTP", HTTP),
-    (&[0x16, 0x03], TLS),
-];
+    fn draw_all(decoder: &mut Decoder, input: &[u8]) {
+        let mut frames = decoder.feed(input);
+        while frames.next().unwrap().is_some() {}
+    }
 
-const OPENING_BYTES_MAX: usize = b"PRI * HTTP".len();
+    #[test]
+    fn an_idle_decoder_holds_no_memory_and_a_begun_message_no_more_than_it_needs() {
+        let mut decoder = Decoder::new();
+        draw_all(&mut decoder, "{}🦀{}🦀".as_bytes());
+        assert_eq!(decoder.buffer.capacity(), 0);
+        draw_all(&mut decoder, &[b'x'; 500_000]);
+        draw_all(&mut decoder, "🦀{".as_bytes());
+        assert_eq!(decoder.pending_bytes(), 1);
+        assert!(decoder.buffer.capacity() <= BUFFER_BYTES_KEPT);
+        draw_all(&mut decoder, "}🦀".as_bytes());
+        assert_eq!(decoder.buffer.capacity(), 0);
+    }
+}

@@ -28,6 +28,7 @@ pub mod limits;
 pub mod message;
 pub mod meta;
 mod object;
+mod opening;
 pub mod reply;
 
 pub use decoder::{Decoder, Frames, ProtocolError};
