@@ -2,15 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    ops::{Bound, Sub},
+    ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-#[cfg(test)]
-use crate::state::{Maps, State};
 use crate::{
     abi::Buffer,
-    context::{Call, HostAccess, Revoked, Seek, StateMap},
+    context::{Call, HostAccess, Revoked, Seek},
 };
 
 /// One lane's side of the host. A clone is the same lane.
@@ -21,8 +19,11 @@ pub(crate) struct MemoryHost {
 
 struct Lane(Mutex<Memory>);
 
+/// What one state holds.
+pub(crate) type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
+
 struct Memory {
-    states: BTreeMap<u32, BTreeMap<Vec<u8>, Vec<u8>>>,
+    states: BTreeMap<u32, Entries>,
     /// What the entries that the open transaction changed were before, in the order of the changes.
     undo: Vec<(u32, Vec<u8>, Option<Vec<u8>>)>,
     call: Call,
@@ -38,7 +39,14 @@ pub(crate) struct Accesses {
     pub(crate) removals: u64,
 }
 
-impl Sub for Accesses {
+impl Accesses {
+    pub(crate) fn total(self) -> u64 {
+        self.reads + self.seeks + self.writes + self.removals
+    }
+}
+
+#[cfg(test)]
+impl std::ops::Sub for Accesses {
     type Output = Self;
 
     fn sub(self, before: Self) -> Self {
@@ -73,10 +81,6 @@ impl MemoryHost {
         Arc::clone(&self.lane) as Arc<dyn HostAccess>
     }
 
-    pub(crate) fn map(&self, state: u32) -> StateMap {
-        StateMap::new(self.access(), state)
-    }
-
     /// Opens the transaction of a job.
     pub(crate) fn begin(&self, call: Call) {
         let mut memory = self.lane.lock();
@@ -102,57 +106,17 @@ impl MemoryHost {
     }
 
     /// All entries of one state.
-    pub(crate) fn entries(&self, state: u32) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    pub(crate) fn entries(&self, state: u32) -> Entries {
         let memory = self.lane.lock();
         memory.states.get(&state).cloned().unwrap_or_default()
     }
 
-    pub(crate) fn set_entries(&self, state: u32, entries: BTreeMap<Vec<u8>, Vec<u8>>) {
+    pub(crate) fn set_entries(&self, state: u32, entries: Entries) {
         self.lane.lock().states.insert(state, entries);
     }
 
     pub(crate) fn accesses(&self) -> Accesses {
         self.lane.lock().accesses
-    }
-}
-
-/// One state, opened and set up on a host: what the kinds of state are tested with.
-#[cfg(test)]
-pub(crate) struct Opened<S: State> {
-    pub(crate) host: MemoryHost,
-    pub(crate) handle: S::Handle,
-}
-
-#[cfg(test)]
-impl<S: State> Opened<S> {
-    pub(crate) fn new(host: &MemoryHost, state: S) -> Self {
-        Self::try_new(host, state).expect("the state can be set up")
-    }
-
-    pub(crate) fn try_new(host: &MemoryHost, state: S) -> Result<Self, String> {
-        let mut handle = state.open(&mut Maps::new(host.access()));
-        state.setup(&mut handle)?;
-        host.commit();
-        Ok(Self {
-            host: host.clone(),
-            handle,
-        })
-    }
-}
-
-#[cfg(test)]
-impl<S: State> std::ops::Deref for Opened<S> {
-    type Target = S::Handle;
-
-    fn deref(&self) -> &S::Handle {
-        &self.handle
-    }
-}
-
-#[cfg(test)]
-impl<S: State> std::ops::DerefMut for Opened<S> {
-    fn deref_mut(&mut self) -> &mut S::Handle {
-        &mut self.handle
     }
 }
 
