@@ -4,8 +4,8 @@
 //! and the bytes end either with a whole number or with the 0 that closes a text, which comes nowhere else in
 //! it unescaped.
 
-/// A type that can be the key of a [`Map`](crate::Map): `u64`, `i64`, `String`, and tuples of two or three of
-/// them, which sort by their first part, then by the next.
+/// A type that can be the key of a [`Map`](crate::Map): `u64`, `i64`, `u128`, `i128`, `String`, and tuples of
+/// two or three of them, which sort by their first part, then by the next.
 ///
 /// Not for authors to implement: what is stored has to sort right for ever.
 pub trait Key: Ord + Send + 'static {
@@ -20,28 +20,35 @@ pub trait Key: Ord + Send + 'static {
         Self: Sized;
 }
 
-impl Key for u64 {
-    fn encode(&self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(&self.to_be_bytes());
-    }
+macro_rules! number {
+    ($signed:ty, $unsigned:ty) => {
+        impl Key for $unsigned {
+            fn encode(&self, bytes: &mut Vec<u8>) {
+                bytes.extend_from_slice(&self.to_be_bytes());
+            }
 
-    fn decode(bytes: &mut &[u8]) -> Option<Self> {
-        let (number, rest) = bytes.split_first_chunk()?;
-        *bytes = rest;
-        Some(Self::from_be_bytes(*number))
-    }
+            fn decode(bytes: &mut &[u8]) -> Option<Self> {
+                let (number, rest) = bytes.split_first_chunk()?;
+                *bytes = rest;
+                Some(Self::from_be_bytes(*number))
+            }
+        }
+
+        impl Key for $signed {
+            fn encode(&self, bytes: &mut Vec<u8>) {
+                // With the sign bit turned over, the negative ones come before the others.
+                (self.cast_unsigned() ^ Self::MIN.cast_unsigned()).encode(bytes);
+            }
+
+            fn decode(bytes: &mut &[u8]) -> Option<Self> {
+                let number = <$unsigned>::decode(bytes)?;
+                Some((number ^ Self::MIN.cast_unsigned()).cast_signed())
+            }
+        }
+    };
 }
-
-impl Key for i64 {
-    fn encode(&self, bytes: &mut Vec<u8>) {
-        // With the sign bit turned over, the negative ones come before the others.
-        (self.cast_unsigned() ^ (1 << 63)).encode(bytes);
-    }
-
-    fn decode(bytes: &mut &[u8]) -> Option<Self> {
-        u64::decode(bytes).map(|number| (number ^ (1 << 63)).cast_signed())
-    }
-}
+number!(i64, u64);
+number!(i128, u128);
 
 /// Closes a text, so that a shorter one comes before those that go on, whatever part of a tuple follows.
 const CLOSE: u8 = 0;
@@ -172,6 +179,8 @@ mod tests {
         #[test]
         fn signed_numbers_sort_as_they_are(a in signed(), b in signed()) {
             check(&a, &b)?;
+            check(&i128::from(a), &i128::from(b))?;
+            check(&(i128::from(a) << 64), &(i128::from(b) << 64))?;
         }
 
         #[test]

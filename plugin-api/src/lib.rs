@@ -12,6 +12,7 @@ mod log_bridge;
 mod map;
 mod payload;
 mod pool;
+mod setting;
 mod state;
 mod stored;
 pub mod testing;
@@ -27,6 +28,7 @@ pub use pool::{
     PoolState, Resource, Taken, Token,
 };
 pub use serde_json;
+pub use setting::Setting;
 pub use state::State;
 pub use tracing;
 pub use value::{Value, ValueState};
@@ -38,6 +40,6 @@ pub mod prelude {
     pub use tracing::{debug, error, info, trace, warn};
 
     pub use crate::{
-        Answer, Call, Map, Numbers, OrCode, Pool, RawJson, Refusal, Token, Value, plugin,
+        Answer, Call, Map, Numbers, OrCode, Pool, RawJson, Refusal, Setting, Token, Value, plugin,
     };
 }
