@@ -1,4 +1,10 @@
 //! rm-host: hands out scarce things to many clients at once; its logic is dropped in as plugins.
 #![deny(unsafe_code)]
 
+pub mod clock;
+pub mod coordinator;
 pub mod limits;
+pub mod net;
+pub mod plugins;
+pub mod state;
+mod ticker;

@@ -35,8 +35,9 @@ use abi_stable::{
 
 use crate::{
     context::{Call, GaveUp, HostAccess, Revoked, Seek},
+    description::RefusalText,
     export::{Definition, LaneCode, Plugin},
-    jobber::{Refusal, RefusalKind, RefusalText},
+    jobber::{Refusal, RefusalKind},
     log_bridge::{self, HostLog, guarded, panic_text},
 };
 
@@ -89,8 +90,10 @@ pub const NO_DEADLINE: u64 = u64::MAX;
 pub struct AbiModule {
     /// Makes the plugin from its configuration, a JSON object, or says why it cannot be.
     #[sabi(last_prefix_field)]
-    pub create:
-        extern "C" fn(config: RSlice<'_, u8>, log: AbiLogObject) -> RResult<AbiPluginObject, RString>,
+    pub create: extern "C" fn(
+        config: RSlice<'_, u8>,
+        log: AbiLogObject,
+    ) -> RResult<AbiPluginObject, RString>,
 }
 
 impl RootModule for AbiModule_Ref {
@@ -228,7 +231,12 @@ pub const fn header<P: Plugin>() -> Header {
 }
 
 extern "C" fn construct<P: Plugin>() -> RootModuleResult {
-    __call_root_module_loader(|| AbiModule { create: create::<P> }.leak_into_prefix())
+    __call_root_module_loader(|| {
+        AbiModule {
+            create: create::<P>,
+        }
+        .leak_into_prefix()
+    })
 }
 
 extern "C" fn create<P: Plugin>(
@@ -301,10 +309,7 @@ impl AbiLane for Guard<Box<dyn LaneCode>> {
 
     fn handle(&mut self, jobber: u32, payload: RSlice<'_, u8>, answer: &mut RVec<u8>) -> u32 {
         let mut buffer = Buffer(std::mem::take(answer));
-        let done = guarded(|| {
-            self.value()
-                .handle(jobber, payload.as_slice(), &mut buffer)
-        });
+        let done = guarded(|| self.value().handle(jobber, payload.as_slice(), &mut buffer));
         *answer = buffer.0;
         into_status(done, answer)
     }

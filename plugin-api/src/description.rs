@@ -1,4 +1,7 @@
-//! What a plugin says of itself. It crosses to the host as JSON, so it can grow without a new ABI.
+//! What a plugin says of itself and of a request that it refuses. It crosses to the host as JSON, so it can
+//! grow without a new ABI.
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
@@ -35,4 +38,15 @@ pub struct StateDescription {
     pub kind: String,
     /// The version of what the author stores in it; an older one than the stored is refused.
     pub schema: u32,
+}
+
+/// A refusal as it crosses to the host.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RefusalText<'a> {
+    /// See [`Refusal::code`](crate::Refusal::code).
+    #[serde(borrow)]
+    pub code: Cow<'a, str>,
+    /// See [`Refusal::message`](crate::Refusal::message).
+    #[serde(borrow)]
+    pub message: Cow<'a, str>,
 }

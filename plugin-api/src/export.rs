@@ -185,7 +185,14 @@ impl<H: 'static> Jobbers<H> {
         self.0.push(Jobber {
             type_name: type_name.to_owned(),
             run: Box::new(move |invocation, handle, answer| {
-                function.run(invocation, handle, &mut AnswerWriter { head: &head, answer })
+                function.run(
+                    invocation,
+                    handle,
+                    &mut AnswerWriter {
+                        head: &head,
+                        answer,
+                    },
+                )
             }),
         });
         self

@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
-
 /// What a jobber's function returns. `()` answers `{}`.
 pub type Answer<T = ()> = Result<T, Refusal>;
 
@@ -116,14 +114,3 @@ impl<T, E: Into<Refusal>> OrCode for Result<T, E> {
 /// An answer must be an object that bears the jobber's own type in its field `type`; the host checks it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawJson(pub String);
-
-/// A refusal as it crosses to the host.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct RefusalText<'a> {
-    /// See [`Refusal::code`].
-    #[serde(borrow)]
-    pub code: Cow<'a, str>,
-    /// See [`Refusal::message`].
-    #[serde(borrow)]
-    pub message: Cow<'a, str>,
-}

@@ -157,7 +157,11 @@ mod tests {
     #[test]
     fn an_object_reads_absent_null_and_zero_as_empty() {
         for json in ["", "null", "0", "{}"] {
-            assert_eq!(Ask::read(json.as_bytes()), Ok(Ask { count: None }), "{json:?}");
+            assert_eq!(
+                Ask::read(json.as_bytes()),
+                Ok(Ask { count: None }),
+                "{json:?}"
+            );
         }
         assert_eq!(Ask::read(br#"{"count":2}"#), Ok(Ask { count: Some(2) }));
     }

@@ -1,0 +1,47 @@
+//! The host's time: milliseconds since 1970 that never go back.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Reads the wall clock once and goes on by the monotonic one, so that a step of the wall clock neither
+/// expires every request nor lets one wait for hours.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+    start_ms: u64,
+}
+
+impl Clock {
+    /// A clock that starts with the present wall time.
+    pub fn new() -> Self {
+        let since_1970 = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            start: Instant::now(),
+            start_ms: millis(since_1970),
+        }
+    }
+
+    /// Milliseconds since 1970-01-01T00:00Z.
+    pub fn now_ms(&self) -> u64 {
+        self.start_ms + millis(self.start.elapsed())
+    }
+
+    /// When this clock will say `ms`; now, if that is past.
+    pub fn instant_of(&self, ms: u64) -> Instant {
+        let ahead = std::time::Duration::from_millis(ms.saturating_sub(self.start_ms));
+        self.start
+            .checked_add(ahead)
+            .unwrap_or_else(Instant::now)
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

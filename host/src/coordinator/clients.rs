@@ -1,0 +1,123 @@
+//! The clients that are connected, as far as the coordinator knows them.
+
+use std::{cell::RefMut, rc::Rc};
+
+use protocol::Meta;
+use slab::Slab;
+
+use super::job::ClientSlot;
+
+/// Where a client's replies go: its connection.
+pub trait Outlet {
+    /// Replies that have not been sent. Whoever appends marks the outlet.
+    fn unsent(&self) -> RefMut<'_, Vec<u8>>;
+    /// Notes that something was appended; true for the first since the last flush.
+    fn mark(&self) -> bool;
+    /// Sends as much as the client takes now.
+    fn flush(&self);
+    /// Nothing more will come: send the rest, then close.
+    fn finish(&self);
+}
+
+/// A connected client, or one that has gone while a job of it runs.
+pub struct Client {
+    /// Never used for two clients.
+    pub id: u64,
+    /// Where its replies go.
+    pub outlet: Rc<dyn Outlet>,
+    /// It has said hello, with these defaults.
+    pub hello: Option<Meta>,
+    /// Requests that have not been answered.
+    pub owed: usize,
+    /// It sends nothing more: once nothing is owed, it gets its last words and is let go.
+    pub last_words: Option<Vec<u8>>,
+    /// Its connection is closed. The slot is kept for what is still owed.
+    pub gone: bool,
+}
+
+/// All of them, by slot.
+pub struct Clients {
+    slots: Slab<Client>,
+    next_id: u64,
+    unflushed: Vec<Rc<dyn Outlet>>,
+}
+
+impl Clients {
+    /// Nobody yet. Ids count up from `first_id`.
+    pub fn new(first_id: u64) -> Self {
+        Self {
+            slots: Slab::new(),
+            next_id: first_id,
+            unflushed: Vec::new(),
+        }
+    }
+
+    /// Lets a client in.
+    pub fn enter(&mut self, outlet: Rc<dyn Outlet>) -> (ClientSlot, u64) {
+        let id = self.next_id;
+        self.next_id += 1;
+        let slot = self.slots.insert(Client {
+            id,
+            outlet,
+            hello: None,
+            owed: 0,
+            last_words: None,
+            gone: false,
+        });
+        (ClientSlot(u32::try_from(slot).expect("connections are bounded")), id)
+    }
+
+    /// The client in a slot.
+    pub fn at(&mut self, slot: ClientSlot) -> &mut Client {
+        &mut self.slots[slot.0 as usize]
+    }
+
+    /// The connected ones' slots.
+    pub fn slots(&self) -> Vec<ClientSlot> {
+        let connected = self.slots.iter().filter(|(_, client)| !client.gone);
+        connected
+            .map(|(slot, _)| ClientSlot(u32::try_from(slot).expect("connections are bounded")))
+            .collect()
+    }
+
+    /// Appends a reply, unless the client has gone.
+    pub fn reply(&mut self, slot: ClientSlot, write: impl FnOnce(&mut Vec<u8>)) {
+        let client = &self.slots[slot.0 as usize];
+        if client.gone {
+            return;
+        }
+        write(&mut client.outlet.unsent());
+        self.mark(slot);
+    }
+
+    /// Has what was appended for a client sent with the next [`Clients::flush`].
+    pub fn mark(&mut self, slot: ClientSlot) {
+        let outlet = &self.slots[slot.0 as usize].outlet;
+        if outlet.mark() {
+            self.unflushed.push(Rc::clone(outlet));
+        }
+    }
+
+    /// Notes that `count` requests of a client were answered or given up. Lets it go if it only waited for
+    /// them.
+    pub fn settle(&mut self, slot: ClientSlot, count: usize) {
+        let client = &mut self.slots[slot.0 as usize];
+        client.owed -= count;
+        if client.owed > 0 {
+            return;
+        }
+        if client.gone {
+            self.slots.remove(slot.0 as usize);
+        } else if let Some(words) = client.last_words.take() {
+            client.outlet.unsent().extend_from_slice(&words);
+            client.outlet.finish();
+        }
+    }
+
+    /// Sends what was appended since the last time.
+    pub fn flush(&mut self) {
+        for outlet in self.unflushed.drain(..) {
+            outlet.flush();
+        }
+    }
+}

@@ -1,0 +1,590 @@
+//! The owner of all queues and lanes, and the closed list of what can happen to it: a client comes, asks, ends
+//! or goes; a lane's thread has finished something; time has passed; a plugin comes, is opened, or goes; the
+//! host is told to stop.
+
+use std::{
+    collections::BTreeMap,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use protocol::{ErrorCode, Meta, Request, encoder};
+use tokio::sync::Notify;
+
+use super::{
+    clients::{Clients, Outlet},
+    job::{Asked, ClientSlot, Job, TypeId},
+    lane::{Lane, Runner},
+    lane_code::{Verdict},
+    lane_thread::{Fetched, Finished, Handed},
+    opener::Opener,
+    plugins::PluginSlot,
+    schedule::{Full, LaneId, Schedule},
+    signal::Signal,
+    types::Types,
+};
+use crate::{clock::Clock, limits, state::Store};
+
+/// What an operator decides.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The host's name, for its log.
+    pub name: String,
+    /// How long a request may take by default; `None` for ever.
+    pub deadline: Option<Duration>,
+    /// Requests queued for one lane.
+    pub queue_jobs_max: usize,
+}
+
+/// The single worker. Lives on the core thread.
+pub struct Coordinator {
+    pub(super) settings: Settings,
+    pub(super) clock: Clock,
+    pub(super) clients: Clients,
+    pub(super) types: Types,
+    pub(super) schedule: Schedule,
+    /// By lane id.
+    pub(super) lanes: Vec<Option<Lane>>,
+    pub(super) plugins: BTreeMap<String, PluginSlot>,
+    pub(super) store: Store,
+    pub(super) opener: Opener,
+    pub(super) pongs: u64,
+    signal: Arc<Signal>,
+    /// Lanes that may have something to begin.
+    marked: Vec<LaneId>,
+    /// Lanes whose threads hold more than the job that they have entered.
+    loaded: Vec<LaneId>,
+    /// Rung when something was marked, or came to be due, outside of the core loop.
+    bell: Rc<Notify>,
+    stopping: bool,
+    fetched: Fetched,
+    expired: Vec<Job>,
+}
+
+/// Jobs of one inline lane that are run before others get their turn.
+const INLINE_TURN: usize = 256;
+
+impl Coordinator {
+    /// Without plugins and clients.
+    pub fn new(settings: Settings, clock: Clock, signal: Arc<Signal>, opener: Opener) -> Self {
+        // Milliseconds count up faster than clients come, so ids are not used again after a restart.
+        let first_id = clock.now_ms().saturating_mul(1_000);
+        Self {
+            clients: Clients::new(first_id),
+            types: Types::default(),
+            schedule: Schedule::new(settings.queue_jobs_max),
+            lanes: Vec::new(),
+            plugins: BTreeMap::new(),
+            store: Store::default(),
+            opener,
+            pongs: 0,
+            signal,
+            marked: Vec::new(),
+            loaded: Vec::new(),
+            bell: Rc::new(Notify::new()),
+            stopping: false,
+            fetched: Fetched::default(),
+            expired: Vec::new(),
+            settings,
+            clock,
+        }
+    }
+
+    /// Rung when [`Coordinator::advance`] has something to do.
+    pub fn bell(&self) -> Rc<Notify> {
+        Rc::clone(&self.bell)
+    }
+
+    /// A client has connected.
+    pub fn connected(&mut self, outlet: Rc<dyn Outlet>) -> (ClientSlot, u64) {
+        self.clients.enter(outlet)
+    }
+
+    /// A client has sent a message.
+    pub fn received(&mut self, slot: ClientSlot, frame: &[u8]) {
+        let greeted = self.clients.at(slot).hello.is_some();
+        let request = match Request::parse(frame, greeted) {
+            Ok(request) => request,
+            Err(bad) => return self.bad_message(slot, &bad.query_index, &bad.reason, frame),
+        };
+        let Some(type_id) = self.types.find(&request.type_name) else {
+            return self.not_served(slot, &request, frame);
+        };
+        let meta = match self.meta(slot, &request) {
+            Ok(meta) => meta,
+            Err(reason) => return self.bad_message(slot, request.query_index, &reason, frame),
+        };
+        let served = &self.types[type_id];
+        if self.stopping || served.removing {
+            let (code, text) = match self.stopping {
+                true => (ErrorCode::ShuttingDown, SHUTTING_DOWN),
+                false => (ErrorCode::Removed, REMOVED),
+            };
+            return self.fail(slot, &request, code, text);
+        }
+        let asked = Asked {
+            client: self.clients.at(slot).id,
+            attempt: 1,
+            wait: meta.wait.or(served.wait).unwrap_or(false),
+            deadline_ms: self.deadline(meta.deadline_ms.or(served.deadline_ms)),
+            query_index: request.query_index,
+            payload: request.payload.unwrap_or(""),
+        };
+        self.asked(slot, type_id, &asked);
+    }
+
+    /// A client's bytes are no messages: it gets its last words after what it is owed.
+    pub fn broke_off(&mut self, slot: ClientSlot, last_words: Vec<u8>) {
+        self.clients.at(slot).last_words = Some(last_words);
+        self.clients.settle(slot, 0);
+    }
+
+    /// A client sends nothing more. What it has queued goes; what is in work is still answered.
+    pub fn ended(&mut self, slot: ClientSlot) {
+        let last_words = &mut self.clients.at(slot).last_words;
+        last_words.get_or_insert_default();
+        self.forget_queued(slot);
+    }
+
+    /// A client's connection is closed.
+    pub fn disconnected(&mut self, slot: ClientSlot) {
+        self.clients.at(slot).gone = true;
+        self.forget_queued(slot);
+        // Whoever stops the host waits for the last one.
+        self.bell.notify_one();
+    }
+
+    /// Sends what was answered.
+    pub fn flush(&mut self) {
+        self.clients.flush();
+    }
+
+    /// Whether a lane's thread is to be looked at again soon, see [`Coordinator::look_at_threads`].
+    pub fn has_loaded_threads(&self) -> bool {
+        !self.loaded.is_empty()
+    }
+
+    /// When time alone gives [`Coordinator::advance`] something to do.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.schedule.next_due_ms().map(|ms| self.clock.instant_of(ms))
+    }
+
+    /// Does everything that has come to be done: fetches from threads, answers what has expired, begins what
+    /// may begin.
+    pub fn advance(&mut self) {
+        for lane in self.signal.take() {
+            self.fetch(lane);
+        }
+        self.time_passed();
+        for lane in std::mem::take(&mut self.marked) {
+            if let Some(of) = self.lanes.get_mut(lane.0 as usize).and_then(Option::as_mut) {
+                of.marked = false;
+                self.run(lane);
+            }
+        }
+        self.step_plugins();
+    }
+
+    /// Fetches finished replies from threads that are not through with their window, and takes back what
+    /// stands behind a job that runs for long.
+    pub fn look_at_threads(&mut self) {
+        let now = Instant::now();
+        for lane in std::mem::take(&mut self.loaded) {
+            self.fetch(lane);
+            let Some(of) = self.lanes.get_mut(lane.0 as usize).and_then(Option::as_mut) else {
+                continue;
+            };
+            if let Runner::Thread { thread, busy: true } = of.runner() {
+                let mut taken = thread.take_back_if_slow(now).peekable();
+                match taken.peek().is_some() {
+                    true => taken.for_each(|handed| self.schedule.put_back(lane, handed.job)),
+                    false if thread.room() < limits::WINDOW_JOBS_MAX => self.loaded.push(lane),
+                    false => {}
+                }
+            }
+        }
+    }
+
+    /// Takes nothing new, and gives up what has not begun.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+        for index in 0..self.lanes.len() {
+            let lane = LaneId(u32::try_from(index).expect("it was made from one"));
+            if self.lanes[index].is_some() {
+                self.take_back(lane);
+                self.give_up(lane, ErrorCode::ShuttingDown, SHUTTING_DOWN);
+            }
+        }
+    }
+
+    /// Whether all jobs that had begun are answered.
+    pub fn is_idle(&self) -> bool {
+        self.schedule.len() == 0 && self.lanes.iter().flatten().all(|lane| !lane.is_busy())
+    }
+
+    /// Lets all clients go, each with what it is owed.
+    pub fn dismiss_clients(&mut self) {
+        for slot in self.clients.slots() {
+            let client = self.clients.at(slot);
+            client.last_words.get_or_insert_default();
+            if client.owed == 0 {
+                self.clients.settle(slot, 0);
+            }
+        }
+    }
+
+    /// Whether any client is connected.
+    pub fn has_clients(&self) -> bool {
+        !self.clients.slots().is_empty()
+    }
+
+    /// All requests that wait for something.
+    pub fn queue_len(&self) -> usize {
+        self.schedule.len()
+    }
+
+    /// The control data that holds for a request: its own, then what its client said in hello.
+    fn meta(&mut self, slot: ClientSlot, request: &Request<'_>) -> Result<Meta, String> {
+        let own = request.meta.map(Meta::parse).transpose()?;
+        let hello = &self.clients.at(slot).hello;
+        let (own, hello) = (own.unwrap_or_default(), hello.clone().unwrap_or_default());
+        let deadline_ms = own.deadline_ms.or(hello.deadline_ms);
+        if let Some(ms) = deadline_ms.filter(|ms| *ms > limits::DEADLINE_MS_MAX) {
+            let max = limits::DEADLINE_MS_MAX;
+            return Err(format!("`meta.deadline_ms`: expected at most {max}, got {ms}"));
+        }
+        Ok(Meta {
+            deadline_ms,
+            wait: own.wait.or(hello.wait),
+        })
+    }
+
+    fn deadline(&self, patience_ms: Option<u64>) -> u64 {
+        let default = self.settings.deadline;
+        let default = default.map_or(0, |patience| {
+            u64::try_from(patience.as_millis()).unwrap_or(u64::MAX)
+        });
+        match patience_ms.unwrap_or(default) {
+            0 => u64::MAX,
+            ms => self.clock.now_ms().saturating_add(ms),
+        }
+    }
+
+    /// Runs a request where it stands, or queues it.
+    fn asked(&mut self, slot: ClientSlot, type_id: TypeId, asked: &Asked<'_>) {
+        let served = &self.types[type_id];
+        let (id, jobber) = (served.lane, served.jobber);
+        let lane = self.lanes[id.0 as usize].as_mut().expect("types are served by lanes");
+        let free = !lane.paused && !self.schedule.has_next(id) && !self.schedule.has_waiting(id, type_id);
+        match lane.runner() {
+            Runner::Inline(code) if free => {
+                let client = self.clients.at(slot);
+                let started = debug_start();
+                let outlet = Rc::clone(&client.outlet);
+                let verdict = code.run(jobber, asked, &self.clock, &mut outlet.unsent());
+                self.log_served(type_id, asked, &verdict, || started.map_or(Duration::ZERO, |at| at.elapsed()));
+                match verdict {
+                    Verdict::Replied { changed, .. } => {
+                        self.clients.mark(slot);
+                        if changed {
+                            self.state_changed(id);
+                        }
+                    }
+                    verdict => {
+                        let client = self.clients.at(slot);
+                        client.owed += 1;
+                        let job = Job::new(slot, client.id, type_id, asked);
+                        self.set_aside(id, job, verdict, false);
+                    }
+                }
+            }
+            _ => self.queue(id, Job::new(slot, asked.client, type_id, asked)),
+        }
+    }
+
+    fn queue(&mut self, lane: LaneId, job: Job) {
+        let slot = job.slot;
+        match self.schedule.queue(lane, job) {
+            Ok(()) => {
+                self.clients.at(slot).owed += 1;
+                self.mark(lane);
+            }
+            Err((job, full)) => {
+                let text = match full {
+                    Full::Jobs(jobs) => format!("{jobs} requests are queued already; try again later"),
+                    Full::Bytes(bytes) => {
+                        format!("requests of {bytes} bytes are queued already; try again later")
+                    }
+                };
+                let retry_after_ms = limits::BUSY_RETRY_AFTER_MS.to_string();
+                let extra = [("retry_after_ms", &*retry_after_ms)];
+                let type_name = &self.types[job.type_id].name;
+                let code = ErrorCode::Busy.as_str();
+                self.clients.reply(slot, |out| {
+                    encoder::error_with(out, type_name, job.query_index(), code, &text, &extra);
+                });
+            }
+        }
+    }
+
+    /// Has the core loop look at a lane.
+    pub(super) fn mark(&mut self, lane: LaneId) {
+        let of = self.lanes[lane.0 as usize].as_mut().expect("only open lanes get jobs");
+        if !of.marked {
+            of.marked = true;
+            self.marked.push(lane);
+        }
+        self.bell.notify_one();
+    }
+
+    fn state_changed(&mut self, lane: LaneId) {
+        self.schedule.state_changed(lane);
+        if self.schedule.has_next(lane) {
+            self.mark(lane);
+        }
+    }
+
+    /// Begins what a lane may begin.
+    fn run(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes[id.0 as usize].as_mut().filter(|lane| !lane.paused) else {
+            return;
+        };
+        match lane.runner() {
+            Runner::Inline(_) => self.run_inline(id),
+            Runner::Thread { .. } => self.hand_over(id),
+        }
+    }
+
+    fn run_inline(&mut self, id: LaneId) {
+        for _ in 0..INLINE_TURN {
+            let Some((job, waited)) = self.next(id) else {
+                return;
+            };
+            let lane = self.lanes[id.0 as usize].as_mut().expect("it has just been run");
+            let Runner::Inline(code) = lane.runner() else {
+                return self.schedule.put_back(id, job);
+            };
+            let started = debug_start();
+            let mut reply = Vec::new();
+            let jobber = self.types[job.type_id].jobber;
+            let verdict = code.run(jobber, &job.asked(), &self.clock, &mut reply);
+            self.log_served(job.type_id, &job.asked(), &verdict, || {
+                started.map_or(Duration::ZERO, |at| at.elapsed())
+            });
+            self.served(id, job, verdict, &reply, waited);
+        }
+        if self.schedule.has_next(id) {
+            self.mark(id);
+        }
+    }
+
+    /// Takes the next job of a lane that is really to be run. One whose type others wait for already joins
+    /// them, or is refused: it must not take what they stand in line for.
+    fn next(&mut self, id: LaneId) -> Option<(Job, bool)> {
+        loop {
+            let (job, waited) = self.schedule.next(id)?;
+            if waited || !self.schedule.has_waiting(id, job.type_id) {
+                return Some((job, waited));
+            }
+            let (code, text) = self.schedule.refusal(id, job.type_id);
+            if job.wait {
+                self.schedule.wait(id, job, false, (code, text));
+                continue;
+            }
+            let text = format!("others wait already; the first was told: {text}");
+            let type_name = Rc::clone(&self.types[job.type_id].name);
+            self.clients.reply(job.slot, |out| {
+                encoder::error(out, &type_name, job.query_index(), &code, &text);
+            });
+            self.clients.settle(job.slot, 1);
+        }
+    }
+
+    fn hand_over(&mut self, id: LaneId) {
+        let lane = self.lanes[id.0 as usize].as_mut().expect("it has just been run");
+        let Runner::Thread { thread, .. } = lane.runner() else {
+            return;
+        };
+        let room = thread.room();
+        let mut window = Vec::new();
+        while window.len() < room
+            && let Some((job, waited)) = self.next(id)
+        {
+            let jobber = self.types[job.type_id].jobber;
+            window.push(Handed { job, jobber, waited });
+        }
+        let lane = self.lanes[id.0 as usize].as_mut().expect("it has just been run");
+        if let Runner::Thread { thread, busy } = lane.runner()
+            && !window.is_empty()
+        {
+            if (window.len() > 1 || *busy) && !self.loaded.contains(&id) {
+                self.loaded.push(id);
+            }
+            *busy = true;
+            thread.hand(window);
+        }
+    }
+
+    /// Fetches what a lane's thread has finished, and gives it more.
+    fn fetch(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.get_mut(id.0 as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let mut fetched = std::mem::take(&mut self.fetched);
+        if let Runner::Thread { thread, busy } = lane.runner() {
+            *busy = !thread.fetch(&mut fetched);
+        }
+        let mut replies = &fetched.replies[..];
+        for Finished { handed, verdict, reply_bytes, took } in fetched.finished.drain(..) {
+            let (reply, rest) = replies.split_at(reply_bytes);
+            replies = rest;
+            self.log_served(handed.job.type_id, &handed.job.asked(), &verdict, || took);
+            self.served(id, handed.job, verdict, reply, handed.waited);
+        }
+        fetched.replies.clear();
+        self.fetched = fetched;
+        self.run(id);
+    }
+
+    /// A job has been run: its reply goes out, or it is set aside.
+    fn served(&mut self, lane: LaneId, job: Job, verdict: Verdict, reply: &[u8], waited: bool) {
+        match verdict {
+            Verdict::Replied { changed, .. } => {
+                self.clients.reply(job.slot, |out| out.extend_from_slice(reply));
+                self.clients.settle(job.slot, 1);
+                if changed {
+                    self.state_changed(lane);
+                }
+            }
+            // A client that has ended takes with it what is not answered yet.
+            _ if self.clients.at(job.slot).last_words.is_some() || self.clients.at(job.slot).gone => {
+                self.clients.settle(job.slot, 1);
+            }
+            _ if self.stopping => {
+                self.answer_unrun(&job, ErrorCode::ShuttingDown, SHUTTING_DOWN);
+            }
+            verdict => self.set_aside(lane, job, verdict, waited),
+        }
+    }
+
+    fn set_aside(&mut self, lane: LaneId, mut job: Job, verdict: Verdict, waited: bool) {
+        match verdict {
+            Verdict::TryAgain => {
+                job.attempt += 1;
+                let delay = u64::try_from(limits::RETRY_DELAY.as_millis()).unwrap_or(u64::MAX);
+                let due_ms = self.clock.now_ms().saturating_add(delay);
+                self.schedule.retry_at(lane, job, due_ms);
+            }
+            Verdict::Wait { code, message } => {
+                self.schedule.wait(lane, job, waited, (code, message));
+            }
+            Verdict::Replied { .. } => unreachable!("a replied job is not set aside"),
+        }
+        self.bell.notify_one();
+    }
+
+    fn time_passed(&mut self) {
+        let mut expired = std::mem::take(&mut self.expired);
+        let mut ready = Vec::new();
+        let now_ms = self.clock.now_ms();
+        self.schedule.due(now_ms, &mut expired, |lane| ready.push(lane));
+        for job in expired.drain(..) {
+            self.answer_unrun(&job, ErrorCode::Expired, "the request's deadline passed before it was its turn");
+        }
+        self.expired = expired;
+        for lane in ready {
+            self.mark(lane);
+        }
+    }
+
+    /// Takes back what a lane's thread has not entered.
+    pub(super) fn take_back(&mut self, id: LaneId) {
+        let lane = self.lanes[id.0 as usize].as_mut().expect("only open lanes are paused");
+        if let Runner::Thread { thread, .. } = lane.runner() {
+            for handed in thread.take_back() {
+                self.schedule.put_back(id, handed.job);
+            }
+        }
+    }
+
+    /// Answers all that a lane holds and has not begun.
+    pub(super) fn give_up(&mut self, lane: LaneId, code: ErrorCode, text: &str) {
+        let mut jobs = Vec::new();
+        self.schedule.drain_lane(lane, |job| jobs.push(job));
+        for job in jobs {
+            self.answer_unrun(&job, code, text);
+        }
+    }
+
+    /// Answers a job that was taken out of the schedule.
+    pub(super) fn answer_unrun(&mut self, job: &Job, code: ErrorCode, text: &str) {
+        let type_name = &self.types[job.type_id].name;
+        self.clients.reply(job.slot, |out| {
+            encoder::error(out, type_name, job.query_index(), code.as_str(), text);
+        });
+        self.clients.settle(job.slot, 1);
+    }
+
+    fn forget_queued(&mut self, slot: ClientSlot) {
+        let mut removed = self.schedule.remove_client(slot);
+        if removed < self.clients.at(slot).owed {
+            for lane in self.lanes.iter_mut().flatten() {
+                if let Runner::Thread { thread, busy: true } = lane.runner() {
+                    removed += thread.remove_client(slot);
+                }
+            }
+        }
+        if removed > 0 {
+            tracing::debug!(removed, "a client's queued requests went with it");
+        }
+        self.clients.settle(slot, removed);
+    }
+
+    pub(super) fn bad_message(&mut self, slot: ClientSlot, query_index: &str, reason: &str, frame: &[u8]) {
+        let code = ErrorCode::BadMessage.as_str();
+        self.clients.reply(slot, |out| {
+            encoder::bad_message(out, code, query_index, reason, frame);
+        });
+    }
+
+    pub(super) fn fail(&mut self, slot: ClientSlot, request: &Request<'_>, code: ErrorCode, text: &str) {
+        self.clients.reply(slot, |out| {
+            encoder::error(out, &request.type_name, request.query_index, code.as_str(), text);
+        });
+    }
+
+    fn log_served(
+        &self,
+        type_id: TypeId,
+        asked: &Asked<'_>,
+        verdict: &Verdict,
+        took: impl FnOnce() -> Duration,
+    ) {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let result = match verdict {
+            Verdict::Replied { result, .. } => result.word(),
+            Verdict::TryAgain => "try again",
+            Verdict::Wait { .. } => "not yet",
+        };
+        tracing::debug!(
+            r#type = %self.types[type_id].name,
+            client = asked.client,
+            query_index = asked.query_index,
+            attempt = asked.attempt,
+            took_us = u64::try_from(took().as_micros()).unwrap_or(u64::MAX),
+            result,
+            "served"
+        );
+    }
+}
+
+/// The time, if somebody will read how long a job took.
+fn debug_start() -> Option<Instant> {
+    tracing::enabled!(tracing::Level::DEBUG).then(Instant::now)
+}
+
+const SHUTTING_DOWN: &str = "the host is stopping; ask again once it is back";
+pub(super) const REMOVED: &str = "the plugin that serves this type is being removed";

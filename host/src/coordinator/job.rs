@@ -1,0 +1,93 @@
+//! One request inside the host, from its arrival to its reply.
+
+/// A client's place in the coordinator's table. Reused; [`Job::client`] tells who it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientSlot(pub u32);
+
+/// A request type that some plugin serves or has served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TypeId(pub u32);
+
+/// A request that could not be answered while it was read.
+#[derive(Debug)]
+pub struct Job {
+    /// Where its client is to be found.
+    pub slot: ClientSlot,
+    /// Who asked; never used for two clients.
+    pub client: u64,
+    /// What it asks for.
+    pub type_id: TypeId,
+    /// From 1.
+    pub attempt: u8,
+    /// Set aside instead of refused where the jobber says "not yet".
+    pub wait: bool,
+    /// On the host's clock; `u64::MAX` for none.
+    pub deadline_ms: u64,
+    /// The digits of `queryIndex`, then the payload's JSON: one allocation for both.
+    text: Box<str>,
+    query_index_bytes: u32,
+}
+
+impl Job {
+    /// A request that has not been run yet.
+    pub fn new(
+        slot: ClientSlot,
+        client: u64,
+        type_id: TypeId,
+        asked: &Asked<'_>,
+    ) -> Self {
+        let mut text = String::with_capacity(asked.query_index.len() + asked.payload.len());
+        text.push_str(asked.query_index);
+        text.push_str(asked.payload);
+        Self {
+            slot,
+            client,
+            type_id,
+            attempt: asked.attempt,
+            wait: asked.wait,
+            deadline_ms: asked.deadline_ms,
+            text: text.into_boxed_str(),
+            query_index_bytes: u32::try_from(asked.query_index.len())
+                .expect("a message is at most 1 MiB"),
+        }
+    }
+
+    /// As the lane's code takes it.
+    pub fn asked(&self) -> Asked<'_> {
+        Asked {
+            client: self.client,
+            attempt: self.attempt,
+            wait: self.wait,
+            deadline_ms: self.deadline_ms,
+            query_index: self.query_index(),
+            payload: &self.text[self.query_index_bytes as usize..],
+        }
+    }
+
+    /// The digits as the client sent them.
+    pub fn query_index(&self) -> &str {
+        &self.text[..self.query_index_bytes as usize]
+    }
+
+    /// What it takes up beside its fixed size, in bytes.
+    pub fn text_bytes(&self) -> usize {
+        self.text.len()
+    }
+}
+
+/// A request as it is run: borrowed from the read buffer or from its [`Job`].
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Who asked.
+    pub client: u64,
+    /// From 1.
+    pub attempt: u8,
+    /// See [`Job::wait`].
+    pub wait: bool,
+    /// See [`Job::deadline_ms`].
+    pub deadline_ms: u64,
+    /// Digits.
+    pub query_index: &'a str,
+    /// JSON, empty if absent.
+    pub payload: &'a str,
+}

@@ -1,0 +1,333 @@
+//! The code of one lane: runs one request through the plugin, inside a transaction, and turns what comes back
+//! into a reply.
+//!
+//! It is the same for a lane that runs on the core thread and for one with a thread of its own, and the only
+//! place where a request meets a plugin.
+
+use std::sync::Arc;
+
+use abi_stable::std_types::{RSlice, RVec};
+use plugin_api::{
+    abi::{AbiHost_TO, AbiHostObject, AbiLaneObject, status},
+    description::RefusalText,
+};
+use protocol::{ErrorCode, encoder, error_code};
+
+use super::{answer, job::Asked};
+use crate::{
+    clock::Clock,
+    limits,
+    state::{CallFacts, SharedAccess},
+};
+
+/// Makes the code of a lane: `open_lane` of a loaded plugin.
+pub type OpenLane = Arc<dyn Fn(u32, AbiHostObject) -> Result<AbiLaneObject, String> + Send + Sync>;
+
+/// The code of one lane, opened and set up.
+pub struct LaneCode {
+    plugin: Arc<str>,
+    index: u32,
+    open: OpenLane,
+    access: SharedAccess,
+    /// The request type of each jobber.
+    types: Arc<[Box<str>]>,
+    /// Gone, with the reason, if it could not be made anew after a panic.
+    code: Result<AbiLaneObject, String>,
+    answer: RVec<u8>,
+}
+
+/// What became of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The reply is written; it leaves once this request's effects count.
+    Replied {
+        /// The state is not what it was.
+        changed: bool,
+        /// `ok` or the error's code, for the log.
+        result: Outcome,
+    },
+    /// Nothing is written: to be run again after a while.
+    TryAgain,
+    /// Nothing is written: to be set aside until the state changes.
+    Wait {
+        /// What a client that does not wait is told.
+        code: Box<str>,
+        /// The same, for people.
+        message: Box<str>,
+    },
+}
+
+/// How a request ended, for the log and the counters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// With a result.
+    Answered,
+    /// Refused by the jobber.
+    Refused(Box<str>),
+    /// With an error of the host's.
+    Failed(ErrorCode),
+}
+
+impl Outcome {
+    /// One word for the log.
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Answered => "ok",
+            Self::Refused(code) => code,
+            Self::Failed(code) => code.as_str(),
+        }
+    }
+}
+
+impl LaneCode {
+    /// Opens the code and brings its state in line with the configuration. What that changed is left in the
+    /// open transaction of `access`: all lanes of a plugin are committed or rolled back together.
+    ///
+    /// # Errors
+    /// What the plugin said, in one line.
+    pub fn open(
+        plugin: Arc<str>,
+        index: u32,
+        open: OpenLane,
+        access: SharedAccess,
+        types: Arc<[Box<str>]>,
+    ) -> Result<Self, String> {
+        let mut code = open(index, host_object(&access))?;
+        access.lock().begin(CallFacts::default());
+        let mut failure = RVec::new();
+        let done = code.setup(&mut failure);
+        if let Some(fault) = access.lock().fault() {
+            return Err(fault);
+        }
+        if done != status::ANSWERED {
+            return Err(refusal(failure.as_slice()).message.into_owned());
+        }
+        Ok(Self {
+            plugin,
+            index,
+            open,
+            access,
+            types,
+            code: Ok(code),
+            answer: RVec::new(),
+        })
+    }
+
+    /// The states that this code works on.
+    pub fn access(&self) -> &SharedAccess {
+        &self.access
+    }
+
+    /// Runs one request. Its reply, if it gets one now, is appended to `reply`.
+    pub fn run(
+        &mut self,
+        jobber: u32,
+        asked: &Asked<'_>,
+        clock: &Clock,
+        reply: &mut Vec<u8>,
+    ) -> Verdict {
+        let now_ms = clock.now_ms();
+        if now_ms > asked.deadline_ms {
+            return self.fail(jobber, asked, reply, ErrorCode::Expired, EXPIRED_BEFORE_START);
+        }
+        let code = match &mut self.code {
+            Ok(code) => code,
+            Err(reason) => {
+                let reason = format!("the plugin could not be made anew after a panic: {reason}");
+                return self.fail(jobber, asked, reply, ErrorCode::Quarantined, &reason);
+            }
+        };
+        self.access.lock().begin(CallFacts {
+            client: asked.client,
+            attempt: u32::from(asked.attempt),
+            now_ms,
+            deadline_ms: asked.deadline_ms,
+        });
+        self.answer.clear();
+        let payload = RSlice::from_slice(asked.payload.as_bytes());
+        let done = code.handle(jobber, payload, &mut self.answer);
+        let fault = self.access.lock().fault();
+        let verdict = match fault {
+            Some(fault) => self.jobber_error(jobber, asked, reply, &fault),
+            None if done == status::ANSWERED => self.answered(jobber, asked, clock, reply),
+            None => self.refused(jobber, asked, done, reply),
+        };
+        if self.answer.capacity() > limits::ANSWER_BYTES_MAX / 16 {
+            self.answer = RVec::new();
+        }
+        verdict
+    }
+
+    fn answered(
+        &mut self,
+        jobber: u32,
+        asked: &Asked<'_>,
+        clock: &Clock,
+        reply: &mut Vec<u8>,
+    ) -> Verdict {
+        let type_name = &self.types[jobber as usize];
+        let body = match answer::check(self.answer.as_mut_slice(), type_name) {
+            Ok(body) => body,
+            Err(fault) if fault.is_type_mismatch() => {
+                self.log_fault(jobber, asked, &fault);
+                let code = ErrorCode::TypeMismatch;
+                return self.fail(jobber, asked, reply, code, &format!("the jobber {fault}"));
+            }
+            Err(fault) => {
+                let fault = fault.to_string();
+                return self.jobber_error(jobber, asked, reply, &fault);
+            }
+        };
+        if asked.deadline_ms != u64::MAX && clock.now_ms() > asked.deadline_ms {
+            return self.fail(jobber, asked, reply, ErrorCode::Expired, EXPIRED_BEFORE_COMMIT);
+        }
+        encoder::reply(reply, type_name, asked.query_index, body);
+        Verdict::Replied {
+            changed: self.access.lock().commit(),
+            result: Outcome::Answered,
+        }
+    }
+
+    fn refused(
+        &mut self,
+        jobber: u32,
+        asked: &Asked<'_>,
+        done: u32,
+        reply: &mut Vec<u8>,
+    ) -> Verdict {
+        let answer = std::mem::take(&mut self.answer);
+        let refusal = refusal(answer.as_slice());
+        match done {
+            status::NOT_YET if asked.wait => {
+                self.access.lock().roll_back();
+                Verdict::Wait {
+                    code: (*refusal.code).into(),
+                    message: (*refusal.message).into(),
+                }
+            }
+            status::REFUSED | status::NOT_YET => {
+                self.refuse(jobber, asked, &refusal, reply)
+            }
+            status::TRY_AGAIN if asked.attempt <= limits::RETRIES_MAX => {
+                self.access.lock().roll_back();
+                Verdict::TryAgain
+            }
+            status::BAD_PAYLOAD => {
+                let code = ErrorCode::BadPayload;
+                self.fail(jobber, asked, reply, code, &refusal.message)
+            }
+            status::PANICKED => {
+                self.log_fault(jobber, asked, &format_args!("panicked: {}", refusal.message));
+                // The reply is for clients, who are not to see the inside of a plugin.
+                let text = "the jobber panicked on this request; nothing was changed";
+                let verdict = self.fail(jobber, asked, reply, ErrorCode::JobberPanicked, text);
+                self.make_anew();
+                verdict
+            }
+            status::TRY_AGAIN => {
+                let runs = asked.attempt;
+                let text = format!("gave up after {runs} runs; the last said: {}", refusal.message);
+                self.jobber_error(jobber, asked, reply, &text)
+            }
+            _ => {
+                let text = format!("ended with the status {done}, which this host does not know");
+                self.jobber_error(jobber, asked, reply, &text)
+            }
+        }
+    }
+
+    /// A refusal with the jobber's own code, which must be a word of its own.
+    fn refuse(
+        &mut self,
+        jobber: u32,
+        asked: &Asked<'_>,
+        refusal: &RefusalText<'_>,
+        reply: &mut Vec<u8>,
+    ) -> Verdict {
+        let code = &*refusal.code;
+        if !error_code::is_word(code) || error_code::is_reserved(code) {
+            let text = format!(
+                "refused with the code {code:?}; a jobber's code is a lower-case word of letters, digits and \
+                 `_`, and none of the host's own"
+            );
+            return self.jobber_error(jobber, asked, reply, &text);
+        }
+        self.access.lock().roll_back();
+        let type_name = &self.types[jobber as usize];
+        encoder::error(reply, type_name, asked.query_index, code, &refusal.message);
+        Verdict::Replied {
+            changed: false,
+            result: Outcome::Refused(code.into()),
+        }
+    }
+
+    fn jobber_error(
+        &mut self,
+        jobber: u32,
+        asked: &Asked<'_>,
+        reply: &mut Vec<u8>,
+        fault: &str,
+    ) -> Verdict {
+        self.log_fault(jobber, asked, &fault);
+        let text = format!("the jobber {fault}");
+        self.fail(jobber, asked, reply, ErrorCode::JobberError, &text)
+    }
+
+    /// Answers with an error of the host's. Nothing of the job stays.
+    fn fail(
+        &mut self,
+        jobber: u32,
+        asked: &Asked<'_>,
+        reply: &mut Vec<u8>,
+        code: ErrorCode,
+        text: &str,
+    ) -> Verdict {
+        self.access.lock().roll_back();
+        let type_name = &self.types[jobber as usize];
+        encoder::error(reply, type_name, asked.query_index, code.as_str(), text);
+        Verdict::Replied {
+            changed: false,
+            result: Outcome::Failed(code),
+        }
+    }
+
+    fn log_fault(&self, jobber: u32, asked: &Asked<'_>, fault: &dyn std::fmt::Display) {
+        tracing::warn!(
+            plugin = %self.plugin,
+            r#type = %self.types[jobber as usize],
+            client = asked.client,
+            query_index = asked.query_index,
+            "a jobber {fault}"
+        );
+    }
+
+    /// After a panic the plugin's own memory cannot be trusted: it is made anew. The state is the host's, and
+    /// is untouched.
+    fn make_anew(&mut self) {
+        self.access.lock().revoke();
+        self.code = (self.open)(self.index, host_object(&self.access));
+        if let Err(reason) = &self.code {
+            tracing::error!(
+                plugin = %self.plugin,
+                "a lane could not be made anew after a panic: {reason}; its types are refused until the \
+                 plugin's file changes"
+            );
+        }
+    }
+}
+
+const EXPIRED_BEFORE_START: &str = "the request's deadline passed before it was its turn";
+const EXPIRED_BEFORE_COMMIT: &str =
+    "the request's deadline passed while its jobber ran; nothing was changed";
+
+fn host_object(access: &SharedAccess) -> AbiHostObject {
+    AbiHost_TO::from_value(access.for_code(), abi_stable::sabi_trait::TD_Opaque)
+}
+
+/// What the plugin said, or that it said nothing that can be read.
+fn refusal(json: &[u8]) -> RefusalText<'_> {
+    serde_json::from_slice(json).unwrap_or_else(|error| RefusalText {
+        code: "jobber_error".into(),
+        message: format!("refused without a readable reason ({error})").into(),
+    })
+}

@@ -1,0 +1,225 @@
+//! A lane with a thread of its own, for jobbers that may block.
+//!
+//! A hand-over between threads costs a wake-up, so jobs go over in windows and replies come back gathered.
+//! Three things bound what that costs the single request: only the job that has been entered is out of the
+//! coordinator's reach; a job that was not quick has its reply fetched before the next one starts; and while
+//! one runs for long, the coordinator comes by, fetches what is finished and takes the rest back.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    job::{ClientSlot, Job},
+    lane_code::{LaneCode, Verdict},
+    schedule::LaneId,
+    signal::Signal,
+};
+use crate::{clock::Clock, limits};
+
+/// A job on its way through a lane's thread.
+#[derive(Debug)]
+pub struct Handed {
+    /// The job.
+    pub job: Job,
+    /// Which of the lane's jobbers serves it.
+    pub jobber: u32,
+    /// It had been set aside and is tried once more.
+    pub waited: bool,
+}
+
+/// A job that has been run.
+#[derive(Debug)]
+pub struct Finished {
+    /// What was run.
+    pub handed: Handed,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// How much of the gathered replies is its own.
+    pub reply_bytes: usize,
+    /// How long it ran.
+    pub took: Duration,
+}
+
+/// What was fetched from a lane's thread. Kept and reused by the coordinator.
+#[derive(Debug, Default)]
+pub struct Fetched {
+    /// In the order in which they ran.
+    pub finished: Vec<Finished>,
+    /// Their replies, one behind the other.
+    pub replies: Vec<u8>,
+}
+
+/// The coordinator's end of a lane's thread. Dropped, the thread ends after the job that it has entered.
+#[derive(Debug)]
+pub struct LaneThread {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    window: Mutex<Window>,
+    filled: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Window {
+    inbox: VecDeque<Handed>,
+    /// The job that runs: whose it is, and since when.
+    entered: Option<(ClientSlot, Instant)>,
+    fetched: Fetched,
+    /// When the oldest finished one was finished.
+    finished_since: Option<Instant>,
+    /// Where to raise the signal. None until the lane has its id.
+    lane: Option<LaneId>,
+    ends: bool,
+}
+
+impl LaneThread {
+    /// Starts the thread; it has nothing to do until the first [`LaneThread::hand`].
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start(name: &str, code: LaneCode, clock: Clock, signal: Arc<Signal>) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            window: Mutex::default(),
+            filled: Condvar::new(),
+        });
+        let of_thread = Arc::clone(&shared);
+        thread::Builder::new()
+            .name(format!("lane {name}"))
+            .stack_size(limits::LANE_STACK_BYTES)
+            .spawn(move || of_thread.run(code, clock, &signal))?;
+        Ok(Self { shared })
+    }
+
+    /// Names the lane that this thread works for.
+    pub fn works_for(&self, lane: LaneId) {
+        self.shared.lock().lane = Some(lane);
+    }
+
+    /// How many jobs it would take now.
+    pub fn room(&self) -> usize {
+        limits::WINDOW_JOBS_MAX.saturating_sub(self.shared.lock().inbox.len())
+    }
+
+    /// Hands over jobs, to be run after those that it has.
+    pub fn hand(&self, jobs: impl IntoIterator<Item = Handed>) {
+        let mut window = self.shared.lock();
+        window.inbox.extend(jobs);
+        drop(window);
+        self.shared.filled.notify_one();
+    }
+
+    /// Takes back what has not been entered, last first.
+    pub fn take_back(&self) -> impl Iterator<Item = Handed> + use<> {
+        std::mem::take(&mut self.shared.lock().inbox).into_iter().rev()
+    }
+
+    /// Takes back what has not been entered, if the job that runs has not been quick.
+    pub fn take_back_if_slow(&self, now: Instant) -> impl Iterator<Item = Handed> + use<> {
+        let mut window = self.shared.lock();
+        let slow = window
+            .entered
+            .is_some_and(|(_, since)| now.saturating_duration_since(since) > limits::QUICK_JOB);
+        let taken = if slow {
+            std::mem::take(&mut window.inbox)
+        } else {
+            VecDeque::new()
+        };
+        taken.into_iter().rev()
+    }
+
+    /// Takes out what a client has there that has not been entered.
+    pub fn remove_client(&self, slot: ClientSlot) -> usize {
+        let mut window = self.shared.lock();
+        let before = window.inbox.len();
+        window.inbox.retain(|handed| handed.job.slot != slot);
+        before - window.inbox.len()
+    }
+
+    /// Fetches what is finished into `fetched`, which comes empty, and says whether the thread has nothing
+    /// left.
+    pub fn fetch(&self, fetched: &mut Fetched) -> bool {
+        let mut window = self.shared.lock();
+        std::mem::swap(&mut window.fetched, fetched);
+        window.finished_since = None;
+        window.inbox.is_empty() && window.entered.is_none()
+    }
+}
+
+impl Drop for LaneThread {
+    fn drop(&mut self) {
+        self.shared.lock().ends = true;
+        self.shared.filled.notify_one();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Window> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self, mut code: LaneCode, clock: Clock, signal: &Signal) {
+        let mut reply = Vec::new();
+        let mut window = self.lock();
+        loop {
+            let Some(handed) = window.inbox.pop_front() else {
+                if window.ends {
+                    return;
+                }
+                window = self
+                    .filled
+                    .wait(window)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let started = Instant::now();
+            window.entered = Some((handed.job.slot, started));
+            drop(window);
+
+            reply.clear();
+            let verdict = code.run(handed.jobber, &handed.job.asked(), &clock, &mut reply);
+            let ended = Instant::now();
+
+            window = self.lock();
+            window.entered = None;
+            window.finish(handed, verdict, &reply, started, ended);
+            if window.is_worth_a_signal(started, ended)
+                && let Some(lane) = window.lane
+            {
+                signal.raise(lane);
+            }
+        }
+    }
+}
+
+impl Window {
+    fn finish(
+        &mut self,
+        handed: Handed,
+        verdict: Verdict,
+        reply: &[u8],
+        started: Instant,
+        ended: Instant,
+    ) {
+        self.fetched.replies.extend_from_slice(reply);
+        self.fetched.finished.push(Finished {
+            handed,
+            verdict,
+            reply_bytes: reply.len(),
+            took: ended - started,
+        });
+        self.finished_since.get_or_insert(ended);
+    }
+
+    fn is_worth_a_signal(&self, started: Instant, ended: Instant) -> bool {
+        let held = self.finished_since.map_or(Duration::ZERO, |since| ended - since);
+        self.inbox.is_empty()
+            || ended - started > limits::QUICK_JOB
+            || held > limits::REPLY_HELD_MAX / 2
+    }
+}

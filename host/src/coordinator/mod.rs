@@ -1,0 +1,23 @@
+//! The single worker: it owns all lanes and queues and decides what runs next.
+
+mod answer;
+mod builtins;
+mod clients;
+#[allow(clippy::module_inception, reason = "it is what the folder is named after")]
+mod coordinator;
+mod job;
+mod lane;
+mod lane_code;
+mod lane_thread;
+mod list;
+mod opener;
+mod plugins;
+mod schedule;
+mod signal;
+mod types;
+
+pub use clients::Outlet;
+pub use coordinator::{Coordinator, Settings};
+pub use job::ClientSlot;
+pub use opener::{Opened, Opener};
+pub use signal::Signal;

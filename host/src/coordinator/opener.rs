@@ -1,0 +1,173 @@
+//! The thread that opens the lanes of a new version and drops the code of old ones: a plugin's constructors
+//! and destructors run here, never on the core thread.
+
+use std::{
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use super::{
+    lane_code::{LaneCode, OpenLane},
+    lane_thread::LaneThread,
+    signal::Signal,
+};
+use crate::{
+    clock::Clock,
+    state::{Access, SharedAccess, StateMap},
+};
+
+/// A version whose lanes are to be opened on the states that it asked for.
+pub struct Opening {
+    /// The plugin.
+    pub name: String,
+    /// Opens one of its lanes.
+    pub open: OpenLane,
+    /// Its lanes, in the order of its description.
+    pub lanes: Vec<OpeningLane>,
+}
+
+/// One lane of it.
+pub struct OpeningLane {
+    /// The request type of each jobber.
+    pub types: Arc<[Box<str>]>,
+    /// Runs on the core thread.
+    pub inline: bool,
+    /// Its states, in the order of its description.
+    pub maps: Vec<StateMap>,
+}
+
+/// What became of it.
+pub struct Opened {
+    /// The plugin.
+    pub name: String,
+    /// Its lanes, ready to serve.
+    pub result: Result<Vec<OpenedLane>, OpenFailed>,
+}
+
+/// One lane, ready to serve.
+pub struct OpenedLane {
+    /// The way to its states.
+    pub access: SharedAccess,
+    /// Its code.
+    pub runner: super::lane::Runner,
+}
+
+/// Why a version cannot serve, and the states that it was lent, as they were.
+pub struct OpenFailed {
+    /// In one line.
+    pub reason: String,
+    /// The states of each lane.
+    pub maps: Vec<Vec<StateMap>>,
+}
+
+/// The coordinator's end of the thread.
+pub struct Opener {
+    work: mpsc::Sender<Work>,
+}
+
+enum Work {
+    Open(Opening),
+    Bury(Box<LaneCode>),
+}
+
+impl Opener {
+    /// Starts the thread. `done` gets what was opened.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start(
+        clock: Clock,
+        signal: Arc<Signal>,
+        done: impl Fn(Opened) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (work, incoming) = mpsc::channel();
+        thread::Builder::new()
+            .name("opener".to_owned())
+            .spawn(move || {
+                for work in incoming {
+                    match work {
+                        Work::Open(opening) => done(opening.open_all(clock, &signal)),
+                        Work::Bury(code) => drop(code),
+                    }
+                }
+            })?;
+        Ok(Self { work })
+    }
+
+    /// Has a version opened.
+    pub fn open(&self, opening: Opening) {
+        // The thread ends only with this sender.
+        let _ = self.work.send(Work::Open(opening));
+    }
+
+    /// Has code dropped.
+    pub fn bury(&self, code: Box<LaneCode>) {
+        let _ = self.work.send(Work::Bury(code));
+    }
+}
+
+impl Opening {
+    /// Opens all lanes or none: what the setup of one changed is kept only if all succeed.
+    fn open_all(self, clock: Clock, signal: &Arc<Signal>) -> Opened {
+        let plugin: Arc<str> = self.name.as_str().into();
+        let lanes = self.lanes.into_iter();
+        let lanes: Vec<_> = lanes
+            .map(|lane| {
+                let access = SharedAccess::new(Access::new(lane.maps));
+                (access, lane.types, lane.inline)
+            })
+            .collect();
+        let opened = (0..).zip(&lanes).map(|(index, (access, types, inline))| {
+            let open = Arc::clone(&self.open);
+            let types = Arc::clone(types);
+            let code = LaneCode::open(Arc::clone(&plugin), index, open, access.clone(), types)?;
+            into_runner(&plugin, code, *inline, clock, signal)
+        });
+        let opened: Result<Vec<_>, String> = opened.collect();
+        let result = match opened {
+            Ok(runners) => Ok(lanes
+                .into_iter()
+                .zip(runners)
+                .map(|((access, ..), runner)| {
+                    access.lock().commit();
+                    OpenedLane { access, runner }
+                })
+                .collect()),
+            Err(reason) => Err(OpenFailed {
+                reason,
+                maps: lanes
+                    .iter()
+                    .map(|(access, ..)| {
+                        let mut access = access.lock();
+                        access.revoke();
+                        access.roll_back();
+                        access.take_maps()
+                    })
+                    .collect(),
+            }),
+        };
+        Opened {
+            name: self.name,
+            result,
+        }
+    }
+}
+
+fn into_runner(
+    plugin: &str,
+    code: LaneCode,
+    inline: bool,
+    clock: Clock,
+    signal: &Arc<Signal>,
+) -> Result<super::lane::Runner, String> {
+    use super::lane::Runner;
+    if inline {
+        return Ok(Runner::Inline(Box::new(code)));
+    }
+    let thread = LaneThread::start(plugin, code, clock, Arc::clone(signal))
+        .map_err(|error| format!("no thread can be started for a lane: {error}"))?;
+    Ok(Runner::Thread {
+        thread,
+        busy: false,
+    })
+}

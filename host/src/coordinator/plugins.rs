@@ -1,0 +1,446 @@
+//! Plugins come, change and go while requests are served.
+//!
+//! A version that comes is checked against the others; then the lanes that it replaces are paused, and once
+//! no job of them runs, their states are lent to the new code, which is opened on the opener's thread. Only
+//! when all of its lanes are open does it take their place, with their queues: no job sees half of a swap. If
+//! anything fails, the states go back and the old version goes on.
+
+use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+
+use plugin_api::description::{Description, LaneDescription};
+use protocol::ErrorCode;
+
+use super::{
+    coordinator::{Coordinator, REMOVED},
+    job::TypeId,
+    lane::Lane,
+    lane_code::OpenLane,
+    opener::{OpenFailed, Opened, OpenedLane, Opening, OpeningLane},
+    schedule::LaneId,
+    types::ServedType,
+};
+use crate::plugins::{PluginEvent, Prepared};
+
+/// A plugin, by the name of its file.
+#[derive(Default)]
+pub(super) struct PluginSlot {
+    serving: Option<Serving>,
+    step: Step,
+    /// Came while another one was on its way.
+    next: Option<Box<Prepared>>,
+    /// Its file is gone: it serves what is queued, and then no more.
+    removing: bool,
+}
+
+/// How far a new version has come.
+#[derive(Default)]
+enum Step {
+    #[default]
+    None,
+    /// Waits for another plugin that serves one of its types.
+    Blocked(Box<Prepared>),
+    /// Waits for the last jobs on the old code.
+    Pausing(Box<Prepared>),
+    /// Is with the opener.
+    Opening(Box<Prepared>),
+}
+
+/// The version that serves.
+struct Serving {
+    description: Description,
+    hash: String,
+    /// In the order of the description.
+    lanes: Vec<LaneId>,
+}
+
+impl Coordinator {
+    /// The folder of plugins has changed.
+    pub fn plugin_event(&mut self, event: PluginEvent) {
+        match event {
+            PluginEvent::Prepared(prepared) => {
+                let slot = self.plugins.entry(prepared.name.clone()).or_default();
+                match slot.step {
+                    Step::None | Step::Blocked(_) => {
+                        slot.removing = false;
+                        self.begin(prepared);
+                    }
+                    Step::Pausing(_) | Step::Opening(_) => slot.next = Some(prepared),
+                }
+            }
+            PluginEvent::Refused { name, file, error } => {
+                let serves_on = self.plugins.get(&name).is_some_and(|slot| slot.serving.is_some());
+                tracing::error!(
+                    plugin = %name,
+                    file = %file.display(),
+                    "refused: {error}{}",
+                    if serves_on { "; the version that serves goes on" } else { "" }
+                );
+            }
+            PluginEvent::Gone { name } => self.gone(&name),
+            PluginEvent::Looked => {}
+        }
+    }
+
+    /// Whether all plugins that have come so far serve, or are refused.
+    pub fn plugins_are_settled(&self) -> bool {
+        let mut steps = self.plugins.values().map(|slot| &slot.step);
+        steps.all(|step| matches!(step, Step::None | Step::Blocked(_)))
+    }
+
+    /// Goes on with whatever waited for jobs to end.
+    pub(super) fn step_plugins(&mut self) {
+        let names: Vec<String> = self
+            .plugins
+            .iter()
+            .filter(|(_, slot)| slot.removing || matches!(slot.step, Step::Pausing(_)))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in names {
+            self.open_if_idle(&name);
+            self.remove_if_idle(&name);
+        }
+    }
+
+    fn begin(&mut self, prepared: Box<Prepared>) {
+        let name = prepared.name.clone();
+        let refused = self.store.check(
+            &prepared.description.name,
+            prepared.description.lanes.iter().flat_map(|lane| &lane.states),
+        );
+        if let Err(error) = refused {
+            return self.log_refused(&name, &error.to_string());
+        }
+        if let Some(conflict) = self.conflict(&prepared) {
+            tracing::warn!(
+                plugin = %name,
+                "waits: {conflict}; it takes over when that plugin goes"
+            );
+            self.slot(&name).step = Step::Blocked(prepared);
+            return;
+        }
+        self.slot(&name).step = Step::Pausing(prepared);
+        for lane in self.lanes_of(&name) {
+            self.lane(lane).paused = true;
+            self.take_back(lane);
+        }
+        self.open_if_idle(&name);
+    }
+
+    /// Another plugin that has what this one claims. Claims are all or none.
+    fn conflict(&self, prepared: &Prepared) -> Option<String> {
+        for type_name in prepared.description.lanes.iter().flat_map(|lane| &lane.types) {
+            let served = self.types.find(type_name).map(|id| &self.types[id]);
+            if let Some(served) = served.filter(|served| *served.plugin != *prepared.name) {
+                return Some(format!("the plugin `{}` serves the type {type_name:?}", served.plugin));
+            }
+        }
+        let others = self.plugins.iter().filter(|(name, _)| **name != prepared.name);
+        let declared = &prepared.description.name;
+        others
+            .filter_map(|(name, slot)| Some((name, slot.claims()?)))
+            .find(|(_, other)| other.name == *declared)
+            .map(|(name, _)| {
+                format!("the plugin `{name}` has the same declared name, `{declared}`, and so the same states")
+            })
+    }
+
+    fn open_if_idle(&mut self, name: &str) {
+        let lanes = self.lanes_of(name);
+        let Step::Pausing(_) = self.slot(name).step else {
+            return;
+        };
+        if lanes.iter().any(|lane| self.lane(*lane).is_busy()) {
+            return;
+        }
+        let Step::Pausing(prepared) = std::mem::take(&mut self.slot(name).step) else {
+            unreachable!("looked at above");
+        };
+        self.lend_states_back(name);
+        let declared = &prepared.description.name;
+        let lanes = prepared.description.lanes.iter();
+        let opening_lanes = lanes
+            .map(|lane| OpeningLane {
+                types: lane.types.iter().map(|name| name.as_str().into()).collect(),
+                inline: lane.inline,
+                maps: lane.states.iter().map(|state| self.store.take(declared, state)).collect(),
+            })
+            .collect();
+        let plugin = Arc::clone(&prepared.plugin);
+        let open: OpenLane = Arc::new(move |lane, host| plugin.open_lane(lane, host));
+        self.opener.open(Opening {
+            name: name.to_owned(),
+            open,
+            lanes: opening_lanes,
+        });
+        self.slot(name).step = Step::Opening(prepared);
+    }
+
+    /// Takes the states of a plugin's lanes back into the store. The lanes stand still.
+    fn lend_states_back(&mut self, name: &str) {
+        let Some(serving) = self.plugins.get(name).and_then(|slot| slot.serving.as_ref()) else {
+            return;
+        };
+        let declared = &serving.description.name;
+        for (lane, described) in serving.lanes.iter().zip(&serving.description.lanes) {
+            let lane = self.lanes[lane.0 as usize].as_ref().expect("a serving lane is open");
+            for (state, map) in described.states.iter().zip(lane.take_maps()) {
+                self.store.give_back(declared, state, map);
+            }
+        }
+    }
+
+    /// The opener has done what it could.
+    pub fn opened(&mut self, opened: Opened) {
+        let Opened { name, result } = opened;
+        let Step::Opening(prepared) = std::mem::take(&mut self.slot(&name).step) else {
+            unreachable!("only what is at this step is with the opener");
+        };
+        match result {
+            Ok(lanes) => self.install(&name, *prepared, lanes),
+            Err(failed) => self.go_on_without(&name, &prepared.description, failed),
+        }
+        for lane in self.lanes_of(&name) {
+            self.lane(lane).paused = false;
+            self.mark(lane);
+        }
+        if let Some(next) = self.slot(&name).next.take() {
+            self.slot(&name).removing = false;
+            self.begin(next);
+        }
+    }
+
+    /// Gives the states back to the old version, which serves on.
+    fn go_on_without(&mut self, name: &str, description: &Description, failed: OpenFailed) {
+        let described = description.lanes.iter().zip(failed.maps);
+        for (lane, maps) in described {
+            for (state, map) in lane.states.iter().zip(maps) {
+                self.store.give_back(&description.name, state, map);
+            }
+        }
+        let slot = self.plugins.get(name);
+        if let Some(serving) = slot.and_then(|slot| slot.serving.as_ref()) {
+            let declared = &serving.description.name;
+            for (lane, described) in serving.lanes.iter().zip(&serving.description.lanes) {
+                let states = described.states.iter();
+                let maps = states.map(|state| self.store.take(declared, state)).collect();
+                let lane = self.lanes[lane.0 as usize].as_ref().expect("a serving lane is open");
+                lane.put_maps(maps);
+            }
+        }
+        self.log_refused(name, &format!("it could not be opened: {}", failed.reason));
+    }
+
+    /// Puts a new version in the place of the old one.
+    fn install(&mut self, name: &str, prepared: Prepared, opened: Vec<OpenedLane>) {
+        let old = self.slot(name).serving.take();
+        let old_lanes: Vec<LaneId> = old.as_ref().map_or_else(Vec::new, |old| old.lanes.clone());
+        let kept = self.kept_lanes(old.as_ref(), &prepared.description);
+        let plugin: Rc<str> = name.into();
+        let mut lanes = Vec::new();
+        for ((described, opened), kept) in prepared.description.lanes.iter().zip(opened).zip(kept) {
+            let types = described.types.iter().map(|name| name.as_str().into()).collect();
+            let mut lane = Lane::new(Rc::clone(&plugin), types, opened.access, opened.runner);
+            let id = kept.unwrap_or_else(|| self.schedule.open_lane());
+            let index = id.0 as usize;
+            if self.lanes.len() <= index {
+                self.lanes.resize_with(index + 1, || None);
+            }
+            lane.works_for(id);
+            if let Some(replaced) = self.lanes[index].replace(lane) {
+                replaced.retire(&self.opener);
+            }
+            lanes.push(id);
+            for state in &described.states {
+                self.store.serves(&prepared.description.name, state);
+            }
+        }
+        let vanished = self.serve_types(&plugin, &prepared, &lanes);
+        self.leave_lanes(&old_lanes, &lanes, &vanished);
+        self.log_serving(name, &prepared, old.as_ref());
+        self.slot(name).serving = Some(Serving {
+            description: prepared.description,
+            hash: prepared.hash,
+            lanes,
+        });
+    }
+
+    /// For each new lane the old one whose place, id and queue it takes: the only one that had any of its
+    /// types, and none besides. Its jobs need not be moved then.
+    fn kept_lanes(&self, old: Option<&Serving>, new: &Description) -> Vec<Option<LaneId>> {
+        let old: Vec<(LaneId, &LaneDescription)> = old.map_or_else(Vec::new, |old| {
+            old.lanes.iter().copied().zip(&old.description.lanes).collect()
+        });
+        let kept = new.lanes.iter().map(|new| {
+            let mut sharing = old.iter().filter(|(_, old)| shares_types(old, new));
+            let (id, only) = sharing.next()?;
+            let all_types = only.types.iter().all(|name| new.types.contains(name));
+            (sharing.next().is_none() && all_types).then_some(*id)
+        });
+        kept.collect()
+    }
+
+    /// Points the types at the new lanes. Returns those that the new version does not serve any more.
+    fn serve_types(&mut self, plugin: &Rc<str>, prepared: &Prepared, lanes: &[LaneId]) -> Vec<TypeId> {
+        let mut vanished: BTreeMap<TypeId, ()> = self
+            .types
+            .iter()
+            .filter(|(_, served)| served.plugin == *plugin)
+            .map(|(id, _)| (id, ()))
+            .collect();
+        for (lane, described) in lanes.iter().zip(&prepared.description.lanes) {
+            for (jobber, type_name) in (0..).zip(&described.types) {
+                let settings = prepared.settings.for_type(type_name);
+                let id = self.types.serve(ServedType {
+                    name: type_name.as_str().into(),
+                    lane: *lane,
+                    jobber,
+                    plugin: Rc::clone(plugin),
+                    deadline_ms: settings
+                        .deadline
+                        .map(|deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)),
+                    wait: settings.wait,
+                    removing: false,
+                });
+                vanished.remove(&id);
+            }
+        }
+        vanished.into_keys().collect()
+    }
+
+    /// Moves the jobs out of lanes that the new version does not have, and closes those.
+    fn leave_lanes(&mut self, old: &[LaneId], new: &[LaneId], vanished: &[TypeId]) {
+        let left: Vec<LaneId> = old.iter().filter(|lane| !new.contains(lane)).copied().collect();
+        let types = &self.types;
+        let homeless = self.schedule.regroup(&left, |id| {
+            (!vanished.contains(&id)).then(|| types[id].lane)
+        });
+        for job in homeless {
+            self.answer_unrun(&job, ErrorCode::Removed, REMOVED);
+        }
+        for lane in left {
+            self.close_lane(lane);
+        }
+        for id in vanished {
+            self.types.forget(*id);
+        }
+    }
+
+    fn close_lane(&mut self, id: LaneId) {
+        self.schedule.close_lane(id);
+        if let Some(lane) = self.lanes[id.0 as usize].take() {
+            lane.retire(&self.opener);
+        }
+    }
+
+    fn gone(&mut self, name: &str) {
+        let slot = self.slot(name);
+        slot.next = None;
+        slot.removing = true;
+        if let Step::Blocked(_) = slot.step {
+            slot.step = Step::None;
+        }
+        let lanes = self.lanes_of(name);
+        for type_id in self.types_of(name) {
+            self.types[type_id].removing = true;
+        }
+        for lane in lanes {
+            // What they wait for may never come now.
+            let mut waiting = Vec::new();
+            self.schedule.drain_waiting(lane, |job| waiting.push(job));
+            for job in waiting {
+                self.answer_unrun(&job, ErrorCode::Removed, REMOVED);
+            }
+        }
+        tracing::info!(plugin = %name, "its file is gone: what is queued is still served");
+        self.remove_if_idle(name);
+    }
+
+    fn remove_if_idle(&mut self, name: &str) {
+        let slot = self.slot(name);
+        if !slot.removing || !matches!(slot.step, Step::None) {
+            return;
+        }
+        let lanes = self.lanes_of(name);
+        let idle = |lane: &LaneId| self.schedule.is_empty(*lane) && !self.lanes[lane.0 as usize].as_ref().is_some_and(Lane::is_busy);
+        if !lanes.iter().all(idle) {
+            return;
+        }
+        self.lend_states_back(name);
+        for type_id in self.types_of(name) {
+            self.types.forget(type_id);
+        }
+        for lane in lanes {
+            self.close_lane(lane);
+        }
+        self.plugins.remove(name);
+        tracing::info!(plugin = %name, "removed; its states are kept");
+        self.unblock();
+    }
+
+    /// Tries again what waited for another plugin to go.
+    fn unblock(&mut self) {
+        let mut blocked = Vec::new();
+        for slot in self.plugins.values_mut() {
+            match std::mem::take(&mut slot.step) {
+                Step::Blocked(prepared) => blocked.push(prepared),
+                step => slot.step = step,
+            }
+        }
+        blocked.into_iter().for_each(|prepared| self.begin(prepared));
+    }
+
+    fn slot(&mut self, name: &str) -> &mut PluginSlot {
+        self.plugins.entry(name.to_owned()).or_default()
+    }
+
+    fn lane(&mut self, id: LaneId) -> &mut Lane {
+        self.lanes[id.0 as usize].as_mut().expect("a serving lane is open")
+    }
+
+    fn lanes_of(&self, name: &str) -> Vec<LaneId> {
+        let serving = self.plugins.get(name).and_then(|slot| slot.serving.as_ref());
+        serving.map_or_else(Vec::new, |serving| serving.lanes.clone())
+    }
+
+    fn types_of(&self, name: &str) -> Vec<TypeId> {
+        let types = self.types.iter().filter(|(_, served)| *served.plugin == *name);
+        types.map(|(id, _)| id).collect()
+    }
+
+    fn log_refused(&self, name: &str, reason: &str) {
+        let serves_on = self.plugins.get(name).is_some_and(|slot| slot.serving.is_some());
+        let rest = if serves_on { "; the version that serves goes on" } else { "" };
+        tracing::error!(plugin = %name, "refused: {reason}{rest}");
+    }
+
+    fn log_serving(&self, name: &str, prepared: &Prepared, old: Option<&Serving>) {
+        let types: Vec<&str> = prepared
+            .description
+            .lanes
+            .iter()
+            .flat_map(|lane| lane.types.iter().map(String::as_str))
+            .collect();
+        tracing::info!(
+            plugin = %name,
+            version = %prepared.description.version,
+            hash = %prepared.hash,
+            replaces = old.map(|old| &*old.hash),
+            "serves {}",
+            types.join(", ")
+        );
+    }
+}
+
+impl PluginSlot {
+    /// The version whose states it has.
+    fn claims(&self) -> Option<&Description> {
+        match &self.step {
+            Step::Pausing(prepared) | Step::Opening(prepared) => Some(&prepared.description),
+            Step::None | Step::Blocked(_) => self.serving.as_ref().map(|serving| &serving.description),
+        }
+    }
+}
+
+fn shares_types(old: &LaneDescription, new: &LaneDescription) -> bool {
+    old.types.iter().any(|name| new.types.contains(name))
+}

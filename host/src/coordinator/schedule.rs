@@ -1,0 +1,450 @@
+//! What runs next: the queue of every lane, what was set aside, what is to be tried again, and when patience
+//! ends. Pure: time comes as an argument, nothing here runs or answers a request.
+//!
+//! Every job stands in up to three lists at once: the one that orders it (its lane's queue, the waiting ones
+//! of its type, or those to be tried again), that of its client, and that of its deadline. So a client that
+//! goes, or a deadline that comes, takes a job out of the middle of a million at the cost of that job alone.
+
+use std::collections::BTreeMap;
+
+use slab::Slab;
+
+use super::{
+    job::{ClientSlot, Job, TypeId},
+    list::{Linked, Links, List},
+};
+use crate::limits;
+
+/// A lane's place in the schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LaneId(pub u32);
+
+/// The jobs of the whole host that wait for something.
+#[derive(Debug)]
+pub struct Schedule {
+    jobs: Slab<Entry>,
+    lanes: Slab<LaneQueue>,
+    clients: Vec<List>,
+    /// By the time, in units of [`limits::DEADLINE_GRAIN_MS`], at which they end.
+    deadlines: BTreeMap<u64, List>,
+    /// In the order in which they are due: the delay is the same for all.
+    retries: List,
+    text_bytes: usize,
+    jobs_max: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    job: Job,
+    lane: LaneId,
+    place: Place,
+    links: Links<3>,
+}
+
+/// The list that orders a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Queue,
+    Waiting,
+    Retry { due_ms: u64 },
+}
+
+/// The places of a job's links.
+const ORDER: usize = 0;
+const CLIENT: usize = 1;
+const DEADLINE: usize = 2;
+
+#[derive(Debug, Default)]
+struct LaneQueue {
+    queue: List,
+    waiting: Vec<Waiting>,
+    retrying: usize,
+    text_bytes: usize,
+}
+
+/// The jobs of one type that the jobber said "not yet" to, longest first.
+#[derive(Debug)]
+struct Waiting {
+    type_id: TypeId,
+    jobs: List,
+    /// The code and the text that the first one was refused with.
+    refusal: Refusal,
+    /// The state has changed since then.
+    worth_a_try: bool,
+}
+
+/// A jobber's "not yet": its code and its text.
+pub type Refusal = (Box<str>, Box<str>);
+
+/// Why a job was not queued.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Full {
+    /// The lane has this many jobs.
+    Jobs(usize),
+    /// This many bytes of requests are queued.
+    Bytes(usize),
+}
+
+/// What a lane holds, by type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// To be run as soon as the lane is free.
+    pub queued: usize,
+    /// Set aside until the state changes.
+    pub waiting: usize,
+    /// To be run again after "try again".
+    pub retrying: usize,
+}
+
+impl Schedule {
+    /// With at most `jobs_max` jobs for each lane.
+    pub fn new(jobs_max: usize) -> Self {
+        Self {
+            jobs: Slab::new(),
+            lanes: Slab::new(),
+            clients: Vec::new(),
+            deadlines: BTreeMap::new(),
+            retries: List::default(),
+            text_bytes: 0,
+            jobs_max,
+        }
+    }
+
+    /// Makes room for a lane.
+    pub fn open_lane(&mut self) -> LaneId {
+        LaneId(u32::try_from(self.lanes.insert(LaneQueue::default())).expect("fewer than 2^32 lanes"))
+    }
+
+    /// Gives a lane up. It must be empty.
+    pub fn close_lane(&mut self, lane: LaneId) {
+        debug_assert!(self.is_empty(lane), "a lane is drained before it is closed");
+        self.lanes.remove(lane.0 as usize);
+    }
+
+    /// Puts a new job at the end of a lane's queue.
+    ///
+    /// # Errors
+    /// The lane is full: the job comes back with the reason.
+    pub fn queue(&mut self, lane: LaneId, job: Job) -> Result<(), (Job, Full)> {
+        let in_lane = &self.lanes[lane.0 as usize];
+        let jobs = in_lane.len();
+        if jobs >= self.jobs_max {
+            return Err((job, Full::Jobs(jobs)));
+        }
+        let bytes = in_lane.text_bytes + job.text_bytes();
+        if bytes > limits::QUEUE_BYTES_MAX
+            || self.text_bytes + job.text_bytes() > limits::QUEUE_BYTES_ALL_MAX
+        {
+            return Err((job, Full::Bytes(in_lane.text_bytes)));
+        }
+        let id = self.insert(lane, job, Place::Queue);
+        let queue = &mut self.lanes[lane.0 as usize].queue;
+        queue.push_back::<ORDER>(&mut self.jobs, id);
+        Ok(())
+    }
+
+    /// Puts a job back to the front of its lane's queue: it was handed out, but not begun.
+    pub fn put_back(&mut self, lane: LaneId, job: Job) {
+        let id = self.insert(lane, job, Place::Queue);
+        let queue = &mut self.lanes[lane.0 as usize].queue;
+        queue.push_front::<ORDER>(&mut self.jobs, id);
+    }
+
+    /// Sets a job aside until the state changes, behind those of its type that wait longer. One that `waited`
+    /// before, and was tried once more in vain, keeps its place before all others.
+    pub fn wait(&mut self, lane: LaneId, job: Job, waited: bool, refusal: Refusal) {
+        let type_id = job.type_id;
+        let id = self.insert(lane, job, Place::Waiting);
+        let waiting = self.lanes[lane.0 as usize].waiting_of(type_id);
+        if waited {
+            waiting.jobs.push_front::<ORDER>(&mut self.jobs, id);
+        } else {
+            waiting.jobs.push_back::<ORDER>(&mut self.jobs, id);
+        }
+        if waited || waiting.jobs.len() == 1 {
+            waiting.refusal = refusal;
+        }
+    }
+
+    /// What the longest waiting of a type was told.
+    pub fn refusal(&mut self, lane: LaneId, type_id: TypeId) -> Refusal {
+        self.lanes[lane.0 as usize].waiting_of(type_id).refusal.clone()
+    }
+
+    /// Whether jobs of this type wait for the state to change.
+    pub fn has_waiting(&self, lane: LaneId, type_id: TypeId) -> bool {
+        let waiting = &self.lanes[lane.0 as usize].waiting;
+        waiting.iter().any(|of| of.type_id == type_id && of.jobs.len() > 0)
+    }
+
+    /// The lane's state has changed: the longest waiting of each type are worth a try.
+    pub fn state_changed(&mut self, lane: LaneId) {
+        for waiting in &mut self.lanes[lane.0 as usize].waiting {
+            waiting.worth_a_try = waiting.jobs.len() > 0;
+        }
+    }
+
+    /// Has a job run again, behind what its lane has queued by `due_ms`.
+    pub fn retry_at(&mut self, lane: LaneId, job: Job, due_ms: u64) {
+        let id = self.insert(lane, job, Place::Retry { due_ms });
+        self.retries.push_back::<ORDER>(&mut self.jobs, id);
+        self.lanes[lane.0 as usize].retrying += 1;
+    }
+
+    /// Takes the job out that runs next in a lane, and says whether it had been waiting.
+    pub fn next(&mut self, lane: LaneId) -> Option<(Job, bool)> {
+        let in_lane = &mut self.lanes[lane.0 as usize];
+        let worth = in_lane.waiting.iter_mut().find(|waiting| waiting.worth_a_try);
+        if let Some(waiting) = worth {
+            // The next one of the type is tried only once this one succeeded and so changed the state.
+            waiting.worth_a_try = false;
+            let id = waiting.jobs.front().expect("only what has jobs is worth a try");
+            return Some((self.remove(id), true));
+        }
+        let id = in_lane.queue.front()?;
+        Some((self.remove(id), false))
+    }
+
+    /// Whether a lane has something to run.
+    pub fn has_next(&self, lane: LaneId) -> bool {
+        let lane = &self.lanes[lane.0 as usize];
+        lane.queue.len() > 0 || lane.waiting.iter().any(|waiting| waiting.worth_a_try)
+    }
+
+    /// Whether a lane holds no job at all.
+    pub fn is_empty(&self, lane: LaneId) -> bool {
+        self.lanes[lane.0 as usize].len() == 0
+    }
+
+    /// When [`Schedule::due`] has something to do, on the host's clock.
+    pub fn next_due_ms(&self) -> Option<u64> {
+        let deadline = self.deadlines.keys().next();
+        let deadline = deadline.map(|grain| grain * limits::DEADLINE_GRAIN_MS);
+        let retry = self.retries.front().map(|id| self.due_of(id));
+        deadline.into_iter().chain(retry).min()
+    }
+
+    /// Takes out all jobs whose deadline has passed into `expired`, and queues those that are to be tried
+    /// again, calling `ready` with the lane of each.
+    pub fn due(&mut self, now_ms: u64, expired: &mut Vec<Job>, mut ready: impl FnMut(LaneId)) {
+        while let Some(mut entry) = self.deadlines.first_entry() {
+            if entry.key() * limits::DEADLINE_GRAIN_MS > now_ms {
+                break;
+            }
+            match entry.get_mut().front() {
+                Some(id) => expired.push(self.remove(id)),
+                None => {
+                    entry.remove();
+                }
+            }
+        }
+        while let Some(id) = self.retries.front() {
+            if self.due_of(id) > now_ms {
+                break;
+            }
+            self.retries.unlink::<ORDER>(&mut self.jobs, id);
+            let entry = &mut self.jobs[id as usize];
+            entry.place = Place::Queue;
+            let lane = entry.lane;
+            let in_lane = &mut self.lanes[lane.0 as usize];
+            in_lane.queue.push_back::<ORDER>(&mut self.jobs, id);
+            in_lane.retrying -= 1;
+            ready(lane);
+        }
+    }
+
+    /// Takes out all jobs of a client that has gone, and says how many they were.
+    pub fn remove_client(&mut self, client: ClientSlot) -> usize {
+        let mut removed = 0;
+        while let Some(id) = self.clients.get(client.0 as usize).and_then(List::front) {
+            self.remove(id);
+            removed += 1;
+        }
+        removed
+    }
+
+    /// Takes out all jobs of a lane: first those that wait, then those to be tried again, then the queue.
+    pub fn drain_lane(&mut self, lane: LaneId, mut taken: impl FnMut(Job)) {
+        self.drain_waiting(lane, &mut taken);
+        let retrying: Vec<u32> = self.retries_of(lane).collect();
+        for id in retrying {
+            taken(self.remove(id));
+        }
+        while let Some(id) = self.lanes[lane.0 as usize].queue.front() {
+            taken(self.remove(id));
+        }
+    }
+
+    /// Takes out all jobs of a lane that wait for its state to change.
+    pub fn drain_waiting(&mut self, lane: LaneId, mut taken: impl FnMut(Job)) {
+        let types = self.lanes[lane.0 as usize].waiting.len();
+        for index in 0..types {
+            while let Some(id) = self.lanes[lane.0 as usize].waiting[index].jobs.front() {
+                taken(self.remove(id));
+            }
+        }
+    }
+
+    /// Moves everything that stands in `from` into `into`, each job by its type.
+    ///
+    /// Lanes change only when a plugin is replaced by one that shares its state differently. Where they stay
+    /// as they were, the lane keeps its id and nothing has to move.
+    pub fn regroup(&mut self, from: &[LaneId], into: impl Fn(TypeId) -> Option<LaneId>) -> Vec<Job> {
+        let mut homeless = Vec::new();
+        let ids: Vec<u32> = from.iter().flat_map(|lane| self.ids_of(*lane)).collect();
+        for id in ids {
+            let Entry { place, lane, ref job, .. } = self.jobs[id as usize];
+            let type_id = job.type_id;
+            let refusal = (place == Place::Waiting).then(|| self.refusal(lane, type_id));
+            let job = self.remove(id);
+            match (into(job.type_id), place) {
+                (None, _) => homeless.push(job),
+                (Some(lane), Place::Waiting) => {
+                    let refusal = refusal.expect("a waiting job was refused");
+                    self.wait(lane, job, false, refusal);
+                }
+                (Some(lane), Place::Retry { due_ms }) => self.retry_at(lane, job, due_ms),
+                (Some(lane), Place::Queue) => {
+                    let id = self.insert(lane, job, Place::Queue);
+                    let queue = &mut self.lanes[lane.0 as usize].queue;
+                    queue.push_back::<ORDER>(&mut self.jobs, id);
+                }
+            }
+        }
+        homeless
+    }
+
+    /// What the lane holds of one type. Counts them, so it is for reports only.
+    pub fn held(&self, lane: LaneId, type_id: TypeId) -> Held {
+        let mut held = Held::default();
+        for id in self.ids_of(lane) {
+            let entry = &self.jobs[id as usize];
+            if entry.job.type_id == type_id {
+                match entry.place {
+                    Place::Queue => held.queued += 1,
+                    Place::Waiting => held.waiting += 1,
+                    Place::Retry { .. } => held.retrying += 1,
+                }
+            }
+        }
+        held
+    }
+
+    /// All jobs of the host that wait for something.
+    pub fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    fn ids_of(&self, lane: LaneId) -> Vec<u32> {
+        let in_lane = &self.lanes[lane.0 as usize];
+        let waiting = in_lane.waiting.iter();
+        waiting
+            .flat_map(|waiting| waiting.jobs.iter::<ORDER, _>(&self.jobs))
+            .chain(in_lane.queue.iter::<ORDER, _>(&self.jobs))
+            .chain(self.retries_of(lane))
+            .collect()
+    }
+
+    fn retries_of(&self, lane: LaneId) -> impl Iterator<Item = u32> + '_ {
+        let retries = self.retries.iter::<ORDER, _>(&self.jobs);
+        retries.filter(move |id| self.jobs[*id as usize].lane == lane)
+    }
+
+    fn due_of(&self, id: u32) -> u64 {
+        match self.jobs[id as usize].place {
+            Place::Retry { due_ms } => due_ms,
+            place => unreachable!("{place:?} among those to be tried again"),
+        }
+    }
+
+    fn insert(&mut self, lane: LaneId, job: Job, place: Place) -> u32 {
+        let client = job.slot.0 as usize;
+        let deadline_ms = job.deadline_ms;
+        let text_bytes = job.text_bytes();
+        let id = u32::try_from(self.jobs.insert(Entry {
+            job,
+            lane,
+            place,
+            links: Links::default(),
+        }))
+        .expect("every lane and the number of lanes is bounded");
+        if self.clients.len() <= client {
+            self.clients.resize_with(client + 1, List::default);
+        }
+        self.clients[client].push_back::<CLIENT>(&mut self.jobs, id);
+        if deadline_ms != u64::MAX {
+            let grain = deadline_ms.div_ceil(limits::DEADLINE_GRAIN_MS);
+            let deadline = self.deadlines.entry(grain).or_default();
+            deadline.push_back::<DEADLINE>(&mut self.jobs, id);
+        }
+        self.text_bytes += text_bytes;
+        self.lanes[lane.0 as usize].text_bytes += text_bytes;
+        id
+    }
+
+    /// Takes a job out of all its lists.
+    fn remove(&mut self, id: u32) -> Job {
+        let entry = &self.jobs[id as usize];
+        let (lane, place, deadline_ms) = (entry.lane, entry.place, entry.job.deadline_ms);
+        let (client, type_id) = (entry.job.slot.0 as usize, entry.job.type_id);
+        let in_lane = &mut self.lanes[lane.0 as usize];
+        match place {
+            Place::Queue => &mut in_lane.queue,
+            Place::Waiting => &mut in_lane.waiting_of(type_id).jobs,
+            Place::Retry { .. } => {
+                in_lane.retrying -= 1;
+                &mut self.retries
+            }
+        }
+        .unlink::<ORDER>(&mut self.jobs, id);
+        self.clients[client].unlink::<CLIENT>(&mut self.jobs, id);
+        if deadline_ms != u64::MAX {
+            let grain = deadline_ms.div_ceil(limits::DEADLINE_GRAIN_MS);
+            if let Some(deadline) = self.deadlines.get_mut(&grain) {
+                deadline.unlink::<DEADLINE>(&mut self.jobs, id);
+                if deadline.len() == 0 {
+                    self.deadlines.remove(&grain);
+                }
+            }
+        }
+        let job = self.jobs.remove(id as usize).job;
+        self.text_bytes -= job.text_bytes();
+        let in_lane = &mut self.lanes[lane.0 as usize];
+        in_lane.text_bytes -= job.text_bytes();
+        in_lane.waiting.iter_mut().for_each(|waiting| {
+            waiting.worth_a_try &= waiting.jobs.len() > 0;
+        });
+        job
+    }
+}
+
+impl LaneQueue {
+    fn len(&self) -> usize {
+        let waiting: usize = self.waiting.iter().map(|waiting| waiting.jobs.len()).sum();
+        self.queue.len() + waiting + self.retrying
+    }
+
+    fn waiting_of(&mut self, type_id: TypeId) -> &mut Waiting {
+        let known = self.waiting.iter().position(|of| of.type_id == type_id);
+        let index = known.unwrap_or_else(|| {
+            self.waiting.push(Waiting {
+                type_id,
+                jobs: List::default(),
+                refusal: Refusal::default(),
+                worth_a_try: false,
+            });
+            self.waiting.len() - 1
+        });
+        &mut self.waiting[index]
+    }
+}
+
+impl Linked for Entry {
+    fn links(&self) -> &Links<3> {
+        &self.links
+    }
+
+    fn links_mut(&mut self) -> &mut Links<3> {
+        &mut self.links
+    }
+}

@@ -1,0 +1,82 @@
+//! The request types that are served, and by which lane.
+
+use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
+use slab::Slab;
+
+use super::{job::TypeId, schedule::LaneId};
+
+/// A served request type.
+#[derive(Debug)]
+pub struct ServedType {
+    /// As requests name it.
+    pub name: Rc<str>,
+    /// What it runs in.
+    pub lane: LaneId,
+    /// Which of the lane's jobbers serves it.
+    pub jobber: u32,
+    /// The plugin that serves it.
+    pub plugin: Rc<str>,
+    /// The default deadline of its requests in milliseconds; 0 for none.
+    pub deadline_ms: Option<u64>,
+    /// Whether its requests wait by default.
+    pub wait: Option<bool>,
+    /// Its plugin is going: nothing new is taken.
+    pub removing: bool,
+}
+
+/// All served types. Unknown ones that clients ask for leave nothing here.
+#[derive(Debug, Default)]
+pub struct Types {
+    /// Only plugins put names in, so that nobody can choose them to collide.
+    by_name: FxHashMap<Rc<str>, TypeId>,
+    types: Slab<ServedType>,
+}
+
+impl Types {
+    /// The type of that name.
+    pub fn find(&self, name: &str) -> Option<TypeId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Adds a type, or gives one that is known to another lane: it keeps its id, so its jobs follow it.
+    pub fn serve(&mut self, served: ServedType) -> TypeId {
+        if let Some(id) = self.find(&served.name) {
+            self.types[id.0 as usize] = served;
+            return id;
+        }
+        let name = Rc::clone(&served.name);
+        let id = TypeId(u32::try_from(self.types.insert(served)).expect("fewer than 2^32 types"));
+        self.by_name.insert(name, id);
+        id
+    }
+
+    /// Takes a type out. No job may name it any more.
+    pub fn forget(&mut self, id: TypeId) {
+        let served = self.types.remove(id.0 as usize);
+        self.by_name.remove(&served.name);
+    }
+
+    /// In the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (TypeId, &ServedType)> {
+        let mut types: Vec<_> = self.types.iter().collect();
+        types.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
+        let id_of = |index| TypeId(u32::try_from(index).expect("it was made from one"));
+        types.into_iter().map(move |(index, served)| (id_of(index), served))
+    }
+}
+
+impl std::ops::Index<TypeId> for Types {
+    type Output = ServedType;
+
+    fn index(&self, id: TypeId) -> &ServedType {
+        &self.types[id.0 as usize]
+    }
+}
+
+impl std::ops::IndexMut<TypeId> for Types {
+    fn index_mut(&mut self, id: TypeId) -> &mut ServedType {
+        &mut self.types[id.0 as usize]
+    }
+}

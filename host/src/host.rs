@@ -1,0 +1,276 @@
+//! The running host: starts everything, drives the coordinator, and stops in order.
+
+use std::{
+    io::Write as _,
+    process::ExitCode,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use tokio::{
+    signal::unix::{Signal as UnixSignal, SignalKind, signal},
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::JoinHandle,
+    time::sleep_until,
+};
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    coordinator::{Coordinator, Opened, Opener, Settings, Signal},
+    limits,
+    net::{Hub, Listeners},
+    plugins::{PluginEvent, Watcher},
+    ticker::Ticker,
+};
+
+/// How a host that served ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything in work was answered.
+    Drained,
+    /// A second signal came.
+    Forced,
+    /// What was in work was not done within the drain timeout.
+    Cut,
+}
+
+impl Ended {
+    /// As the process says it.
+    pub fn exit_code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Drained => 0,
+            Self::Forced => 2,
+            Self::Cut => 3,
+        })
+    }
+}
+
+/// What other threads tell the core thread, beside the lanes' signal.
+enum FromThreads {
+    Plugin(PluginEvent),
+    Opened(Opened),
+}
+
+/// Everything that the core loop waits for.
+struct Host {
+    config: Config,
+    hub: Rc<Hub>,
+    signal: Arc<Signal>,
+    from_threads: UnboundedReceiver<FromThreads>,
+    ticker: Ticker,
+    terminate: UnixSignal,
+    interrupt: UnixSignal,
+    acceptors: Vec<JoinHandle<()>>,
+    /// All plugin files of the start have been looked at.
+    looked: bool,
+    /// The ready line, until it is said.
+    ready: Option<String>,
+    next_report: Option<Instant>,
+    stopping: Option<Stopping>,
+    _watcher: Watcher,
+}
+
+struct Stopping {
+    cut_at: Instant,
+    /// All is answered: the clients are let go, and waited for until then.
+    dismissed_until: Option<Instant>,
+}
+
+/// Runs a host until it is told to stop.
+///
+/// # Errors
+/// Why it could not start.
+pub fn run(config: Config) -> anyhow::Result<Ended> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(Default::default())
+        .context("the core thread's runtime cannot be made")?;
+    let ended = runtime.block_on(async { Ok(Host::start(config)?.serve().await) });
+    // A plugin's thread may be stuck for good; nothing waits for it.
+    runtime.shutdown_background();
+    ended
+}
+
+impl Host {
+    fn start(config: Config) -> anyhow::Result<Self> {
+        let clock = Clock::new();
+        let signal = Arc::new(Signal::default());
+        let (to_core, from_threads) = unbounded_channel();
+        let opener = Opener::start(clock, Arc::clone(&signal), {
+            let to_core = to_core.clone();
+            move |opened| tell(&to_core, FromThreads::Opened(opened))
+        })
+        .context("no thread can be started")?;
+        let settings = Settings {
+            name: config.name.clone(),
+            deadline: config.deadline,
+            queue_jobs_max: config.queue_jobs_max,
+        };
+        let coordinator = Coordinator::new(settings, clock, Arc::clone(&signal), opener);
+        let hub = Hub::new(coordinator);
+        let listeners = Listeners::bind(&config.listen, config.listen_by_default)?;
+        let addresses = listeners.addresses();
+        let ready = addresses
+            .first()
+            .map(|address| format!("ready: listening on {address}"))
+            .context("none of the addresses to listen on can be had; name one with --listen")?;
+        log_start(&config, &addresses);
+        let watcher = Watcher::start(config.plugins.clone(), config.settle, move |event| {
+            tell(&to_core, FromThreads::Plugin(event));
+        })
+        .with_context(|| format!("the plugin folder {} cannot be watched", config.plugins.display()))?;
+        let acceptors = listeners.accept(&hub);
+        Ok(Self {
+            hub,
+            signal,
+            from_threads,
+            ticker: Ticker::new().context("no timer can be had")?,
+            terminate: signal_of(SignalKind::terminate())?,
+            interrupt: signal_of(SignalKind::interrupt())?,
+            acceptors,
+            looked: false,
+            ready: Some(ready),
+            next_report: config.queue_report.map(|interval| Instant::now() + interval),
+            stopping: None,
+            _watcher: watcher,
+            config,
+        })
+    }
+
+    async fn serve(mut self) -> Ended {
+        let bell = self.hub.coordinator.borrow().bell();
+        loop {
+            let due = self.next_due();
+            tokio::select! {
+                biased;
+                _ = self.terminate.recv() => if let Some(ended) = self.stop("TERM") { return ended },
+                _ = self.interrupt.recv() => if let Some(ended) = self.stop("INT") { return ended },
+                () = bell.notified() => {}
+                () = self.signal.raised() => {}
+                () = self.ticker.ticked() => self.hub.coordinator.borrow_mut().look_at_threads(),
+                told = self.from_threads.recv() => self.told(told.expect("the watcher keeps a sender")),
+                () = until(due) => {}
+            }
+            if let Some(ended) = self.advance() {
+                return ended;
+            }
+        }
+    }
+
+    fn told(&mut self, told: FromThreads) {
+        let mut coordinator = self.hub.coordinator.borrow_mut();
+        match told {
+            FromThreads::Opened(opened) => coordinator.opened(opened),
+            FromThreads::Plugin(PluginEvent::Looked) => self.looked = true,
+            FromThreads::Plugin(event) => coordinator.plugin_event(event),
+        }
+    }
+
+    /// Does what has come to be done; the end, if that is it.
+    fn advance(&mut self) -> Option<Ended> {
+        let mut coordinator = self.hub.coordinator.borrow_mut();
+        coordinator.advance();
+        coordinator.flush();
+        if coordinator.has_loaded_threads() {
+            self.ticker.arm(limits::REPLY_HELD_MAX);
+        }
+        if self.next_report.is_some_and(|at| at <= Instant::now()) {
+            tracing::info!(name = %self.config.name, "queue: {} requests", coordinator.queue_len());
+            let interval = self.config.queue_report.unwrap_or(Duration::MAX);
+            self.next_report = Instant::now().checked_add(interval);
+        }
+        let settled = self.looked && coordinator.plugins_are_settled();
+        drop(coordinator);
+        if settled && let Some(line) = self.ready.take() {
+            say_ready(&line);
+        }
+        self.advance_stop()
+    }
+
+    fn advance_stop(&mut self) -> Option<Ended> {
+        let stopping = self.stopping.as_mut()?;
+        let mut coordinator = self.hub.coordinator.borrow_mut();
+        let now = Instant::now();
+        if stopping.dismissed_until.is_none() && coordinator.is_idle() {
+            coordinator.dismiss_clients();
+            stopping.dismissed_until = Some(now + limits::LINGER);
+        }
+        if let Some(until) = stopping.dismissed_until {
+            let all_gone = !coordinator.has_clients();
+            return (all_gone || until <= now).then_some(Ended::Drained);
+        }
+        (stopping.cut_at <= now).then(|| {
+            let patience = self.config.drain_timeout;
+            tracing::error!("jobs were still in work after {patience:?}: they are cut off");
+            Ended::Cut
+        })
+    }
+
+    /// The first signal drains, the second ends at once.
+    fn stop(&mut self, name: &str) -> Option<Ended> {
+        if self.stopping.is_some() {
+            tracing::warn!("{name} again: ending at once");
+            return Some(Ended::Forced);
+        }
+        tracing::info!("{name}: no new connections, jobs in work are answered, the others are given back");
+        for acceptor in self.acceptors.drain(..) {
+            acceptor.abort();
+        }
+        self.stopping = Some(Stopping {
+            cut_at: Instant::now() + self.config.drain_timeout,
+            dismissed_until: None,
+        });
+        self.hub.coordinator.borrow_mut().stop();
+        None
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let stopping = self.stopping.as_ref();
+        let stopping = stopping.map(|stopping| stopping.dismissed_until.unwrap_or(stopping.cut_at));
+        let job = self.hub.coordinator.borrow().next_due();
+        [job, self.next_report, stopping].into_iter().flatten().min()
+    }
+}
+
+fn tell(to_core: &UnboundedSender<FromThreads>, told: FromThreads) {
+    // The core loop ends only with the process.
+    let _ = to_core.send(told);
+}
+
+fn signal_of(kind: SignalKind) -> anyhow::Result<UnixSignal> {
+    signal(kind).context("signals cannot be caught")
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn log_start(config: &Config, addresses: &[std::net::SocketAddr]) {
+    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    tracing::info!(
+        name = %config.name,
+        version = env!("CARGO_PKG_VERSION"),
+        process = std::process::id(),
+        listen = addresses.join(", "),
+        plugins = %config.plugins.display(),
+        deadline = ?config.deadline,
+        queue_max = config.queue_jobs_max,
+        durability = "memory: the state ends with this process",
+        "starting"
+    );
+}
+
+/// stdout is for programs that wait for the host: this one line is all that it ever gets.
+fn say_ready(line: &str) {
+    let mut stdout = std::io::stdout().lock();
+    if let Err(error) = writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+        tracing::warn!("the ready line cannot be written to stdout: {error}");
+    }
+    tracing::info!("{line}");
+}

@@ -1,0 +1,239 @@
+//! One client's connection, from its first byte to its last.
+
+use std::{
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use protocol::{Decoder, ProtocolError, encoder};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::{TcpStream, tcp::OwnedReadHalf},
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::{
+    Hub,
+    pipe::{Broken, Pipe},
+};
+use crate::{
+    coordinator::{ClientSlot, Outlet},
+    limits,
+};
+
+/// What the connection's task owns. What the coordinator reaches too is in its [`Pipe`].
+struct Connection {
+    hub: Rc<Hub>,
+    slot: ClientSlot,
+    id: u64,
+    socket: OwnedReadHalf,
+    pipe: Rc<Pipe>,
+    decoder: Decoder,
+    reading: Reading,
+    /// Ends a connection whose client does not take its replies, or does not go. Only while there is such.
+    timer: Option<Pin<Box<Sleep>>>,
+    discarded_bytes: usize,
+}
+
+/// What becomes of the bytes that come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// They are cut into messages.
+    Messages,
+    /// So they are, but the client has many replies to read first; whole messages may lie in the decoder.
+    Paused,
+    /// They are thrown away: nothing more is answered.
+    Discarding,
+    /// None will come.
+    Ended,
+}
+
+/// Why a connection was closed, where the client is to blame or to be pitied.
+#[derive(Debug)]
+enum Closed {
+    ByClient,
+    Broken(Broken),
+    Stalled(usize),
+}
+
+/// Serves a client until its connection is closed.
+pub(super) async fn serve(hub: Rc<Hub>, stream: TcpStream, peer: SocketAddr) {
+    // Replies are gathered before they are sent; waiting for more would only delay them.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, "TCP_NODELAY cannot be set: {error}");
+    }
+    let (socket, write) = stream.into_split();
+    let pipe = Pipe::new(write);
+    let outlet: Rc<dyn Outlet> = Rc::clone(&pipe) as _;
+    let (slot, id) = hub.coordinator.borrow_mut().connected(outlet);
+    tracing::debug!(client = id, %peer, "connected");
+    let mut connection = Connection {
+        hub,
+        slot,
+        id,
+        socket,
+        pipe,
+        decoder: Decoder::new(),
+        reading: Reading::Messages,
+        timer: None,
+        discarded_bytes: 0,
+    };
+    let closed = poll_fn(|cx| connection.poll(cx)).await;
+    connection.close(closed, peer);
+}
+
+impl Connection {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
+        self.pipe.wake_with(cx.waker());
+        loop {
+            if let Some(broken) = self.pipe.take_broken() {
+                return Poll::Ready(Closed::Broken(broken));
+            }
+            let all_sent = self.pipe.poll_send(cx).is_ready();
+            if let Some(broken) = self.pipe.take_broken() {
+                return Poll::Ready(Closed::Broken(broken));
+            }
+            if all_sent && self.pipe.is_finishing() {
+                return self.poll_finish(cx);
+            }
+            if self.poll_stalled(cx, all_sent).is_ready() {
+                return Poll::Ready(Closed::Stalled(self.pipe.unsent_bytes()));
+            }
+            match self.reading {
+                Reading::Paused if self.pipe.unsent_bytes() > limits::UNREAD_REPLY_BYTES_PAUSE / 2 => {
+                    return Poll::Pending;
+                }
+                Reading::Paused => self.take(&[]),
+                Reading::Ended => return Poll::Pending,
+                Reading::Messages | Reading::Discarding => match ready!(self.poll_read(cx)) {
+                    Ok(more) if more => {
+                        // A full buffer: there is more, and others have waited.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    Ok(_) => {}
+                    Err(_) => return Poll::Ready(Closed::ByClient),
+                },
+            }
+        }
+    }
+
+    /// Reads once, and says whether there is likely more.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<bool>> {
+        let hub = Rc::clone(&self.hub);
+        let mut buffer = hub.buffer.borrow_mut();
+        let mut read = ReadBuf::new(&mut buffer);
+        ready!(Pin::new(&mut self.socket).poll_read(cx, &mut read))?;
+        let full = read.remaining() == 0;
+        let bytes = read.filled();
+        if bytes.is_empty() {
+            self.reading = Reading::Ended;
+            let mut coordinator = self.hub.coordinator.borrow_mut();
+            coordinator.ended(self.slot);
+            coordinator.flush();
+        } else if self.reading == Reading::Discarding {
+            self.discarded_bytes += bytes.len();
+        } else {
+            self.take(bytes);
+        }
+        Poll::Ready(Ok(full))
+    }
+
+    /// Hands the messages in `bytes`, and those that the decoder still holds, to the coordinator.
+    fn take(&mut self, bytes: &[u8]) {
+        let mut coordinator = self.hub.coordinator.borrow_mut();
+        let mut frames = self.decoder.feed(bytes);
+        self.reading = Reading::Messages;
+        loop {
+            match frames.next() {
+                Ok(Some(frame)) => coordinator.received(self.slot, frame),
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!(client = self.id, "disconnected: {error}");
+                    self.reading = Reading::Discarding;
+                    coordinator.broke_off(self.slot, last_words(&error));
+                    break;
+                }
+            }
+            if self.pipe.unsent_bytes() > limits::UNREAD_REPLY_BYTES_PAUSE {
+                self.reading = Reading::Paused;
+                break;
+            }
+        }
+        drop(frames);
+        coordinator.flush();
+    }
+
+    /// Everything is sent: tells the client so, and waits until it has gone too, so that what it still sends
+    /// does not reset the connection under the last reply.
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + limits::LINGER)));
+        if timer.as_mut().poll(cx).is_ready() || ready!(self.pipe.poll_shutdown(cx)).is_err() {
+            return Poll::Ready(Closed::ByClient);
+        }
+        while self.reading != Reading::Ended && self.discarded_bytes < limits::LINGER_BYTES_MAX {
+            self.reading = Reading::Discarding;
+            if ready!(self.poll_read(cx)).is_err() {
+                break;
+            }
+        }
+        Poll::Ready(Closed::ByClient)
+    }
+
+    /// Ready when the client has taken nothing for too long.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>, all_sent: bool) -> Poll<()> {
+        if all_sent {
+            self.timer = None;
+            return Poll::Pending;
+        }
+        let patience_ends = self.pipe.moved() + limits::STALLED_WRITE_MAX;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep_until(patience_ends)));
+        while timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= patience_ends {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(patience_ends);
+        }
+        Poll::Pending
+    }
+
+    fn close(self, closed: Closed, peer: SocketAddr) {
+        match closed {
+            Closed::ByClient => tracing::debug!(client = self.id, %peer, "disconnected"),
+            Closed::Broken(Broken::Socket(error)) => {
+                tracing::debug!(client = self.id, %peer, "disconnected: {error}");
+            }
+            Closed::Broken(Broken::Unread(bytes)) => tracing::warn!(
+                client = self.id,
+                %peer,
+                "disconnected: it has not read {bytes} bytes of replies, at most {} are kept; a client has \
+                 to read while it asks",
+                limits::UNREAD_REPLY_BYTES_MAX
+            ),
+            Closed::Stalled(bytes) => tracing::warn!(
+                client = self.id,
+                %peer,
+                "disconnected: it has taken nothing of {bytes} bytes of replies for {} s; a client has to \
+                 read while it asks",
+                limits::STALLED_WRITE_MAX.as_secs()
+            ),
+        }
+        let mut coordinator = self.hub.coordinator.borrow_mut();
+        coordinator.disconnected(self.slot);
+        coordinator.flush();
+    }
+}
+
+fn last_words(error: &ProtocolError) -> Vec<u8> {
+    let mut words = Vec::new();
+    let code = error.code().as_str();
+    encoder::bad_message(&mut words, code, "0", &error.to_string(), error.received());
+    words
+}

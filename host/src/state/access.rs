@@ -1,0 +1,228 @@
+//! A lane's way to its states: what the lane's code reads and changes, and who may do so at this moment.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use abi_stable::std_types::{RSlice, RVec};
+use plugin_api::abi::{self, AbiHost, access, seek};
+
+use super::{map::StateMap, transaction::Transaction};
+use crate::limits::STATE_ENTRY_BYTES_MAX;
+
+/// Facts about the job that runs, for its code to ask.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CallFacts {
+    /// Never used for two clients.
+    pub client: u64,
+    /// From 1.
+    pub attempt: u32,
+    /// See [`Clock`](crate::clock::Clock).
+    pub now_ms: u64,
+    /// [`abi::NO_DEADLINE`] for none.
+    pub deadline_ms: u64,
+}
+
+/// The states of one lane while it serves, and the transaction of the job that runs.
+///
+/// Whoever holds an older `generation` than the present one is refused: so the code of a job that no longer
+/// counts can go on running, but touches nothing.
+#[derive(Debug, Default)]
+pub struct Access {
+    generation: u64,
+    running: bool,
+    maps: Vec<StateMap>,
+    transaction: Transaction,
+    facts: CallFacts,
+    fault: Option<String>,
+}
+
+impl Access {
+    /// With the states of the lane, in the order of its description.
+    pub fn new(maps: Vec<StateMap>) -> Self {
+        Self {
+            maps,
+            ..Self::default()
+        }
+    }
+
+    /// Opens the transaction of a job.
+    pub fn begin(&mut self, facts: CallFacts) {
+        debug_assert!(!self.running, "a lane runs one job at a time");
+        self.facts = facts;
+        self.running = true;
+        self.fault = None;
+    }
+
+    /// What the job did wrong with its state, if anything; it must not be committed then.
+    pub fn fault(&mut self) -> Option<String> {
+        self.fault.take()
+    }
+
+    /// Ends the job and keeps what it changed; says whether that is anything.
+    pub fn commit(&mut self) -> bool {
+        self.running = false;
+        self.transaction.commit()
+    }
+
+    /// Ends the job and takes back what it changed.
+    pub fn roll_back(&mut self) {
+        self.running = false;
+        self.transaction.roll_back(&mut self.maps);
+    }
+
+    /// Shuts out all code that was opened before.
+    pub fn revoke(&mut self) {
+        self.generation += 1;
+    }
+
+    /// Takes the states away, to be handed to another version. Between jobs only.
+    pub fn take_maps(&mut self) -> Vec<StateMap> {
+        debug_assert!(!self.running, "states change hands between jobs");
+        std::mem::take(&mut self.maps)
+    }
+
+    /// Gives the states back.
+    pub fn put_maps(&mut self, maps: Vec<StateMap>) {
+        self.maps = maps;
+    }
+
+    fn map_of(&mut self, generation: u64, state: u32) -> Option<usize> {
+        if self.generation != generation || !self.running || self.fault.is_some() {
+            return None;
+        }
+        let state = state as usize;
+        if state >= self.maps.len() {
+            self.fault = Some(format!(
+                "asked for its state number {state}, it declared {}",
+                self.maps.len()
+            ));
+            return None;
+        }
+        Some(state)
+    }
+}
+
+/// An [`Access`] that the host and the lane's code reach from different threads.
+#[derive(Clone, Debug)]
+pub struct SharedAccess(Arc<Mutex<Access>>);
+
+impl SharedAccess {
+    /// Shares `access`.
+    pub fn new(access: Access) -> Self {
+        Self(Arc::new(Mutex::new(access)))
+    }
+
+    /// Held for single steps only, never while a plugin's code runs.
+    pub fn lock(&self) -> MutexGuard<'_, Access> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The host as code that is opened now will see it, until the next [`Access::revoke`].
+    pub fn for_code(&self) -> LaneHost {
+        LaneHost {
+            generation: self.lock().generation,
+            access: self.clone(),
+        }
+    }
+}
+
+/// What the host offers to a lane's code.
+pub struct LaneHost {
+    access: SharedAccess,
+    generation: u64,
+}
+
+impl LaneHost {
+    fn with(&self, state: u32, body: impl FnOnce(&mut Access, usize) -> bool) -> u32 {
+        let mut access = self.access.lock();
+        match access.map_of(self.generation, state) {
+            None => access::REVOKED,
+            Some(state) => match body(&mut access, state) {
+                true => access::FOUND,
+                false => access::ABSENT,
+            },
+        }
+    }
+}
+
+impl AbiHost for LaneHost {
+    fn state_read(&self, state: u32, key: RSlice<'_, u8>, value: &mut RVec<u8>) -> u32 {
+        value.clear();
+        self.with(state, |access, state| {
+            match access.maps[state].read(key.as_slice()) {
+                Some(found) => {
+                    value.extend_from_copy_slice(found);
+                    true
+                }
+                None => false,
+            }
+        })
+    }
+
+    fn state_write(&self, state: u32, key: RSlice<'_, u8>, value: RSlice<'_, u8>) -> u32 {
+        let entry_bytes = key.len() + value.len();
+        if entry_bytes > STATE_ENTRY_BYTES_MAX {
+            self.access.lock().fault = Some(format!(
+                "wrote a state entry of {entry_bytes} bytes, at most {STATE_ENTRY_BYTES_MAX} are allowed"
+            ));
+            return access::REVOKED;
+        }
+        self.with(state, |access, state| {
+            access
+                .transaction
+                .write(&mut access.maps, state, key.as_slice(), value.as_slice())
+        })
+    }
+
+    fn state_remove(&self, state: u32, key: RSlice<'_, u8>) -> u32 {
+        self.with(state, |access, state| {
+            access
+                .transaction
+                .remove(&mut access.maps, state, key.as_slice())
+        })
+    }
+
+    fn state_seek(
+        &self,
+        state: u32,
+        direction: u32,
+        from: RSlice<'_, u8>,
+        key: &mut RVec<u8>,
+        value: &mut RVec<u8>,
+    ) -> u32 {
+        key.clear();
+        value.clear();
+        self.with(state, |access, state| {
+            let map = &access.maps[state];
+            let found = match direction {
+                seek::AT_OR_BEFORE => map.at_or_before(from.as_slice()),
+                _ => map.at_or_after(from.as_slice()),
+            };
+            match found {
+                Some((found_key, found_value)) => {
+                    key.extend_from_copy_slice(found_key);
+                    value.extend_from_copy_slice(found_value);
+                    true
+                }
+                None => false,
+            }
+        })
+    }
+
+    fn call_client(&self) -> u64 {
+        self.access.lock().facts.client
+    }
+
+    fn call_attempt(&self) -> u32 {
+        self.access.lock().facts.attempt
+    }
+
+    fn call_now_ms(&self) -> u64 {
+        self.access.lock().facts.now_ms
+    }
+
+    fn call_deadline_ms(&self) -> u64 {
+        let deadline_ms = self.access.lock().facts.deadline_ms;
+        debug_assert!(abi::NO_DEADLINE == u64::MAX);
+        deadline_ms
+    }
+}
