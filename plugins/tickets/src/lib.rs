@@ -1,1 +1,120 @@
-//! To be filled.
+//! `tickets`: the numbered seats of a hall, sold for good.
+//!
+//! | request | answer | refused with |
+//! |---|---|---|
+//! | `getTickets` `{"count": n}`, 1 if absent | `{"tickets": [number, …], "left": m, "token": t}` | `sold_out` |
+//! | `returnTickets` `{"tickets": [number, …]}` | `{"left": m}` | `not_sold` |
+//! | `addTickets` `{"count": n}` | `{"left": m}` | |
+
+use std::num::NonZeroU64;
+
+use plugin_api::prelude::*;
+
+/// What one request gets at most, so that its answer stays within what a client reads.
+const TICKETS_PER_REQUEST_MAX: u64 = 100_000;
+/// The greatest whole number that every client can read: JavaScript would round the next ones.
+const TICKET_MAX: u64 = (1 << 53) - 1;
+
+#[derive(Deserialize)]
+struct Config {
+    /// Tickets 1 to this one are for sale. A later, smaller number takes none from whoever bought it.
+    #[serde(default)]
+    seats: Seats,
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "u64")]
+struct Seats(u64);
+
+impl Default for Seats {
+    fn default() -> Self {
+        Self(500)
+    }
+}
+
+impl TryFrom<u64> for Seats {
+    type Error = String;
+
+    fn try_from(seats: u64) -> Result<Self, String> {
+        match seats {
+            0..=TICKET_MAX => Ok(Self(seats)),
+            _ => Err(format!("{seats} is too many, at most {TICKET_MAX}")),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Get {
+    count: Option<NonZeroU64>,
+}
+
+#[derive(Serialize)]
+struct Sold {
+    tickets: Vec<u64>,
+    left: u64,
+    token: Token,
+}
+
+#[derive(Deserialize)]
+struct Return {
+    tickets: Vec<u64>,
+}
+
+#[derive(Deserialize)]
+struct Add {
+    count: NonZeroU64,
+}
+
+#[derive(Serialize)]
+struct Left {
+    left: u64,
+}
+
+fn get(ask: Get, hall: &mut Numbers) -> Answer<Sold> {
+    let count = ask.count.map_or(1, NonZeroU64::get);
+    // More than is left is sold out, whatever else it may be.
+    if count > TICKETS_PER_REQUEST_MAX && count <= hall.free() {
+        return Err(Refusal::bad_payload(format!(
+            "payload, field `count`: {count} at once, expected at most {TICKETS_PER_REQUEST_MAX}"
+        )));
+    }
+    let grant = hall.take(count).or_code("sold_out")?;
+    Ok(Sold {
+        tickets: grant.ids(),
+        left: grant.left,
+        token: grant.token,
+    })
+}
+
+fn take_back(ask: Return, hall: &mut Numbers) -> Answer<Left> {
+    if ask.tickets.is_empty() {
+        return Err(Refusal::bad_payload(
+            "payload, field `tickets`: an empty list, expected at least one number",
+        ));
+    }
+    hall.release_all(&ask.tickets).or_code("not_sold")?;
+    Ok(Left { left: hall.free() })
+}
+
+fn add(ask: Add, hall: &mut Numbers) -> Answer<Left> {
+    match hall.add(ask.count.get()) {
+        Ok(added) if added.end <= TICKET_MAX + 1 => Ok(Left { left: hall.free() }),
+        // Added or not: what a refused request changed is taken back.
+        _ => Err(Refusal::bad_payload(format!(
+            "payload, field `count`: {} more tickets would be numbered beyond {TICKET_MAX}",
+            ask.count
+        ))),
+    }
+}
+
+plugin! {
+    config Config;
+    state |c| Numbers::range("hall", 1..=c.seats.0) => inline {
+        "getTickets" => get,
+        "returnTickets" => take_back,
+        "addTickets" => add,
+    }
+}
+
+#[cfg(test)]
+mod tests;
