@@ -1,1 +1,79 @@
-//! To be filled.
+//! `proxies`: each proxy is lent to one client at a time.
+//!
+//! | request | answer | refused with |
+//! |---|---|---|
+//! | `addProxy` `{"url": u}` | `{"id": n}`, the same for the same url | |
+//! | `getProxy` | `{"id": n, "url": u, "token": t}`, the lowest id that is free | `none_free` |
+//! | `returnProxy` `{"id": n}` | `{}` | `not_taken` |
+
+use plugin_api::prelude::*;
+
+#[derive(Deserialize)]
+struct Config {
+    /// In the pool from the start. One that is taken off the list leaves once it is back.
+    #[serde(default)]
+    urls: Vec<Url>,
+}
+
+/// A proxy's address: any text but an empty one.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+struct Url(String);
+
+impl TryFrom<String> for Url {
+    type Error = &'static str;
+
+    fn try_from(url: String) -> Result<Self, &'static str> {
+        match url.trim() {
+            "" => Err("an empty text, expected a url"),
+            _ => Ok(Self(url)),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Add {
+    url: Url,
+}
+
+#[derive(Serialize)]
+struct Lent {
+    id: u64,
+    url: Url,
+    token: Token,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Proxy {
+    id: u64,
+}
+
+fn add(ask: Add, proxies: &mut Pool<Url>) -> Answer<Proxy> {
+    let id = proxies.add(&ask.url).id;
+    Ok(Proxy { id })
+}
+
+fn get(proxies: &mut Pool<Url>) -> Answer<Lent> {
+    let proxy = proxies.take_one()?;
+    Ok(Lent {
+        id: proxy.id,
+        url: proxy.data,
+        token: proxy.token,
+    })
+}
+
+fn take_back(proxy: Proxy, proxies: &mut Pool<Url>) -> Answer {
+    proxies.release(proxy.id).or_code("not_taken")
+}
+
+plugin! {
+    config Config;
+    state |c| Pool::list("proxies", c.urls.clone()) => inline {
+        "addProxy" => add,
+        "getProxy" => get,
+        "returnProxy" => take_back,
+    }
+}
+
+#[cfg(test)]
+mod tests;
