@@ -1,0 +1,178 @@
+use plugin_api::{RefusalKind, testing::TestPlugin};
+use serde_json::json;
+
+use super::*;
+
+type Rooms = TestPlugin<RmPlugin>;
+
+fn any_room() -> Rooms {
+    TestPlugin::new(())
+}
+
+/// Books the room for these hours of one day, which are given as `HH:MM`.
+fn book(rooms: &mut Rooms, room: &str, from: &str, to: &str) -> Answer<u64> {
+    let at = |time| format!("2026-05-04T{time}:00Z");
+    let payload = json!({ "room": room, "from": at(from), "to": at(to) });
+    let answer = rooms.client(1).request("bookRoom", payload)?;
+    Ok(answer["booking"].as_u64().unwrap())
+}
+
+fn listed(rooms: &mut Rooms, payload: serde_json::Value) -> Vec<u64> {
+    let answer = rooms.client(1).request("listRooms", payload).unwrap();
+    let bookings = answer["bookings"].as_array().unwrap();
+    bookings
+        .iter()
+        .map(|b| b["booking"].as_u64().unwrap())
+        .collect()
+}
+
+#[test]
+fn a_room_is_taken_from_its_beginning_to_just_before_its_end() {
+    let mut rooms = any_room();
+    assert_eq!(book(&mut rooms, "blue", "10:00", "12:00"), Ok(1));
+    for (from, to) in [
+        ("10:00", "12:00"),
+        ("09:00", "10:01"),
+        ("11:59", "13:00"),
+        ("10:30", "11:00"),
+        ("09:00", "13:00"),
+    ] {
+        let refusal = book(&mut rooms, "blue", from, to).unwrap_err();
+        assert_eq!(
+            (refusal.code(), refusal.kind()),
+            ("taken", RefusalKind::Final)
+        );
+        assert_eq!(
+            refusal.message(),
+            "room `blue` is taken from 2026-05-04T10:00:00Z to 2026-05-04T12:00:00Z by booking 1"
+        );
+    }
+    assert_eq!(book(&mut rooms, "blue", "12:00", "13:00"), Ok(2));
+    assert_eq!(book(&mut rooms, "blue", "09:00", "10:00"), Ok(3));
+    assert_eq!(book(&mut rooms, "red", "10:00", "12:00"), Ok(4));
+    assert_eq!(book(&mut rooms, "blu", "10:00", "12:00"), Ok(5));
+}
+
+#[test]
+fn instants_are_compared_wherever_they_were_written() {
+    let mut rooms = any_room();
+    let berlin = json!({
+        "room": "blue",
+        "from": "2026-05-04T09:00:00+02:00",
+        "to": "2026-05-04T10:00:00.000000001+02:00",
+    });
+    rooms.client(1).request("bookRoom", berlin).unwrap();
+    let tokyo = |from| json!({ "room": "blue", "from": from, "to": "2026-05-04T18:00:00+09:00" });
+    let clash = tokyo("2026-05-04T17:00:00+09:00");
+    let refusal = rooms.client(1).request("bookRoom", clash).unwrap_err();
+    assert_eq!(refusal.code(), "taken");
+    let beside = tokyo("2026-05-04T17:00:00.000000001+09:00");
+    rooms.client(1).request("bookRoom", beside).unwrap();
+    assert_eq!(
+        rooms.client(1).request("listRooms", ()),
+        Ok(json!({ "bookings": [
+            {
+                "booking": 1,
+                "room": "blue",
+                "from": "2026-05-04T07:00:00Z",
+                "to": "2026-05-04T08:00:00.000000001Z",
+            },
+            {
+                "booking": 2,
+                "room": "blue",
+                "from": "2026-05-04T08:00:00.000000001Z",
+                "to": "2026-05-04T09:00:00Z",
+            },
+        ] }))
+    );
+}
+
+#[test]
+fn a_cancelled_room_is_free_again_and_its_number_is_not_used_twice() {
+    let mut rooms = any_room();
+    assert_eq!(book(&mut rooms, "blue", "10:00", "12:00"), Ok(1));
+    let cancel = json!({ "booking": 1 });
+    assert_eq!(
+        rooms.client(2).request("cancelRoom", &cancel),
+        Ok(json!({}))
+    );
+    let refusal = rooms.client(2).request("cancelRoom", &cancel).unwrap_err();
+    assert_eq!(refusal.code(), "no_booking");
+    rooms.reload(()).unwrap();
+    assert_eq!(book(&mut rooms, "blue", "11:00", "13:00"), Ok(2));
+    assert_eq!(listed(&mut rooms, json!({})), [2]);
+}
+
+#[test]
+fn bookings_are_listed_by_room_and_time() {
+    let mut rooms = any_room();
+    book(&mut rooms, "red", "10:00", "11:00").unwrap();
+    book(&mut rooms, "blue", "12:00", "13:00").unwrap();
+    book(&mut rooms, "blue", "10:00", "11:00").unwrap();
+    assert_eq!(listed(&mut rooms, json!(null)), [3, 2, 1]);
+    assert_eq!(listed(&mut rooms, json!({ "room": "blue" })), [3, 2]);
+    assert_eq!(
+        listed(&mut rooms, json!({ "room": "green" })),
+        [] as [u64; 0]
+    );
+}
+
+#[test]
+fn only_configured_rooms_are_booked_if_there_are_any() {
+    let mut rooms = any_room();
+    book(&mut rooms, "attic", "10:00", "11:00").unwrap();
+    rooms.reload(json!({ "rooms": ["red", "blue"] })).unwrap();
+    assert_eq!(book(&mut rooms, "blue", "10:00", "11:00"), Ok(2));
+    let refusal = book(&mut rooms, "green", "10:00", "11:00").unwrap_err();
+    assert_eq!(refusal.code(), "unknown_room");
+    assert_eq!(refusal.message(), "there is no room `green`, but blue, red");
+    let green = json!({ "room": "green" });
+    let refusal = rooms.client(1).request("listRooms", green).unwrap_err();
+    assert_eq!(refusal.code(), "unknown_room");
+    // What was booked in a room that is no longer configured is not revoked.
+    assert_eq!(listed(&mut rooms, json!({ "room": "attic" })), [1]);
+    rooms
+        .client(1)
+        .request("cancelRoom", json!({ "booking": 1 }))
+        .unwrap();
+}
+
+#[test]
+fn a_wrong_payload_is_named() {
+    let mut rooms = any_room();
+    let day = |from, to| json!({ "room": "blue", "from": from, "to": to });
+    let noon = "2026-05-04T12:00:00Z";
+    let cases = [
+        (day(noon, noon), "`from` and `to`"),
+        (day("2026-05-04T14:00:00+01:00", noon), "`from` and `to`"),
+        (day("tomorrow", noon), "`from`"),
+        (day("2026-05-04T12:00:00", noon), "`from`"),
+        (day(noon, "2026-02-30T12:00:00Z"), "`to`"),
+        (json!({ "room": "", "from": noon, "to": noon }), "`room`"),
+        (
+            json!({ "room": "b".repeat(201), "from": noon, "to": noon }),
+            "`room`",
+        ),
+        (json!({}), "`room`"),
+    ];
+    for (payload, fields) in cases {
+        let refusal = rooms.client(1).request("bookRoom", payload).unwrap_err();
+        assert_eq!(refusal.code(), "bad_payload");
+        assert!(refusal.message().contains(fields), "{}", refusal.message());
+    }
+}
+
+#[test]
+fn a_list_that_is_too_long_is_refused() {
+    let mut rooms = any_room();
+    for second in 0..=BOOKINGS_PER_ANSWER_MAX as i64 {
+        let at = |second| jiff::Timestamp::from_second(second).unwrap();
+        let room = if second == 0 { "red" } else { "blue" };
+        let payload = json!({ "room": room, "from": at(second), "to": at(second + 1) });
+        rooms.client(1).request("bookRoom", payload).unwrap();
+    }
+    let refusal = rooms.client(1).request("listRooms", ()).unwrap_err();
+    assert_eq!(refusal.code(), "too_many");
+    let blue = json!({ "room": "blue" });
+    assert_eq!(listed(&mut rooms, blue).len(), BOOKINGS_PER_ANSWER_MAX);
+}
