@@ -13,7 +13,7 @@ use crate::context::StateMap;
 pub(crate) fn unreadable(key: &[u8], expected: &str, found: impl Display) -> String {
     format!(
         "the entry stored at key {} should be {expected}, but is {found}; \
-         it was written by another version or by other code, so raise the schema or go back to that version",
+         another version wrote it: go back to that one, or give the state of this one another name",
         Bytes(key)
     )
 }

@@ -6,16 +6,20 @@ use serde_json::json;
 #[derive(Deserialize)]
 struct Config {
     seats: u64,
+    #[serde(default = "hall")]
+    numbers_name: String,
+    #[serde(default = "total")]
+    value_name: String,
     #[serde(default)]
-    kind: Kind,
+    schema: u32,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Kind {
-    #[default]
-    Fine,
-    Twice,
+fn hall() -> String {
+    "hall".to_owned()
+}
+
+fn total() -> String {
+    "total".to_owned()
 }
 
 #[derive(Serialize)]
@@ -73,8 +77,8 @@ fn tell((): (), call: &Call) -> Answer<Circumstances> {
 plugin! {
     config Config;
     state |c| (
-        Numbers::range("hall", 1..=c.seats),
-        Value::<u64>::named(if c.kind == Kind::Twice { "hall" } else { "unused" }),
+        Numbers::range(&c.numbers_name, 1..=c.seats).schema(c.schema),
+        Value::<u64>::named(&c.value_name),
     ) => inline {
         "get" => |both: &mut (Numbers, Value<u64>)| get(&mut both.0),
         "spoil" => |ask: Then, both: &mut (Numbers, Value<u64>)| spoil(ask, &mut both.0),
@@ -177,12 +181,21 @@ fn memory_ends_with_a_panic() {
 #[test]
 fn a_version_that_fails_leaves_the_one_before() {
     let mut plugin = plugin();
+    plugin.reload(json!({ "seats": 2, "schema": 2 })).unwrap();
     plugin.client(1).request("get", ()).unwrap();
     let cases = [
         (json!({}), "seats"),
         (json!({ "seats": 2, "rows": 1 }), "rows"),
         (json!({ "seats": u64::MAX }), "state `hall`"),
-        (json!({ "seats": 2, "kind": "twice" }), "declared twice"),
+        (
+            json!({ "seats": 2, "value_name": "hall" }),
+            "declared twice",
+        ),
+        (
+            json!({ "seats": 2, "numbers_name": "other", "value_name": "hall" }),
+            "stored as `numbers`",
+        ),
+        (json!({ "seats": 2, "schema": 1 }), "schema 2"),
     ];
     for (config, text) in cases {
         let error = plugin.reload(config).unwrap_err();

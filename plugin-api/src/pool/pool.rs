@@ -250,11 +250,7 @@ impl<T: Serialize + DeserializeOwned> Pool<T> {
 
     fn read_data(&mut self, id: u64) -> Result<T, String> {
         let key = data_key(id);
-        let json = self
-            .stock
-            .map
-            .read(&key)
-            .ok_or_else(|| stored::unreadable(&key, "the data of a resource", "not there"))?;
+        let json = self.stock.map.read(&key).ok_or_else(|| no_data(&key))?;
         stored::from_json(&key, json)
     }
 
@@ -315,7 +311,8 @@ impl<T: Serialize + DeserializeOwned> Pool<T> {
         let mut unknown: HashSet<&[u8]> = named.iter().map(Vec::as_slice).collect();
         for span in self.stock.configured() {
             for id in span.start..=span.end {
-                let json = self.stock.map.read(&data_key(id)).unwrap_or_default();
+                let key = data_key(id);
+                let json = self.stock.map.read(&key).ok_or_else(|| no_data(&key))?;
                 if !unknown.remove(json) {
                     self.deconfigure(id);
                 }
@@ -376,6 +373,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> State for PoolStat
         pool.stock.setup().map_err(named)?;
         pool.configure(&self.configured).map_err(named)
     }
+}
+
+fn no_data(key: &[u8]) -> String {
+    stored::unreadable(key, "the data of a resource", "not there")
 }
 
 fn data_key(id: u64) -> [u8; 9] {
