@@ -111,7 +111,7 @@ impl Host {
         };
         let coordinator = Coordinator::new(settings, clock, Arc::clone(&signal), opener);
         let hub = Hub::new(coordinator);
-        let listeners = Listeners::bind(&config.listen, config.listen_by_default)?;
+        let listeners = Listeners::bind(&config.listen, config.listen_is_default)?;
         let addresses = listeners.addresses();
         let ready = addresses
             .first()

@@ -2,8 +2,11 @@
 #![deny(unsafe_code)]
 
 pub mod clock;
+pub mod config;
 pub mod coordinator;
+pub mod host;
 pub mod limits;
+pub mod logging;
 pub mod net;
 pub mod plugins;
 pub mod state;

@@ -3,24 +3,30 @@
 
 use std::process::ExitCode;
 
-use host::{config, host as server, logging};
+use host::{config::Config, host as server, logging};
 
 fn main() -> ExitCode {
-    let config = match config::from_args() {
+    let config = match Config::from_command_line(std::env::args_os()) {
         Ok(config) => config,
-        Err(stop) => return stop,
+        Err(error) => return ExitCode::from(error.report()),
     };
-    let log = match logging::start(&config.log) {
+    // Waits, when dropped, until what was logged is written.
+    let _log = match logging::start(&config.log) {
         Ok(log) => log,
         Err(error) => return failed(&error),
     };
-    let code = match server::run(config) {
+    match server::run(config) {
         Ok(ended) => ended.exit_code(),
         Err(error) => {
             tracing::error!("cannot start: {error:#}");
             ExitCode::from(1)
         }
-    };
-    log.finish();
-    code
+    }
+}
+
+/// There is no log yet to say it to.
+fn failed(error: &dyn std::error::Error) -> ExitCode {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "error: {error}");
+    ExitCode::from(1)
 }

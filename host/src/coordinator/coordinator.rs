@@ -195,7 +195,7 @@ impl Coordinator {
             let Some(of) = self.lanes.get_mut(lane.0 as usize).and_then(Option::as_mut) else {
                 continue;
             };
-            if let Runner::Thread { thread, busy: true } = of.runner() {
+            if let Runner::Thread(thread) = of.runner() {
                 let mut taken = thread.take_back_if_slow(now).peekable();
                 match taken.peek().is_some() {
                     true => taken.for_each(|handed| self.schedule.put_back(lane, handed.job)),
@@ -352,7 +352,7 @@ impl Coordinator {
         };
         match lane.runner() {
             Runner::Inline(_) => self.run_inline(id),
-            Runner::Thread { .. } => self.hand_over(id),
+            Runner::Thread(_) => self.hand_over(id),
         }
     }
 
@@ -403,7 +403,7 @@ impl Coordinator {
 
     fn hand_over(&mut self, id: LaneId) {
         let lane = self.lanes[id.0 as usize].as_mut().expect("it has just been run");
-        let Runner::Thread { thread, .. } = lane.runner() else {
+        let Runner::Thread(thread) = lane.runner() else {
             return;
         };
         let room = thread.room();
@@ -415,13 +415,12 @@ impl Coordinator {
             window.push(Handed { job, jobber, waited });
         }
         let lane = self.lanes[id.0 as usize].as_mut().expect("it has just been run");
-        if let Runner::Thread { thread, busy } = lane.runner()
+        if let Runner::Thread(thread) = lane.runner()
             && !window.is_empty()
         {
-            if (window.len() > 1 || *busy) && !self.loaded.contains(&id) {
+            if (window.len() > 1 || !thread.is_idle()) && !self.loaded.contains(&id) {
                 self.loaded.push(id);
             }
-            *busy = true;
             thread.hand(window);
         }
     }
@@ -432,8 +431,8 @@ impl Coordinator {
             return;
         };
         let mut fetched = std::mem::take(&mut self.fetched);
-        if let Runner::Thread { thread, busy } = lane.runner() {
-            *busy = !thread.fetch(&mut fetched);
+        if let Runner::Thread(thread) = lane.runner() {
+            thread.fetch(&mut fetched);
         }
         let mut replies = &fetched.replies[..];
         for Finished { handed, verdict, reply_bytes, took } in fetched.finished.drain(..) {
@@ -501,7 +500,7 @@ impl Coordinator {
     /// Takes back what a lane's thread has not entered.
     pub(super) fn take_back(&mut self, id: LaneId) {
         let lane = self.lanes[id.0 as usize].as_mut().expect("only open lanes are paused");
-        if let Runner::Thread { thread, .. } = lane.runner() {
+        if let Runner::Thread(thread) = lane.runner() {
             for handed in thread.take_back() {
                 self.schedule.put_back(id, handed.job);
             }
@@ -530,7 +529,7 @@ impl Coordinator {
         let mut removed = self.schedule.remove_client(slot);
         if removed < self.clients.at(slot).owed {
             for lane in self.lanes.iter_mut().flatten() {
-                if let Runner::Thread { thread, busy: true } = lane.runner() {
+                if let Runner::Thread(thread) = lane.runner() {
                     removed += thread.remove_client(slot);
                 }
             }

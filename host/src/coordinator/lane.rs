@@ -1,7 +1,5 @@
 //! A lane: what its jobs run in, one at a time.
 
-use std::{rc::Rc, sync::Arc};
-
 use super::{
     lane_code::LaneCode,
     lane_thread::LaneThread,
@@ -12,10 +10,6 @@ use crate::state::{SharedAccess, StateMap};
 
 /// One lane of a plugin that serves.
 pub struct Lane {
-    /// The plugin whose code it runs.
-    pub plugin: Rc<str>,
-    /// The request type of each of its jobbers.
-    pub types: Arc<[Box<str>]>,
     /// Nothing is begun: its code is about to be replaced.
     pub paused: bool,
     /// It is among those that the coordinator looks at next.
@@ -28,21 +22,14 @@ pub struct Lane {
 pub enum Runner {
     /// On the core thread.
     Inline(Box<LaneCode>),
-    /// On a thread of its own, which has work or not.
-    Thread {
-        /// The thread.
-        thread: LaneThread,
-        /// It has jobs that it has not given back.
-        busy: bool,
-    },
+    /// On a thread of its own.
+    Thread(LaneThread),
 }
 
 impl Lane {
     /// A lane that is ready to serve.
-    pub fn new(plugin: Rc<str>, types: Arc<[Box<str>]>, access: SharedAccess, runner: Runner) -> Self {
+    pub fn new(access: SharedAccess, runner: Runner) -> Self {
         Self {
-            plugin,
-            types,
             paused: false,
             marked: false,
             runner,
@@ -52,7 +39,7 @@ impl Lane {
 
     /// Names the lane to whatever reports for it.
     pub fn works_for(&mut self, id: LaneId) {
-        if let Runner::Thread { thread, .. } = &self.runner {
+        if let Runner::Thread(thread) = &self.runner {
             thread.works_for(id);
         }
     }
@@ -66,7 +53,7 @@ impl Lane {
     pub fn is_busy(&self) -> bool {
         match &self.runner {
             Runner::Inline(_) => false,
-            Runner::Thread { busy, .. } => *busy,
+            Runner::Thread(thread) => !thread.is_idle(),
         }
     }
 
@@ -85,7 +72,7 @@ impl Lane {
         self.access.lock().revoke();
         match self.runner {
             Runner::Inline(code) => opener.bury(code),
-            Runner::Thread { thread, .. } => drop(thread),
+            Runner::Thread(thread) => drop(thread),
         }
     }
 }

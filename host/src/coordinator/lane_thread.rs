@@ -141,13 +141,17 @@ impl LaneThread {
         before - window.inbox.len()
     }
 
-    /// Fetches what is finished into `fetched`, which comes empty, and says whether the thread has nothing
-    /// left.
-    pub fn fetch(&self, fetched: &mut Fetched) -> bool {
+    /// Fetches what is finished into `fetched`, which comes empty.
+    pub fn fetch(&self, fetched: &mut Fetched) {
         let mut window = self.shared.lock();
         std::mem::swap(&mut window.fetched, fetched);
         window.finished_since = None;
-        window.inbox.is_empty() && window.entered.is_none()
+    }
+
+    /// Whether it has nothing: nothing to begin, nothing that runs, and nothing to be fetched.
+    pub fn is_idle(&self) -> bool {
+        let window = self.shared.lock();
+        window.inbox.is_empty() && window.entered.is_none() && window.fetched.finished.is_empty()
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    lane::Runner,
     lane_code::{LaneCode, OpenLane},
     lane_thread::LaneThread,
     signal::Signal,
@@ -49,7 +50,7 @@ pub struct OpenedLane {
     /// The way to its states.
     pub access: SharedAccess,
     /// Its code.
-    pub runner: super::lane::Runner,
+    pub runner: Runner,
 }
 
 /// Why a version cannot serve, and the states that it was lent, as they were.
@@ -159,15 +160,11 @@ fn into_runner(
     inline: bool,
     clock: Clock,
     signal: &Arc<Signal>,
-) -> Result<super::lane::Runner, String> {
-    use super::lane::Runner;
+) -> Result<Runner, String> {
     if inline {
         return Ok(Runner::Inline(Box::new(code)));
     }
     let thread = LaneThread::start(plugin, code, clock, Arc::clone(signal))
         .map_err(|error| format!("no thread can be started for a lane: {error}"))?;
-    Ok(Runner::Thread {
-        thread,
-        busy: false,
-    })
+    Ok(Runner::Thread(thread))
 }

@@ -238,8 +238,7 @@ impl Coordinator {
         let plugin: Rc<str> = name.into();
         let mut lanes = Vec::new();
         for ((described, opened), kept) in prepared.description.lanes.iter().zip(opened).zip(kept) {
-            let types = described.types.iter().map(|name| name.as_str().into()).collect();
-            let mut lane = Lane::new(Rc::clone(&plugin), types, opened.access, opened.runner);
+            let mut lane = Lane::new(opened.access, opened.runner);
             let id = kept.unwrap_or_else(|| self.schedule.open_lane());
             let index = id.0 as usize;
             if self.lanes.len() <= index {

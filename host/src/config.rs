@@ -1,0 +1,476 @@
+//! What the operator wants, from flags and environment, validated in one step.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Parser, builder::FalseyValueParser, error::ErrorKind};
+use jiff::SignedDuration;
+
+use crate::limits;
+
+/// The time limits of everything that can be set end here.
+const DURATION_MAX: Duration = Duration::from_millis(limits::DEADLINE_MS_MAX);
+
+/// Shorter, and a file would count before a copier had time for its next piece.
+const SETTLE_MIN: Duration = Duration::from_millis(10);
+
+/// Longer, and nobody would take the file for watched.
+const SETTLE_MAX: Duration = Duration::from_secs(60);
+
+/// How a duration is written.
+pub(crate) const DURATION_EXPECTED: &str = "a duration like 20s, 500ms, 1m 30s or 0";
+
+/// The flags of `rm-host`, as they were given.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rm-host",
+    version,
+    about,
+    after_help = "Every flag can be given in the environment too, as RM_ and its name. \
+                  A flag on the command line wins."
+)]
+struct Args {
+    /// Folder of the plugins: each *.so in it is loaded, and it is watched for changes
+    #[arg(
+        long,
+        env = "RM_PLUGINS",
+        value_name = "DIR",
+        default_value = "plugins"
+    )]
+    plugins: PathBuf,
+
+    /// Address to listen on; repeatable, in the environment separated by commas. Port 0 takes a free one
+    /// [default: 127.0.0.1:41969 and [::1]:41969]
+    #[arg(long, env = "RM_LISTEN", value_name = "ADDR:PORT", value_delimiter = ',', value_parser = address)]
+    listen: Vec<SocketAddr>,
+
+    /// Name of this host, which its clients and its log are told
+    #[arg(long, env = "RM_NAME", value_name = "NAME", default_value = "rm-host", value_parser = name)]
+    name: String,
+
+    /// How long a request may wait to be started unless it says so itself; 0 for as long as it takes
+    #[arg(long, env = "RM_DEADLINE", value_name = "DURATION", default_value = "20s", value_parser = duration)]
+    deadline: Duration,
+
+    /// Write the length of the queue to the log at this interval [default: off]
+    #[arg(long, env = "RM_QUEUE_REPORT", value_name = "DURATION", value_parser = duration)]
+    queue_report: Option<Duration>,
+
+    /// How many requests may be queued for jobbers that share a state; more are answered `busy`
+    #[arg(long, env = "RM_QUEUE_MAX", value_name = "COUNT", default_value_t = limits::QUEUE_JOBS_MAX, value_parser = count)]
+    queue_max: usize,
+
+    /// How long jobs in work may take to end when the host stops or a plugin is replaced
+    #[arg(long, env = "RM_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    drain_timeout: Duration,
+
+    /// How long a plugin's file must stand still before it is taken
+    #[arg(long, env = "RM_SETTLE", value_name = "DURATION", default_value = "200ms", value_parser = settle)]
+    settle: Duration,
+
+    /// What is logged: error, warn, info, debug, trace or off, also for single targets as in
+    /// info,plugin=debug
+    #[arg(long, env = "RM_LOG", value_name = "FILTER", default_value = "info")]
+    log: String,
+
+    /// Listen on addresses that others can reach, although there is no authentication
+    #[arg(long, env = "RM_ALLOW_REMOTE", value_parser = FalseyValueParser::new())]
+    allow_remote: bool,
+}
+
+/// What the host is run with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The folder of the plugins; there when it was looked at.
+    pub plugins: PathBuf,
+    /// Where to listen, at least one; port 0 is any free one.
+    pub listen: Vec<SocketAddr>,
+    /// Nobody asked for these addresses, so that one which this machine lacks is no error.
+    pub listen_is_default: bool,
+    /// The host's name: 1 to [`limits::NAME_BYTES_MAX`] bytes, printable.
+    pub name: String,
+    /// How long a request may wait to be started; `None` is for ever.
+    pub deadline: Option<Duration>,
+    /// How often the queue's length is logged; `None` is never.
+    pub queue_report: Option<Duration>,
+    /// Requests queued for one lane, at least 1.
+    pub queue_jobs_max: usize,
+    /// How long jobs in work may take to end.
+    pub drain_timeout: Duration,
+    /// How long a plugin's file must stand still.
+    pub settle: Duration,
+    /// The filter of the log, not yet read.
+    pub log: String,
+}
+
+/// Why the host is not started.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A flag that is wrong, in clap's words; also `--help` and `--version`, which are no failures.
+    #[error("{0}")]
+    Usage(#[from] clap::Error),
+    /// The plugin folder is not there.
+    #[error(
+        "the plugin folder {} does not exist: make it, or name another with --plugins DIR",
+        .0.display()
+    )]
+    FolderMissing(PathBuf),
+    /// The plugin folder is there and is of no use.
+    #[error(
+        "the plugin folder {} cannot be read: {cause}; let the user that the host runs as read it, \
+         or name another with --plugins DIR",
+        folder.display()
+    )]
+    FolderUnreadable {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// Others could reach the host.
+    #[error(
+        "--listen {0} can be reached from other machines, and there is no authentication yet: whoever \
+         reaches it can use every plugin. Ways out:\n  \
+         1. listen on this machine only: --listen {loopback}\n  \
+         2. do that, and let the others come through SSH: ssh -L {port}:{loopback} USER@THIS_MACHINE\n  \
+         3. on a network where you trust everyone: add --allow-remote",
+        loopback = loopback(*.0),
+        port = .0.port(),
+    )]
+    Remote(SocketAddr),
+}
+
+impl ConfigError {
+    /// Shows help and version on stdout, and everything else on stderr.
+    ///
+    /// Returns the process's exit code: 0 for help and version, 1 for "failed to start", also where clap
+    /// would take 2, which says "forced" here.
+    pub fn report(&self) -> ExitCode {
+        use std::io::Write as _;
+        // With nobody there to read it, the code still says it.
+        match self {
+            Self::Usage(usage) => {
+                let _ = usage.print();
+            }
+            other => {
+                let _ = writeln!(io::stderr(), "error: {other}");
+            }
+        }
+        ExitCode::from(self.exit_code())
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(usage)
+                if matches!(
+                    usage.kind(),
+                    ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+                ) =>
+            {
+                0
+            }
+            _ => 1,
+        }
+    }
+}
+
+/// Reads this process's command line and environment.
+///
+/// # Errors
+///
+/// With what the process is to exit, once the reason is shown: see [`ConfigError::report`].
+pub fn from_args() -> Result<Config, ExitCode> {
+    Config::from_command_line(std::env::args_os()).map_err(|error| error.report())
+}
+
+impl Config {
+    /// Reads a command line, its first word being the program's name, and the environment.
+    ///
+    /// # Errors
+    ///
+    /// Everything in them that the host cannot run with.
+    pub fn from_command_line<A: Into<OsString> + Clone>(
+        words: impl IntoIterator<Item = A>,
+    ) -> Result<Self, ConfigError> {
+        Self::from_args(Args::try_parse_from(words)?)
+    }
+
+    fn from_args(args: Args) -> Result<Self, ConfigError> {
+        let listen_is_default = args.listen.is_empty();
+        let listen = if listen_is_default {
+            let port = protocol::limits::DEFAULT_PORT;
+            vec![
+                SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port),
+                SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port),
+            ]
+        } else {
+            args.listen
+        };
+        let is_remote = |address: &&SocketAddr| !address.ip().to_canonical().is_loopback();
+        if let Some(remote) = listen.iter().find(is_remote)
+            && !args.allow_remote
+        {
+            return Err(ConfigError::Remote(*remote));
+        }
+        check_folder(&args.plugins)?;
+        Ok(Self {
+            plugins: args.plugins,
+            listen,
+            listen_is_default,
+            name: args.name,
+            deadline: not_zero(args.deadline),
+            queue_report: args.queue_report.and_then(not_zero),
+            queue_jobs_max: args.queue_max,
+            drain_timeout: args.drain_timeout,
+            settle: args.settle,
+            log: args.log,
+        })
+    }
+}
+
+fn check_folder(folder: &PathBuf) -> Result<(), ConfigError> {
+    match fs::read_dir(folder) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(ConfigError::FolderMissing(folder.clone()))
+        }
+        Err(cause) => Err(ConfigError::FolderUnreadable {
+            folder: folder.clone(),
+            cause,
+        }),
+    }
+}
+
+fn not_zero(duration: Duration) -> Option<Duration> {
+    (!duration.is_zero()).then_some(duration)
+}
+
+fn loopback(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// Reads a duration as people write it. What is too long to mean anything is refused.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let trimmed = text.trim();
+    if trimmed == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let refused = |cause: &str| {
+        Err(format!(
+            "expected {DURATION_EXPECTED}, found `{text}`{cause}"
+        ))
+    };
+    let Ok(signed) = trimmed.parse::<SignedDuration>() else {
+        let cause = match trimmed.parse::<f64>() {
+            Ok(_) => ", which has no unit",
+            Err(_) => "",
+        };
+        return refused(cause);
+    };
+    match Duration::try_from(signed) {
+        Ok(duration) if duration <= DURATION_MAX => Ok(duration),
+        Ok(_) => refused(", which is more than 365 days"),
+        Err(_) => refused(", which is less than nothing"),
+    }
+}
+
+fn settle(text: &str) -> Result<Duration, String> {
+    let settle = duration(text)?;
+    if (SETTLE_MIN..=SETTLE_MAX).contains(&settle) {
+        Ok(settle)
+    } else {
+        Err(format!(
+            "expected {} to {} ms, found `{text}`",
+            SETTLE_MIN.as_millis(),
+            SETTLE_MAX.as_millis()
+        ))
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.trim().parse().map_err(|_| {
+        format!("expected an IP address with a port, like 127.0.0.1:41969 or [::1]:41969, found `{text}`")
+    })
+}
+
+fn name(text: &str) -> Result<String, String> {
+    let is_fine = (1..=limits::NAME_BYTES_MAX).contains(&text.len());
+    if is_fine && !text.contains(char::is_control) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "expected 1 to {} bytes of printable text, found {}",
+            limits::NAME_BYTES_MAX,
+            text.len()
+        ))
+    }
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    match text.trim().parse() {
+        Ok(count) if (1..=u32::MAX as usize).contains(&count) => Ok(count),
+        _ => Err(format!(
+            "expected a count from 1 to {}, found `{text}`",
+            u32::MAX
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A command line with a plugin folder that is there.
+    fn read(flags: &[&str]) -> Result<Config, ConfigError> {
+        let words = ["rm-host", "--plugins", "/"].iter().chain(flags);
+        Config::from_command_line(words)
+    }
+
+    fn refusal(flags: &[&str]) -> String {
+        let error = read(flags).unwrap_err();
+        assert_eq!(error.exit_code(), 1);
+        error.to_string()
+    }
+
+    #[test]
+    fn without_flags_the_host_is_for_this_machine() {
+        let config = read(&[]).unwrap();
+        assert_eq!(
+            config.listen,
+            [
+                "127.0.0.1:41969".parse().unwrap(),
+                "[::1]:41969".parse().unwrap()
+            ]
+        );
+        assert!(config.listen_is_default);
+        assert_eq!(config.name, "rm-host");
+        assert_eq!(config.deadline, Some(Duration::from_secs(20)));
+        assert_eq!(config.queue_report, None);
+        assert_eq!(config.queue_jobs_max, limits::QUEUE_JOBS_MAX);
+        assert_eq!(config.drain_timeout, Duration::from_secs(10));
+        assert_eq!(config.settle, limits::SETTLE);
+        assert_eq!(config.log, "info");
+    }
+
+    #[test]
+    fn addresses_can_be_repeated_and_may_leave_the_port_open() {
+        let config = read(&["--listen", "127.0.0.1:0", "--listen", "[::1]:5"]).unwrap();
+        assert_eq!(config.listen.len(), 2);
+        assert!(!config.listen_is_default);
+        assert!(refusal(&["--listen", "localhost:5"]).contains("[::1]:41969"));
+        assert!(refusal(&["--listen", "127.0.0.1"]).contains("with a port"));
+    }
+
+    #[test]
+    fn an_address_that_others_can_reach_needs_a_word_of_consent() {
+        for address in ["0.0.0.0:5", "[::]:5", "192.0.2.1:5", "[::ffff:192.0.2.1]:5"] {
+            let refusal = refusal(&["--listen", "127.0.0.1:5", "--listen", address]);
+            for part in [address, "1. ", "2. ", "ssh -L 5:", "3. ", "--allow-remote"] {
+                assert!(refusal.contains(part), "{refusal}");
+            }
+            assert!(read(&["--listen", address, "--allow-remote"]).is_ok());
+        }
+        for address in ["127.1.2.3:5", "[::1]:5", "[::ffff:127.0.0.1]:5"] {
+            assert!(read(&["--listen", address]).is_ok(), "{address}");
+        }
+    }
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        for (text, ms) in [
+            ("20s", 20_000),
+            ("500ms", 500),
+            ("1m 30s", 90_000),
+            ("1h", 3_600_000),
+            ("1.5s", 1_500),
+            ("0", 0),
+            ("0s", 0),
+            ("8760h", limits::DEADLINE_MS_MAX),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for (text, cause) in [
+            ("20", "no unit"),
+            ("-1s", "less than nothing"),
+            ("8761h", "365 days"),
+            ("soon", "`soon`"),
+            ("", "``"),
+            ("99999999999999999999s", "found"),
+        ] {
+            let error = duration(text).unwrap_err();
+            assert!(
+                error.contains(DURATION_EXPECTED) && error.contains(cause),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn zero_is_no_deadline_and_no_report() {
+        let config = read(&["--deadline", "0", "--queue-report", "0"]).unwrap();
+        assert_eq!((config.deadline, config.queue_report), (None, None));
+        let config = read(&["--queue-report", "4s"]).unwrap();
+        assert_eq!(config.queue_report, Some(Duration::from_secs(4)));
+    }
+
+    #[test]
+    fn what_is_out_of_bounds_is_refused_with_its_flag() {
+        for (flag, value) in [
+            ("--queue-max", "0"),
+            ("--queue-max", "many"),
+            ("--settle", "1ms"),
+            ("--settle", "2m"),
+            ("--name", ""),
+            ("--name", "a\nb"),
+            ("--deadline", "20"),
+            ("--drain-timeout", "long"),
+        ] {
+            let refusal = refusal(&[flag, value]);
+            assert!(
+                refusal.contains(flag) && refusal.contains("expected"),
+                "{refusal}"
+            );
+        }
+        assert!(refusal(&["--pluginz", "x"]).contains("--plugins"));
+    }
+
+    #[test]
+    fn a_plugin_folder_that_is_of_no_use_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("plugins");
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        for (folder, expected) in [(missing, "does not exist"), (file, "cannot be read")] {
+            let words = [
+                "rm-host".into(),
+                "--plugins".into(),
+                folder.clone().into_os_string(),
+            ];
+            let refusal = Config::from_command_line::<OsString>(words).unwrap_err();
+            let refusal = refusal.to_string();
+            for part in [&folder.display().to_string(), expected, "--plugins DIR"] {
+                assert!(refusal.contains(part), "{refusal}");
+            }
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_no_failures() {
+        for flag in ["--help", "--version"] {
+            let shown = read(&[flag]).unwrap_err();
+            assert_eq!(shown.exit_code(), 0);
+        }
+        let version = read(&["--version"]).unwrap_err().to_string();
+        assert!(version.contains(env!("CARGO_PKG_VERSION")));
+    }
+}

@@ -1,0 +1,225 @@
+//! Opens a plugin's private copy and makes the plugin from its configuration.
+//!
+//! The only file of the host with `unsafe`, and, beside the lanes and the log, the only one that knows what
+//! carries a plugin's calls. It takes what the check let pass; code of the plugin runs from here on.
+
+#![allow(
+    unsafe_code,
+    reason = "opening a library and believing what it exports cannot be checked by the compiler"
+)]
+
+use std::{error::Error, mem::ManuallyDrop, path::Path};
+
+use abi_stable::library::{
+    AbiHeader, AbiHeaderRef, LibHeader, LibraryError, ROOT_MODULE_LOADER_NAME,
+    ROOT_MODULE_LOADER_NAME_WITH_NUL,
+};
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use plugin_api::{
+    abi::{
+        ABI_VERSION, AbiHostObject, AbiLaneObject, AbiLogObject, AbiModule_Ref, AbiPluginObject,
+    },
+    description::Description,
+};
+
+use super::error::{CheckError, Step};
+
+/// The dynamic symbol by which a plugin is known.
+pub(super) const EXPORT: &str = ROOT_MODULE_LOADER_NAME;
+
+/// The version of plugin-api that this host is built with.
+const PLUGIN_API_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// A loaded file with the plugin that was made from it. Its code stays mapped until the process ends.
+pub struct LoadedPlugin {
+    name: String,
+    // Dropped with this, and with it the plugin's own memory; its code is needed for that.
+    object: AbiPluginObject,
+}
+
+impl LoadedPlugin {
+    /// NAME of the `libNAME.so` that it was loaded from.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Makes the code of the lane with this number in the plugin's description.
+    ///
+    /// # Errors
+    ///
+    /// What the plugin says against it, its panic among that.
+    pub fn open_lane(&self, lane: u32, host: AbiHostObject) -> Result<AbiLaneObject, String> {
+        self.object
+            .open_lane(lane, host)
+            .into_result()
+            .map_err(String::from)
+    }
+
+    /// What the plugin says of itself.
+    pub(super) fn describe(&self) -> Result<Description, CheckError> {
+        serde_json::from_slice(self.object.describe().as_slice()).map_err(|error| {
+            CheckError::new(
+                Step::Description,
+                format!("it does not describe itself as plugin-api does: {error}"),
+                format!("rebuild it against plugin-api {PLUGIN_API_VERSION}"),
+            )
+        })
+    }
+}
+
+impl std::fmt::Debug for LoadedPlugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoadedPlugin")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A plugin's file, opened and found to speak the host's ABI; no plugin is made from it yet.
+pub(super) struct Module(AbiModule_Ref);
+
+/// Why no plugin was made.
+pub(super) enum Unmade {
+    /// What the plugin said against its configuration.
+    Refused(String),
+    /// It panicked meanwhile.
+    Panicked(String),
+}
+
+impl Module {
+    /// Opens `copy`, an absolute path that was never opened before in this process.
+    pub(super) fn open(copy: &Path) -> Result<Self, CheckError> {
+        debug_assert!(copy.is_absolute());
+        // SAFETY: Running the constructors of a file that others dropped is what this host is for; the check
+        // has seen that the file is whole. What they may break is said in the page for authors.
+        let library = unsafe { Library::open(Some(copy), RTLD_NOW | RTLD_LOCAL) };
+        // Never unmapped, also if it is refused below: layouts that were compared once are kept for ever by
+        // abi_stable with pointers into the file, and threads of the plugin's own may still run.
+        let library = ManuallyDrop::new(library.map_err(|error| unopened(copy, &error))?);
+        // SAFETY: The symbol is what `plugin_api::plugin!` exports under this name in every version: a static
+        // that begins with an `AbiHeader`. The copied reference is used for as long as the process lives,
+        // and so is the library.
+        let header = unsafe {
+            library
+                .get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes())
+                .map(|header| *header)
+        };
+        let header = header.map_err(|error| unopened(copy, &error))?;
+        let header = header.upgrade().map_err(|error| misfit(None, &error))?;
+        let module = header.init_root_module::<AbiModule_Ref>();
+        module
+            .map(Self)
+            .map_err(|error| misfit(Some(header), &error))
+    }
+
+    /// Makes the plugin `name`. `config` is a JSON object.
+    pub(super) fn create(
+        &self,
+        name: &str,
+        config: &[u8],
+        log: AbiLogObject,
+    ) -> Result<LoadedPlugin, Unmade> {
+        let made = self.0.create()(config.into(), log).into_result();
+        made.map(|object| LoadedPlugin {
+            name: name.to_owned(),
+            object,
+        })
+        .map_err(|said| match said.strip_prefix("it panicked: ") {
+            Some(panic) => Unmade::Panicked(panic.to_owned()),
+            None => Unmade::Refused(said.into_string()),
+        })
+    }
+}
+
+/// The dynamic loader's own words, and what they usually call for.
+fn unopened(copy: &Path, error: &libloading::Error) -> CheckError {
+    // The cause is not part of the error's own text.
+    let cause = error
+        .source()
+        .map_or_else(|| error.to_string(), ToString::to_string);
+    let cause = cause.replace(&format!("{}: ", copy.display()), "");
+    let remedy = if cause.contains("failed to map segment") {
+        "private copies must be executable: let TMPDIR name a folder that is not mounted noexec"
+    } else if cause.contains("cannot open shared object file") {
+        "install the library that it needs (`ldd` lists them), or link it statically"
+    } else if cause.contains("version `") {
+        "build it on a system that is no newer than the one that the host runs on"
+    } else {
+        "build it anew"
+    };
+    CheckError::new(Step::Load, cause, remedy)
+}
+
+fn misfit(header: Option<&'static LibHeader>, error: &LibraryError) -> CheckError {
+    let found = header.map_or_else(
+        || "of another make".to_owned(),
+        |header| header.version_strings().version.as_str().to_owned(),
+    );
+    let cause = match error {
+        LibraryError::InvalidAbiHeader(found) => format!(
+            "it is carried by abi_stable {}.{}, this host by {}.{}",
+            found.abi_major,
+            found.abi_minor,
+            AbiHeader::VALUE.abi_major,
+            AbiHeader::VALUE.abi_minor
+        ),
+        LibraryError::IncompatibleVersionNumber { .. } => String::new(),
+        LibraryError::RootModule { err, .. } => format!("its module could not be made: {err}"),
+        other => tail(&other.to_string()).to_owned(),
+    };
+    let cause = match cause.as_str() {
+        "" => format!("built against ABI {found}, this host speaks {ABI_VERSION}"),
+        cause => format!("built against ABI {found}, this host speaks {ABI_VERSION}: {cause}"),
+    };
+    CheckError::new(
+        Step::Abi,
+        cause,
+        format!("rebuild it against plugin-api {PLUGIN_API_VERSION}"),
+    )
+}
+
+/// Of a refused layout, tens of kilobytes, the part that says what differs.
+fn tail(report: &str) -> &str {
+    report
+        .rfind("Error:")
+        .map_or(report, |at| &report[at + "Error:".len()..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_refused_layout_only_the_difference_is_shown() {
+        let report = "Compared <this>: … 30 kB … Error:one\n\nLayout … \nError:too many fields\nExpected:\n 1\nFound:\n 2\n";
+        let error =
+            LibraryError::AbiInstability(abi_stable::std_types::RBoxError::from_fmt(report));
+        let refusal = misfit(None, &error).to_string();
+        assert!(
+            refusal.ends_with(&format!(
+                ": too many fields Expected: 1 Found: 2; rebuild it against plugin-api {PLUGIN_API_VERSION}"
+            )),
+            "{refusal}"
+        );
+        assert!(
+            refusal.contains(&format!("this host speaks {ABI_VERSION}")),
+            "{refusal}"
+        );
+    }
+
+    #[test]
+    fn what_the_dynamic_loader_cannot_open_is_told_in_its_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("0-libx.so");
+        std::fs::write(&copy, "text").unwrap();
+        let Err(error) = Module::open(&copy) else {
+            panic!("text was loaded");
+        };
+        assert_eq!(error.step, Step::Load);
+        assert!(
+            error.cause.contains("file too short") || error.cause.contains("invalid ELF"),
+            "{error}"
+        );
+        assert!(!error.cause.contains("0-libx"), "{error}");
+    }
+}

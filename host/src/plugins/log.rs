@@ -1,0 +1,109 @@
+//! The way of a plugin's log lines into the host's log, under the target `plugin` and with the plugin's name.
+
+use plugin_api::abi::{AbiLog, AbiLog_TO, AbiLogObject};
+use tracing::Level;
+
+/// A line of a plugin's, in bytes. The rest is cut off.
+const LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// The target that filters name, as in `info,plugin=debug`.
+const TARGET: &str = "plugin";
+
+/// The log of the plugin `name`, to be handed to it.
+pub(super) fn of_plugin(name: &str) -> AbiLogObject {
+    let log = PluginLog {
+        name: name.to_owned(),
+    };
+    AbiLog_TO::from_value(log, abi_stable::sabi_trait::TD_Opaque)
+}
+
+struct PluginLog {
+    name: String,
+}
+
+macro_rules! line {
+    ($level:expr, $name:expr, $from:expr, $message:expr) => {
+        tracing::event!(target: TARGET, $level, plugin = $name, from = $from, "{}", $message)
+    };
+}
+
+impl AbiLog for PluginLog {
+    fn log_level_max(&self) -> u32 {
+        if tracing::enabled!(target: TARGET, Level::TRACE) {
+            5
+        } else if tracing::enabled!(target: TARGET, Level::DEBUG) {
+            4
+        } else if tracing::enabled!(target: TARGET, Level::INFO) {
+            3
+        } else if tracing::enabled!(target: TARGET, Level::WARN) {
+            2
+        } else {
+            u32::from(tracing::enabled!(target: TARGET, Level::ERROR))
+        }
+    }
+
+    fn log_line(
+        &self,
+        level: u32,
+        target: abi_stable::std_types::RStr<'_>,
+        message: abi_stable::std_types::RStr<'_>,
+    ) {
+        let (name, target) = (self.name.as_str(), target.as_str());
+        let message = Tame(message.as_str());
+        match level {
+            1 => line!(Level::ERROR, name, target, message),
+            2 => line!(Level::WARN, name, target, message),
+            3 => line!(Level::INFO, name, target, message),
+            4 => line!(Level::DEBUG, name, target, message),
+            _ => line!(Level::TRACE, name, target, message),
+        }
+    }
+}
+
+/// A plugin's text, as it may stand in one line of the log: cut to its bound, and without what would end the
+/// line, since a plugin may log what a client sent.
+struct Tame<'a>(&'a str);
+
+impl std::fmt::Display for Tame<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let end = self.0.floor_char_boundary(LINE_BYTES_MAX);
+        for piece in self.0[..end].split_inclusive(char::is_control) {
+            match piece.char_indices().next_back() {
+                Some((at, last)) if last.is_control() => {
+                    write!(f, "{}{}", &piece[..at], last.escape_default())?;
+                }
+                _ => f.write_str(piece)?,
+            }
+        }
+        if end < self.0.len() {
+            write!(f, "… ({} bytes more)", self.0.len() - end)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_cannot_forge_a_line_of_the_log() {
+        assert_eq!(Tame("plain ü").to_string(), "plain ü");
+        assert_eq!(Tame("").to_string(), "");
+        assert_eq!(
+            Tame("a\n2026 ERROR b\u{1b}[31m\r").to_string(),
+            "a\\n2026 ERROR b\\u{1b}[31m\\r"
+        );
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_characters() {
+        let text = format!("x{}", "ü".repeat(LINE_BYTES_MAX));
+        let shown = Tame(&text).to_string();
+        assert!(
+            shown.ends_with("ü… (16386 bytes more)"),
+            "{}",
+            &shown[shown.len() - 40..]
+        );
+    }
+}

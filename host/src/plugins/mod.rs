@@ -1,0 +1,70 @@
+//! Plugins, from files in a folder to code that can serve: watched, checked, copied and loaded here, on a
+//! thread of their own. What becomes of them is decided by whoever gets the [`PluginEvent`]s.
+//!
+//! The way of a file: `listing` sees it, `folder` decides that it has come to rest, `private_copy` takes it
+//! out of reach, `check` judges its bytes, `loader` opens it, `config_file` reads what it is made from, and
+//! `offer` looks at what it says of itself; `candidate` leads it through, `watcher` drives all of it.
+
+mod candidate;
+mod check;
+mod config_file;
+mod error;
+mod folder;
+mod listing;
+mod loader;
+mod log;
+mod offer;
+mod private_copy;
+mod settings;
+mod watcher;
+
+use std::{path::PathBuf, sync::Arc};
+
+use plugin_api::description::Description;
+
+pub use error::{CheckError, Step};
+pub use loader::LoadedPlugin;
+pub use settings::{HostSettings, TypeSettings};
+pub use watcher::{FolderError, Watcher};
+
+/// One version of a plugin, loaded and made from its configuration, ready to open its lanes.
+#[derive(Debug)]
+pub struct Prepared {
+    /// NAME of the `libNAME.so` in the folder.
+    pub name: String,
+    /// The dropped file, which is no longer looked at.
+    pub file: PathBuf,
+    /// The beginning of the SHA-256 of the library, in hex, as `sha256sum` prints it.
+    pub hash: String,
+    /// What the plugin says of itself; checked, but not against what other plugins offer.
+    pub description: Description,
+    /// Its code.
+    pub plugin: Arc<LoadedPlugin>,
+    /// What its `NAME.toml` says to the host. Types named there are types of the plugin.
+    pub settings: HostSettings,
+}
+
+/// What happened to the plugins of the folder.
+#[derive(Debug)]
+pub enum PluginEvent {
+    /// A new plugin, or a new version of one that was prepared before under the same name.
+    Prepared(Box<Prepared>),
+    /// A file cannot serve. Told once, and again when the file or its configuration has changed and is still
+    /// refused. An earlier version of the same name is not affected.
+    Refused {
+        /// NAME of the file.
+        name: String,
+        /// The dropped file.
+        file: PathBuf,
+        /// Why, and what to do.
+        error: CheckError,
+    },
+    /// The file of a plugin that was prepared or refused was taken out of the folder.
+    Gone {
+        /// NAME of the file.
+        name: String,
+    },
+    /// Told once: every file that was present at the start has been prepared or refused. Files that keep
+    /// changing are waited for only so long.
+    Looked,
+}

@@ -1,0 +1,348 @@
+//! Takes a plugin's file out of the reach of whoever dropped it.
+//!
+//! The dropped file is read once, into memory; that image is what is hashed and checked, and it is written
+//! under a name that was never used before, for the loader. A file that is overwritten while it is mapped
+//! ends the process, and a name that was loaded before gives the old code.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use rustix::{
+    fs::{Mode, OFlags, ResolveFlags},
+    io::Errno,
+};
+use sha2::{Digest, Sha256};
+
+use super::{
+    error::{CheckError, Step},
+    folder::Stamp,
+};
+
+/// Why a dropped file could not be taken.
+#[derive(Debug)]
+pub(super) enum Untaken {
+    /// It changed while it was read, or went away: to be tried again once it stands still.
+    Moving,
+    Refused(CheckError),
+}
+
+impl From<CheckError> for Untaken {
+    fn from(error: CheckError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// The SHA-256 of a file's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ContentHash([u8; 32]);
+
+impl ContentHash {
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// Its first 6 bytes in hex: the beginning of what `sha256sum` prints.
+    pub(super) fn short(&self) -> String {
+        use std::fmt::Write as _;
+        self.0[..6].iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+}
+
+/// What a dropped file holds.
+#[derive(Debug)]
+pub(super) struct Image {
+    pub(super) bytes: Vec<u8>,
+    pub(super) hash: ContentHash,
+}
+
+impl Image {
+    /// Reads `file` of `folder` without being blocked by it, and without being led out of the folder.
+    pub(super) fn read(folder: &Path, file: &str, bytes_max: u64) -> Result<Self, Untaken> {
+        let opened = open_beneath(folder, file).map_err(|error| unopened(folder, file, error))?;
+        let bytes = read_still(&opened, bytes_max)?;
+        Ok(Self {
+            hash: ContentHash::of(&bytes),
+            bytes,
+        })
+    }
+}
+
+/// Opens with links followed only as long as they stay in the folder. Where the kernel cannot promise that,
+/// no link is followed.
+fn open_beneath(folder: &Path, file: &str) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let folder = File::open(folder)?;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let opened = match rustix::fs::openat2(&folder, file, flags, Mode::empty(), resolve) {
+        Err(Errno::NOSYS | Errno::PERM) => {
+            rustix::fs::openat(&folder, file, flags | OFlags::NOFOLLOW, Mode::empty())
+        }
+        opened => opened,
+    }?;
+    Ok(File::from(opened))
+}
+
+fn unopened(folder: &Path, file: &str, error: io::Error) -> Untaken {
+    let lies_there = fs::symlink_metadata(folder.join(file));
+    let is_link = lies_there.as_ref().is_ok_and(|lies| lies.is_symlink());
+    if is_link {
+        let target = fs::read_link(folder.join(file)).unwrap_or_default();
+        return CheckError::new(
+            Step::Read,
+            format!(
+                "it is a link to {}, which does not lead to a file within the folder ({error})",
+                target.display()
+            ),
+            "copy the file itself into the folder",
+        )
+        .into();
+    }
+    if lies_there.is_ok_and(|lies| lies.file_type().is_socket()) {
+        return not_regular("a socket").into();
+    }
+    if error.kind() == io::ErrorKind::NotFound {
+        return Untaken::Moving;
+    }
+    unreadable(&error).into()
+}
+
+fn unreadable(error: &io::Error) -> CheckError {
+    CheckError::new(
+        Step::Read,
+        error.to_string(),
+        "make the file readable for the user that the host runs as",
+    )
+}
+
+fn not_regular(found: &str) -> CheckError {
+    CheckError::new(
+        Step::Read,
+        format!("expected a regular file, found {found}"),
+        "take it out of the folder",
+    )
+}
+
+/// Reads what the descriptor leads to, all of it or nothing, if it is of the right kind and size and does
+/// not change meanwhile.
+fn read_still(file: &File, bytes_max: u64) -> Result<Vec<u8>, Untaken> {
+    let failed = |error: io::Error| Untaken::from(unreadable(&error));
+    let before = file.metadata().map_err(failed)?;
+    let kind = before.file_type();
+    if !kind.is_file() {
+        return Err(not_regular(match () {
+            () if kind.is_dir() => "a folder",
+            () if kind.is_fifo() => "a named pipe",
+            () => "a device",
+        })
+        .into());
+    }
+    if before.size() > bytes_max {
+        return Err(CheckError::new(
+            Step::Read,
+            format!(
+                "it has {} bytes, at most {bytes_max} are taken",
+                before.size()
+            ),
+            "make it smaller, a library for instance with `strip`",
+        )
+        .into());
+    }
+    let mut bytes = Vec::new();
+    let expected = usize::try_from(before.size()).unwrap_or(usize::MAX);
+    // One more than expected, so that growth is noticed.
+    if bytes.try_reserve_exact(expected.saturating_add(1)).is_err() {
+        let error = io::Error::from(io::ErrorKind::OutOfMemory);
+        return Err(failed(error));
+    }
+    let mut rest = file.take(before.size() + 1);
+    rest.read_to_end(&mut bytes).map_err(failed)?;
+    let after = file.metadata().map_err(failed)?;
+    if bytes.len() != expected || Stamp::from(&before) != Stamp::from(&after) {
+        return Err(Untaken::Moving);
+    }
+    Ok(bytes)
+}
+
+/// A folder of this process alone, for the copies that the loader opens.
+#[derive(Debug)]
+pub(super) struct PrivateFolder {
+    // Mode 0700, and removed with what is in it when this is dropped.
+    folder: tempfile::TempDir,
+    copies: AtomicU64,
+}
+
+impl PrivateFolder {
+    /// Makes one in the system's folder for temporary files (`TMPDIR`).
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            folder: tempfile::Builder::new()
+                .prefix("rm-host-")
+                .permissions(fs::Permissions::from_mode(0o700))
+                .tempdir()?,
+            copies: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes an image under a name that this process has not used before.
+    pub(super) fn write(&self, image: &Image, file: &str) -> Result<PrivateCopy, CheckError> {
+        let number = self.copies.fetch_add(1, Ordering::Relaxed);
+        let path = self.path().join(format!("{number}-{file}"));
+        let written = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|mut copy| copy.write_all(&image.bytes));
+        // Made before the result is looked at, so that half a copy is removed too.
+        let copy = PrivateCopy { path };
+        written.map_err(|error| {
+            CheckError::new(
+                Step::Load,
+                format!(
+                    "a copy in {} could not be written: {error}",
+                    self.path().display()
+                ),
+                "free some space there, or let TMPDIR name another folder",
+            )
+        })?;
+        Ok(copy)
+    }
+}
+
+/// The copy of one file. It is removed when this is dropped, which may be as soon as the loader has opened
+/// it: the mapping keeps the content, and a host that is killed leaves nothing behind. What it costs is that
+/// a debugger finds no symbols under that name.
+#[derive(Debug)]
+pub(super) struct PrivateCopy {
+    path: PathBuf,
+}
+
+impl PrivateCopy {
+    /// Absolute, as the loader searches for a name without a `/`.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for PrivateCopy {
+    fn drop(&mut self) {
+        // The whole folder goes at the end; until then a copy too many does no harm.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const BYTES_MAX: u64 = 1_000;
+
+    fn read(folder: &Path, file: &str) -> Result<Image, Untaken> {
+        Image::read(folder, file, BYTES_MAX)
+    }
+
+    fn refusal(folder: &Path, file: &str) -> String {
+        match read(folder, file) {
+            Err(Untaken::Refused(error)) => error.to_string(),
+            other => panic!("expected a refusal, found {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_whole_and_hashed() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.so"), "abc").unwrap();
+        let image = read(folder.path(), "a.so").unwrap();
+        assert_eq!(image.bytes, b"abc");
+        assert_eq!(image.hash.short(), "ba7816bf8f01");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_without_blocking() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        fs::create_dir(path.join("dir.so")).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            path.join("pipe.so"),
+            rustix::fs::FileType::Fifo,
+            Mode::RUSR | Mode::WUSR,
+            0,
+        )
+        .unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(path.join("socket.so")).unwrap();
+        assert!(refusal(path, "dir.so").contains("found a folder"));
+        assert!(refusal(path, "pipe.so").contains("found a named pipe"));
+        assert!(refusal(path, "socket.so").contains("found a socket"));
+    }
+
+    #[test]
+    fn links_are_followed_within_the_folder_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        fs::create_dir(path.join("plugins")).unwrap();
+        fs::write(path.join("outside.so"), "outside").unwrap();
+        let plugins = path.join("plugins");
+        fs::write(plugins.join("a.so.1"), "inside").unwrap();
+        symlink("a.so.1", plugins.join("a.so")).unwrap();
+        symlink("../outside.so", plugins.join("b.so")).unwrap();
+        symlink(path.join("outside.so"), plugins.join("c.so")).unwrap();
+        symlink("nowhere", plugins.join("d.so")).unwrap();
+        symlink("/proc/self/exe", plugins.join("e.so")).unwrap();
+        assert_eq!(read(&plugins, "a.so").unwrap().bytes, b"inside");
+        for file in ["b.so", "c.so", "d.so", "e.so"] {
+            let refusal = refusal(&plugins, file);
+            assert!(refusal.contains("it is a link"), "{refusal}");
+            assert!(refusal.contains("copy the file itself"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn the_bound_is_the_last_size_that_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        fs::write(path.join("a.so"), [7; BYTES_MAX as usize]).unwrap();
+        fs::write(path.join("b.so"), [7; BYTES_MAX as usize + 1]).unwrap();
+        assert_eq!(read(path, "a.so").unwrap().bytes.len(), 1_000);
+        assert!(refusal(path, "b.so").contains("1001 bytes"));
+    }
+
+    #[test]
+    fn a_file_that_went_away_is_looked_for_again() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(read(folder.path(), "a.so"), Err(Untaken::Moving)));
+    }
+
+    #[test]
+    fn no_two_copies_share_a_name_and_none_stays() {
+        let private = PrivateFolder::new().unwrap();
+        let image = Image {
+            bytes: b"abc".to_vec(),
+            hash: ContentHash::of(b"abc"),
+        };
+        let first = private.write(&image, "liba.so").unwrap();
+        let first_path = first.path().to_owned();
+        assert_eq!(fs::read(&first_path).unwrap(), b"abc");
+        drop(first);
+        let second = private.write(&image, "liba.so").unwrap();
+        assert_ne!(first_path, second.path());
+        drop(second);
+        assert_eq!(fs::read_dir(private.path()).unwrap().count(), 0);
+        let mode = fs::metadata(private.path()).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+}

@@ -1,0 +1,421 @@
+//! Drives the plugins: looks at the folder when something happened there, or when it may have, and leads
+//! what came to rest through its preparation.
+//!
+//! It owns the thread "plugins", the watch on the folder, and what was last prepared under each name. Events
+//! are hints to look and nothing else: they get lost, they come in any order, and the watch of a folder that
+//! is removed and made anew is silent for ever.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
+    },
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use notify::{EventKind, RecursiveMode, Watcher as _, event};
+
+use super::{
+    PluginEvent,
+    candidate::{Content, Outcome, Preparation},
+    folder::{Folder, Listing, Moment},
+    listing,
+};
+use crate::limits::LOOK_INTERVAL;
+
+/// Events come in swarms: this long after the first, one look answers them all.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// How often a folder that is not there is looked for.
+const LOOK_INTERVAL_AWAY: Duration = Duration::from_millis(200);
+
+/// How long the start waits for files that do not come to rest.
+const START_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// How long stopping waits for the thread, which a plugin that is just being made may hold up.
+const STOP_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// Why a folder cannot be watched.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// It is not there, or is no folder.
+    #[error("the plugin folder {} does not exist: make it, or name another with --plugins", .0.display())]
+    Missing(PathBuf),
+    /// It is there.
+    #[error("the plugin folder {} cannot be read: {cause}; let the user that the host runs as read it", folder.display())]
+    Unreadable {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// There is no place for the copies that are loaded.
+    #[error(
+        "no private folder for copies of plugins can be made: {0}; let TMPDIR name a folder that can be written"
+    )]
+    Private(io::Error),
+    /// The system has no thread left.
+    #[error("the thread that watches the plugin folder cannot be started: {0}")]
+    Thread(io::Error),
+}
+
+/// Watches a folder of plugins, on a thread of its own, until it is dropped.
+#[derive(Debug)]
+pub struct Watcher {
+    signals: Signals,
+    ended: Receiver<()>,
+}
+
+impl Watcher {
+    /// Starts with what is in `folder`. A file counts once it stood still for `settle`.
+    ///
+    /// `emit` is called on the watcher's thread, for one event at a time; while it runs, nothing is watched.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be read now. If it vanishes later, what was prepared from it stays, and it is
+    /// watched again when it is back.
+    pub fn start(
+        folder: PathBuf,
+        settle: Duration,
+        emit: impl Fn(PluginEvent) + Send + 'static,
+    ) -> Result<Self, FolderError> {
+        let unreadable = |cause| FolderError::Unreadable {
+            folder: folder.clone(),
+            cause,
+        };
+        // Not resolved further: a link in the path may be turned to another folder meanwhile.
+        let absolute = std::path::absolute(&folder).map_err(unreadable)?;
+        if listing::read(&absolute).map_err(unreadable)?.is_none() {
+            return Err(FolderError::Missing(folder));
+        }
+        let preparation = Preparation::new(absolute).map_err(FolderError::Private)?;
+        let (wake, woken) = mpsc::sync_channel(1);
+        let (running, ended) = mpsc::channel();
+        let signals = Signals {
+            flags: Arc::default(),
+            wake,
+        };
+        let watch = Watch {
+            preparation,
+            emit,
+            settle,
+            started: Instant::now(),
+            signals: signals.clone(),
+            woken,
+            eyes: None,
+            is_away: false,
+            folder: Folder::new(settle),
+            last: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            awaited: Awaited::Unknown,
+        };
+        let run = move || {
+            watch.run();
+            drop::<mpsc::Sender<()>>(running);
+        };
+        thread::Builder::new()
+            .name("plugins".into())
+            .spawn(run)
+            .map_err(FolderError::Thread)?;
+        Ok(Self { signals, ended })
+    }
+
+    /// What was last prepared under `name` does not serve. From now on even the same content is something
+    /// new, once the file changes.
+    pub fn forget(&self, name: &str) {
+        self.signals.forgotten().insert(name.to_owned());
+        self.signals.wake();
+    }
+}
+
+impl Drop for Watcher {
+    /// Stops, and waits for the thread for a moment; no event is emitted after that.
+    fn drop(&mut self) {
+        self.signals.flags.stop.store(true, Ordering::Release);
+        self.signals.wake();
+        // Ends with an error as soon as the thread does.
+        let _ = self.ended.recv_timeout(STOP_WAIT_MAX);
+    }
+}
+
+/// What others want of the thread. Nobody waits to say it, and a swarm of events fills no queue.
+#[derive(Clone, Debug)]
+struct Signals {
+    flags: Arc<Flags>,
+    wake: SyncSender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Flags {
+    stop: AtomicBool,
+    /// The watched folder was removed or renamed, so that its watch is of no use.
+    watch_died: AtomicBool,
+    forgotten: Mutex<BTreeSet<String>>,
+}
+
+impl Signals {
+    fn wake(&self) {
+        // If it is full, a call to wake up is waiting already; if it is closed, there is nobody to wake.
+        let _ = self.wake.try_send(());
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.flags.stop.load(Ordering::Acquire)
+    }
+
+    fn forgotten(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        let forgotten = self.flags.forgotten.lock();
+        forgotten.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, folder: &Path, event: notify::Result<notify::Event>) {
+        if let Ok(event) = &event {
+            let kind = &event.kind;
+            let written = event::AccessKind::Close(event::AccessMode::Write);
+            if kind.is_access() && *kind != EventKind::Access(written) {
+                // Raised by reading, ours among that.
+                return;
+            }
+            let moved = matches!(kind, EventKind::Modify(event::ModifyKind::Name(_)));
+            if (kind.is_remove() || moved) && event.paths.iter().any(|path| path == folder) {
+                self.flags.watch_died.store(true, Ordering::Release);
+            }
+        }
+        self.wake();
+    }
+}
+
+/// Tells one folder from another that has taken its place. Inode numbers are used again at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    created: Option<SystemTime>,
+}
+
+impl Identity {
+    fn of(folder: &Path) -> Option<Self> {
+        let seen = fs::metadata(folder).ok()?;
+        Some(Self {
+            device: seen.dev(),
+            inode: seen.ino(),
+            created: seen.created().ok(),
+        })
+    }
+}
+
+/// The names whose preparation the start waits for.
+#[derive(Debug)]
+enum Awaited {
+    /// Before the first look.
+    Unknown,
+    Names(BTreeSet<String>),
+    /// All were told of.
+    None,
+}
+
+struct Watch<E> {
+    preparation: Preparation,
+    emit: E,
+    settle: Duration,
+    started: Instant,
+    signals: Signals,
+    woken: Receiver<()>,
+    /// The watch, and on which folder. Without it only the looks at intervals are left.
+    eyes: Option<(notify::RecommendedWatcher, Identity)>,
+    is_away: bool,
+    folder: Folder,
+    /// What was last prepared under each name that is there.
+    last: BTreeMap<String, Content>,
+    /// Names whose files were refused since.
+    refused: BTreeSet<String>,
+    awaited: Awaited,
+}
+
+impl<E: Fn(PluginEvent)> Watch<E> {
+    fn run(mut self) {
+        while !self.signals.is_stopped() {
+            let wait = self.look();
+            match self.woken.recv_timeout(wait) {
+                Ok(()) => self.gather(),
+                Err(RecvTimeoutError::Timeout) => {}
+                // Not while `signals` holds a sender.
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            let forgotten = std::mem::take(&mut *self.signals.forgotten());
+            for name in forgotten {
+                self.last.remove(&name);
+            }
+        }
+    }
+
+    fn gather(&self) {
+        let until = Instant::now() + GATHER;
+        while !self.signals.is_stopped() {
+            let left = until.saturating_duration_since(Instant::now());
+            if self.woken.recv_timeout(left).is_err() {
+                break;
+            }
+        }
+    }
+
+    /// One look and all that follows from it. Returns how long nothing more is to be done.
+    fn look(&mut self) -> Duration {
+        // Before the folder is read: what happens between the two is seen once more, not missed.
+        self.open_eyes();
+        let listing = self.list();
+        let now = self.moment();
+        let findings = self.folder.look(now, listing.as_ref());
+        if let (Awaited::Unknown, Some(listing)) = (&self.awaited, &listing) {
+            self.awaited = Awaited::Names(listing.keys().cloned().collect());
+        }
+        for name in findings.gone {
+            self.last.remove(&name);
+            self.refused.remove(&name);
+            self.emit(PluginEvent::Gone { name });
+        }
+        let mut look_again_in = findings.look_again_in;
+        for name in findings.settled {
+            if self.signals.is_stopped() {
+                break;
+            }
+            if !self.prepare(&name) {
+                self.folder.unsettle(&name, self.moment());
+                look_again_in = Some(self.settle);
+            }
+        }
+        self.tell_of_the_start();
+        let interval = match listing {
+            Some(_) => LOOK_INTERVAL,
+            None => LOOK_INTERVAL_AWAY,
+        };
+        let spent = self.started.elapsed().saturating_sub(now.elapsed);
+        let due = look_again_in.map_or(interval, |wait| wait.saturating_sub(spent));
+        due.min(interval)
+    }
+
+    fn open_eyes(&mut self) {
+        let died = self.signals.flags.watch_died.swap(false, Ordering::AcqRel);
+        let identity = Identity::of(self.preparation.folder());
+        let is_open = self.eyes.as_ref().map(|(_, watched)| *watched) == identity;
+        if is_open && !died {
+            return;
+        }
+        self.eyes = None;
+        let Some(identity) = identity else {
+            return;
+        };
+        let folder = self.preparation.folder().to_owned();
+        let signals = self.signals.clone();
+        let watched = folder.clone();
+        let watcher = notify::recommended_watcher(move |event| signals.note(&watched, event));
+        let opened = watcher.and_then(|mut watcher| {
+            watcher.watch(&folder, RecursiveMode::NonRecursive)?;
+            Ok(watcher)
+        });
+        match opened {
+            Ok(watcher) => self.eyes = Some((watcher, identity)),
+            Err(error) => tracing::warn!(
+                folder = %folder.display(),
+                "changes in the plugin folder are not announced ({error}); it is looked at every {} s",
+                LOOK_INTERVAL.as_secs()
+            ),
+        }
+    }
+
+    fn list(&mut self) -> Option<Listing> {
+        let folder = self.preparation.folder();
+        let (listing, cause) = match listing::read(folder) {
+            Ok(Some(listing)) => (Some(listing), None),
+            Ok(None) => (None, Some("it is not there".to_owned())),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        if listing.is_none() != self.is_away {
+            self.is_away = listing.is_none();
+            let folder = folder.display();
+            match cause {
+                Some(cause) => tracing::warn!(
+                    %folder,
+                    "the plugin folder cannot be read: {cause}; what was loaded from it serves on"
+                ),
+                None => tracing::info!(%folder, "the plugin folder is back"),
+            }
+        }
+        listing
+    }
+
+    /// `false` if the file moved meanwhile.
+    fn prepare(&mut self, name: &str) -> bool {
+        let Some(entry) = self.folder.entry(name).cloned() else {
+            return true;
+        };
+        let last = self.last.get(name).copied();
+        match self.preparation.prepare(name, &entry, last) {
+            Outcome::Moving => return false,
+            Outcome::Same if self.refused.remove(name) => {
+                tracing::info!(
+                    plugin = name,
+                    "its files are again those that were loaded last"
+                );
+            }
+            Outcome::Same => {
+                tracing::debug!(plugin = name, "its files hold what was loaded last");
+            }
+            Outcome::Refused(error) => {
+                self.refused.insert(name.to_owned());
+                self.emit(PluginEvent::Refused {
+                    name: name.to_owned(),
+                    file: self.preparation.folder().join(&entry.file),
+                    error,
+                });
+            }
+            Outcome::Prepared(prepared, content) => {
+                self.refused.remove(name);
+                self.last.insert(name.to_owned(), content);
+                self.emit(PluginEvent::Prepared(prepared));
+            }
+        }
+        true
+    }
+
+    fn tell_of_the_start(&mut self) {
+        let Awaited::Names(names) = &mut self.awaited else {
+            return;
+        };
+        names.retain(|name| self.folder.is_unsettled(name));
+        if !names.is_empty() {
+            if self.started.elapsed() < START_WAIT_MAX {
+                return;
+            }
+            tracing::warn!(
+                plugins = Vec::from_iter(std::mem::take(names)).join(", "),
+                "these files keep changing; the start does not wait for them"
+            );
+        }
+        self.awaited = Awaited::None;
+        self.emit(PluginEvent::Looked);
+    }
+
+    fn emit(&self, event: PluginEvent) {
+        if !self.signals.is_stopped() {
+            (self.emit)(event);
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        let wall = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        Moment {
+            elapsed: self.started.elapsed(),
+            wall: wall.as_nanos().cast_signed(),
+        }
+    }
+}
