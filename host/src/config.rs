@@ -5,7 +5,6 @@ use std::{
     fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
-    process::ExitCode,
     time::Duration,
 };
 
@@ -151,7 +150,7 @@ impl ConfigError {
     ///
     /// Returns the process's exit code: 0 for help and version, 1 for "failed to start", also where clap
     /// would take 2, which says "forced" here.
-    pub fn report(&self) -> ExitCode {
+    pub fn report(&self) -> u8 {
         use std::io::Write as _;
         // With nobody there to read it, the code still says it.
         match self {
@@ -162,7 +161,7 @@ impl ConfigError {
                 let _ = writeln!(io::stderr(), "error: {other}");
             }
         }
-        ExitCode::from(self.exit_code())
+        self.exit_code()
     }
 
     fn exit_code(&self) -> u8 {
@@ -178,15 +177,6 @@ impl ConfigError {
             _ => 1,
         }
     }
-}
-
-/// Reads this process's command line and environment.
-///
-/// # Errors
-///
-/// With what the process is to exit, once the reason is shown: see [`ConfigError::report`].
-pub fn from_args() -> Result<Config, ExitCode> {
-    Config::from_command_line(std::env::args_os()).map_err(|error| error.report())
 }
 
 impl Config {

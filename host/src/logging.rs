@@ -21,7 +21,7 @@ use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 use crate::limits::LOG_LINES_MAX;
 
 /// How long the end waits for lines to be read.
-const FLUSH_WAIT_MAX: Duration = Duration::from_secs(1);
+const FLUSH_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// Lines that wait are written together, at most this many bytes at once.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -48,7 +48,8 @@ pub enum LogError {
     Twice,
 }
 
-/// Keeps the log going. Dropped, it waits for a moment until what was logged is written.
+/// Keeps the log going. Dropped, it waits for a moment until what was logged is written, and says how much
+/// was not.
 #[derive(Debug)]
 pub struct LogGuard {
     lines: Lines,
@@ -59,22 +60,18 @@ impl LogGuard {
     pub fn lines_lost(&self) -> u64 {
         self.lines.lost.load(Ordering::Relaxed)
     }
-
-    /// Waits for a moment until what was logged is written, and says how much was not.
-    pub fn finish(self) {
-        let lost = self.lines_lost();
-        if lost > 0 {
-            self.lines.flush(FLUSH_WAIT_MAX);
-            tracing::warn!(
-                "{lost} lines of the log were lost: they came faster than they were read"
-            );
-        }
-    }
 }
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
         self.lines.flush(FLUSH_WAIT_MAX);
+        let lost = self.lines_lost();
+        if lost > 0 {
+            tracing::warn!(
+                "{lost} lines of the log were lost: they came faster than they were read"
+            );
+            self.lines.flush(FLUSH_WAIT_MAX);
+        }
     }
 }
 

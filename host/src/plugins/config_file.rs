@@ -72,7 +72,7 @@ impl ConfigFile {
         };
         match quoted_path(said).and_then(|path| span_of(text, path)) {
             Some(span) => self.refusal(format!("{}: {said}", place(text, span.start))),
-            None => self.refusal(said.to_owned()),
+            None => self.refusal(said),
         }
     }
 
