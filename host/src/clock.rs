@@ -30,9 +30,7 @@ impl Clock {
     /// When this clock will say `ms`; now, if that is past.
     pub fn instant_of(&self, ms: u64) -> Instant {
         let ahead = std::time::Duration::from_millis(ms.saturating_sub(self.start_ms));
-        self.start
-            .checked_add(ahead)
-            .unwrap_or_else(Instant::now)
+        self.start.checked_add(ahead).unwrap_or_else(Instant::now)
     }
 }
 

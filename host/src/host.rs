@@ -121,7 +121,12 @@ impl Host {
         let watcher = Watcher::start(config.plugins.clone(), config.settle, move |event| {
             tell(&to_core, FromThreads::Plugin(event));
         })
-        .with_context(|| format!("the plugin folder {} cannot be watched", config.plugins.display()))?;
+        .with_context(|| {
+            format!(
+                "the plugin folder {} cannot be watched",
+                config.plugins.display()
+            )
+        })?;
         let acceptors = listeners.accept(&hub);
         Ok(Self {
             hub,
@@ -133,7 +138,9 @@ impl Host {
             acceptors,
             looked: false,
             ready: Some(ready),
-            next_report: config.queue_report.map(|interval| Instant::now() + interval),
+            next_report: config
+                .queue_report
+                .map(|interval| Instant::now() + interval),
             stopping: None,
             _watcher: watcher,
             config,
@@ -215,7 +222,9 @@ impl Host {
             tracing::warn!("{name} again: ending at once");
             return Some(Ended::Forced);
         }
-        tracing::info!("{name}: no new connections, jobs in work are answered, the others are given back");
+        tracing::info!(
+            "{name}: no new connections, jobs in work are answered, the others are given back"
+        );
         for acceptor in self.acceptors.drain(..) {
             acceptor.abort();
         }
@@ -231,7 +240,10 @@ impl Host {
         let stopping = self.stopping.as_ref();
         let stopping = stopping.map(|stopping| stopping.dismissed_until.unwrap_or(stopping.cut_at));
         let job = self.hub.coordinator.borrow().next_due();
-        [job, self.next_report, stopping].into_iter().flatten().min()
+        [job, self.next_report, stopping]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 

@@ -89,5 +89,8 @@ const _: () = {
     assert!(UNREAD_REPLY_BYTES_PAUSE + 2 * ANSWER_BYTES_MAX <= UNREAD_REPLY_BYTES_MAX);
     assert!(QUEUE_BYTES_MAX <= QUEUE_BYTES_ALL_MAX);
     assert!(protocol::limits::MESSAGE_BYTES_MAX < QUEUE_BYTES_MAX);
-    assert!(REPLY_HELD_MAX.as_micros() < 1_000, "a promise of the protocol");
+    assert!(
+        REPLY_HELD_MAX.as_micros() < 1_000,
+        "a promise of the protocol"
+    );
 };

@@ -44,7 +44,11 @@ impl Ticker {
 
     /// Has it tick after `delay`, if it is not armed already.
     pub fn arm(&self, delay: Duration) {
-        let mut armed = self.shared.armed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut armed = self
+            .shared
+            .armed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if armed.delay.is_none() {
             armed.delay = Some(delay);
             self.shared.changed.notify_one();
@@ -59,7 +63,11 @@ impl Ticker {
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        self.shared.armed.lock().unwrap_or_else(PoisonError::into_inner).ends = true;
+        self.shared
+            .armed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .ends = true;
         self.shared.changed.notify_one();
     }
 }
@@ -69,7 +77,10 @@ impl Shared {
         let mut armed = self.armed.lock().unwrap_or_else(PoisonError::into_inner);
         while !armed.ends {
             let Some(delay) = armed.delay else {
-                armed = self.changed.wait(armed).unwrap_or_else(PoisonError::into_inner);
+                armed = self
+                    .changed
+                    .wait(armed)
+                    .unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
             drop(armed);

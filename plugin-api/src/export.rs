@@ -207,11 +207,13 @@ struct Jobber<H> {
 type RunJobber<H> =
     dyn Fn(&Invocation<'_>, &mut H, &mut Buffer) -> Result<(), Refusal> + Send + Sync;
 
+type SetUp<H> = dyn Fn(&mut H) -> Result<(), String> + Send + Sync;
+
 struct Block<H> {
     inline: bool,
     states: Vec<StateDescription>,
     open: Box<dyn Fn(&mut Maps) -> H + Send + Sync>,
-    setup: Box<dyn Fn(&mut H) -> Result<(), String> + Send + Sync>,
+    setup: Box<SetUp<H>>,
     jobbers: Vec<Jobber<H>>,
 }
 
@@ -356,13 +358,15 @@ function!(TakesPayload: (P) () ());
 function!(TakesPayloadAndState: (P) (H) ());
 function!(TakesPayloadStateAndCall: (P) (H) (Call));
 function!(TakesPayloadAndCall: (P) () (Call));
+function!(TakesCall: () () (Call));
 function!(TakesState: () (H) ());
 function!(TakesStateAndCall: () (H) (Call));
 
 /// Declares the plugin of this crate: its configuration, and its functions in blocks of those that share
 /// something.
 ///
-/// - `config TYPE;` first, if there is a configuration: a serde type for `NAME.toml` beside `libNAME.so`.
+/// - `name "NAME";` first, if the plugin is not to be named like its package. State is kept under the name.
+/// - `config TYPE;` next, if there is a configuration: a serde type for `NAME.toml` beside `libNAME.so`.
 /// - `state |c| STATE => { "type" => function, … }`: the functions share a state that the host keeps and
 ///   never run together. `STATE` is the declaration of a number pool, a pool, a map, a value, or a tuple.
 /// - `memory |c| VALUE => { … }`: the same with a value of the plugin's own, which ends with the version.
@@ -383,24 +387,30 @@ function!(TakesStateAndCall: () (H) (Call));
 /// ```
 #[macro_export]
 macro_rules! plugin {
+    (name $name:literal; config $config:ty; $($blocks:tt)+) => {
+        $crate::__plugin! { $name; $config; $($blocks)+ }
+    };
+    (name $name:literal; $($blocks:tt)+) => {
+        $crate::__plugin! { $name; $crate::export::NoConfig; $($blocks)+ }
+    };
     (config $config:ty; $($blocks:tt)+) => {
-        $crate::__plugin! { $config; $($blocks)+ }
+        $crate::__plugin! { env!("CARGO_PKG_NAME"); $config; $($blocks)+ }
     };
     ($($blocks:tt)+) => {
-        $crate::__plugin! { $crate::export::NoConfig; $($blocks)+ }
+        $crate::__plugin! { env!("CARGO_PKG_NAME"); $crate::export::NoConfig; $($blocks)+ }
     };
 }
 
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __plugin {
-    ($config:ty; $($blocks:tt)+) => {
+    ($name:expr; $config:ty; $($blocks:tt)+) => {
         /// The plugin of this module, as its tests name it.
         struct RmPlugin;
 
         impl $crate::export::Plugin for RmPlugin {
             type Config = $config;
-            const NAME: &'static str = env!("CARGO_PKG_NAME");
+            const NAME: &'static str = $name;
             const VERSION: &'static str = env!("CARGO_PKG_VERSION");
 
             fn declare(lanes: &mut $crate::export::Lanes<$config>) {

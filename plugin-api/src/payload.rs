@@ -1,6 +1,6 @@
 //! Reading a request's payload as what the jobber's function takes.
 
-use std::any::TypeId;
+use std::{any::TypeId, borrow::Cow};
 
 use serde::{
     Deserializer,
@@ -12,6 +12,9 @@ use serde::{
 };
 
 use crate::jobber::{RawJson, Refusal};
+
+/// How much of what serde says is passed on, in characters.
+const CAUSE_CHARS_MAX: usize = 300;
 
 /// What a jobber's function may take as its payload: any serde type, [`RawJson`], or `()` for a jobber that
 /// ignores what comes.
@@ -64,11 +67,20 @@ where
         let cause = error.into_inner().to_string();
         // serde_json adds a place in the payload's text, which nobody but the sender sees.
         let cause = cause.split(" at line ").next().unwrap_or(&cause);
+        let cause = shortened(cause);
         Refusal::bad_payload(match path.as_str() {
             "." => format!("payload: {cause}"),
             path => format!("payload, field `{path}`: {cause}"),
         })
     })
+}
+
+/// serde quotes what came, however long it is; a refusal is no place to send it all back.
+fn shortened(cause: &str) -> Cow<'_, str> {
+    match cause.char_indices().nth(CAUSE_CHARS_MAX) {
+        None => cause.into(),
+        Some((end, _)) => format!("{}…", &cause[..end]).into(),
+    }
 }
 
 /// A payload that says nothing: absent, `null`, or the `0` that the original's clients send. Where the

@@ -195,7 +195,11 @@ fn without(answer: &mut [u8], entry: TypeEntry) -> &[u8] {
         }
         // In the middle or last: what stands before it is moved up to what stands behind it.
         _ => {
-            let keep = if answer[key_start] == b'{' { key_start + 1 } else { key_start };
+            let keep = if answer[key_start] == b'{' {
+                key_start + 1
+            } else {
+                key_start
+            };
             answer.copy_within(object..keep, behind - (keep - object));
             &answer[behind - (keep - object)..]
         }
@@ -232,7 +236,11 @@ mod tests {
             (r#"{"type":"\u0074","a":1}"#, r#"{"a":1}"#),
             (r#"{"\u0074ype":"t","a":1}"#, r#"{"a":1}"#),
         ] {
-            assert_eq!(checked(answer).as_deref().map(str::trim), Ok(body.trim()), "{answer}");
+            assert_eq!(
+                checked(answer).as_deref().map(str::trim),
+                Ok(body.trim()),
+                "{answer}"
+            );
             serde_json::from_str::<serde_json::Value>(&checked(answer).unwrap()).unwrap();
         }
     }
@@ -255,7 +263,17 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_another_fault() {
-        for answer in ["", "[1]", "5", "null", "\"t\"", "{", r#"{"type":"t"}}"#, r#"{"type":"t",}"#, "garbage"] {
+        for answer in [
+            "",
+            "[1]",
+            "5",
+            "null",
+            "\"t\"",
+            "{",
+            r#"{"type":"t"}}"#,
+            r#"{"type":"t",}"#,
+            "garbage",
+        ] {
             assert!(!checked(answer).unwrap_err().is_type_mismatch(), "{answer}");
         }
         let mut no_text = b"{\"type\":\"t\",\"a\":\"\xff\"}".to_vec();

@@ -44,13 +44,22 @@ impl Coordinator {
         client.hello = Some(hello.meta);
         let session = format!("{:x}", client.id);
         let server = concat!("rm-host ", env!("CARGO_PKG_VERSION"));
-        self.answer(slot, request, &json!({ "v": 1, "server": server, "session": session }));
+        self.answer(
+            slot,
+            request,
+            &json!({ "v": 1, "server": server, "session": session }),
+        );
     }
 
     fn answer(&mut self, slot: ClientSlot, request: &Request<'_>, result: &Value) {
         let result = result.to_string();
         self.clients.reply(slot, |out| {
-            encoder::reply(out, &request.type_name, request.query_index, result.as_bytes());
+            encoder::reply(
+                out,
+                &request.type_name,
+                request.query_index,
+                result.as_bytes(),
+            );
         });
     }
 

@@ -64,7 +64,10 @@ impl Clients {
             last_words: None,
             gone: false,
         });
-        (ClientSlot(u32::try_from(slot).expect("connections are bounded")), id)
+        (
+            ClientSlot(u32::try_from(slot).expect("connections are bounded")),
+            id,
+        )
     }
 
     /// The client in a slot.

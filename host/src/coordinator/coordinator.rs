@@ -16,7 +16,7 @@ use super::{
     clients::{Clients, Outlet},
     job::{Asked, ClientSlot, Job, TypeId},
     lane::{Lane, Runner},
-    lane_code::{Verdict},
+    lane_code::Verdict,
     lane_thread::{Fetched, Finished, Handed},
     opener::Opener,
     plugins::PluginSlot,
@@ -167,7 +167,9 @@ impl Coordinator {
 
     /// When time alone gives [`Coordinator::advance`] something to do.
     pub fn next_due(&self) -> Option<Instant> {
-        self.schedule.next_due_ms().map(|ms| self.clock.instant_of(ms))
+        self.schedule
+            .next_due_ms()
+            .map(|ms| self.clock.instant_of(ms))
     }
 
     /// Does everything that has come to be done: fetches from threads, answers what has expired, begins what
@@ -248,11 +250,13 @@ impl Coordinator {
     fn meta(&mut self, slot: ClientSlot, request: &Request<'_>) -> Result<Meta, String> {
         let own = request.meta.map(Meta::parse).transpose()?;
         let hello = &self.clients.at(slot).hello;
-        let (own, hello) = (own.unwrap_or_default(), hello.clone().unwrap_or_default());
+        let (own, hello) = (own.unwrap_or_default(), hello.unwrap_or_default());
         let deadline_ms = own.deadline_ms.or(hello.deadline_ms);
         if let Some(ms) = deadline_ms.filter(|ms| *ms > limits::DEADLINE_MS_MAX) {
             let max = limits::DEADLINE_MS_MAX;
-            return Err(format!("`meta.deadline_ms`: expected at most {max}, got {ms}"));
+            return Err(format!(
+                "`meta.deadline_ms`: expected at most {max}, got {ms}"
+            ));
         }
         Ok(Meta {
             deadline_ms,
@@ -275,15 +279,20 @@ impl Coordinator {
     fn asked(&mut self, slot: ClientSlot, type_id: TypeId, asked: &Asked<'_>) {
         let served = &self.types[type_id];
         let (id, jobber) = (served.lane, served.jobber);
-        let lane = self.lanes[id.0 as usize].as_mut().expect("types are served by lanes");
-        let free = !lane.paused && !self.schedule.has_next(id) && !self.schedule.has_waiting(id, type_id);
+        let lane = self.lanes[id.0 as usize]
+            .as_mut()
+            .expect("types are served by lanes");
+        let free =
+            !lane.paused && !self.schedule.has_next(id) && !self.schedule.has_waiting(id, type_id);
         match lane.runner() {
             Runner::Inline(code) if free => {
                 let client = self.clients.at(slot);
                 let started = debug_start();
                 let outlet = Rc::clone(&client.outlet);
                 let verdict = code.run(jobber, asked, &self.clock, &mut outlet.unsent());
-                self.log_served(type_id, asked, &verdict, || started.map_or(Duration::ZERO, |at| at.elapsed()));
+                self.log_served(type_id, asked, &verdict, || {
+                    started.map_or(Duration::ZERO, |at| at.elapsed())
+                });
                 match verdict {
                     Verdict::Replied { changed, .. } => {
                         self.clients.mark(slot);
@@ -312,7 +321,9 @@ impl Coordinator {
             }
             Err((job, full)) => {
                 let text = match full {
-                    Full::Jobs(jobs) => format!("{jobs} requests are queued already; try again later"),
+                    Full::Jobs(jobs) => {
+                        format!("{jobs} requests are queued already; try again later")
+                    }
                     Full::Bytes(bytes) => {
                         format!("requests of {bytes} bytes are queued already; try again later")
                     }
@@ -330,7 +341,9 @@ impl Coordinator {
 
     /// Has the core loop look at a lane.
     pub(super) fn mark(&mut self, lane: LaneId) {
-        let of = self.lanes[lane.0 as usize].as_mut().expect("only open lanes get jobs");
+        let of = self.lanes[lane.0 as usize]
+            .as_mut()
+            .expect("only open lanes get jobs");
         if !of.marked {
             of.marked = true;
             self.marked.push(lane);
@@ -347,7 +360,10 @@ impl Coordinator {
 
     /// Begins what a lane may begin.
     fn run(&mut self, id: LaneId) {
-        let Some(lane) = self.lanes[id.0 as usize].as_mut().filter(|lane| !lane.paused) else {
+        let Some(lane) = self.lanes[id.0 as usize]
+            .as_mut()
+            .filter(|lane| !lane.paused)
+        else {
             return;
         };
         match lane.runner() {
@@ -361,7 +377,9 @@ impl Coordinator {
             let Some((job, waited)) = self.next(id) else {
                 return;
             };
-            let lane = self.lanes[id.0 as usize].as_mut().expect("it has just been run");
+            let lane = self.lanes[id.0 as usize]
+                .as_mut()
+                .expect("it has just been run");
             let Runner::Inline(code) = lane.runner() else {
                 return self.schedule.put_back(id, job);
             };
@@ -402,7 +420,9 @@ impl Coordinator {
     }
 
     fn hand_over(&mut self, id: LaneId) {
-        let lane = self.lanes[id.0 as usize].as_mut().expect("it has just been run");
+        let lane = self.lanes[id.0 as usize]
+            .as_mut()
+            .expect("it has just been run");
         let Runner::Thread(thread) = lane.runner() else {
             return;
         };
@@ -412,9 +432,15 @@ impl Coordinator {
             && let Some((job, waited)) = self.next(id)
         {
             let jobber = self.types[job.type_id].jobber;
-            window.push(Handed { job, jobber, waited });
+            window.push(Handed {
+                job,
+                jobber,
+                waited,
+            });
         }
-        let lane = self.lanes[id.0 as usize].as_mut().expect("it has just been run");
+        let lane = self.lanes[id.0 as usize]
+            .as_mut()
+            .expect("it has just been run");
         if let Runner::Thread(thread) = lane.runner()
             && !window.is_empty()
         {
@@ -435,7 +461,13 @@ impl Coordinator {
             thread.fetch(&mut fetched);
         }
         let mut replies = &fetched.replies[..];
-        for Finished { handed, verdict, reply_bytes, took } in fetched.finished.drain(..) {
+        for Finished {
+            handed,
+            verdict,
+            reply_bytes,
+            took,
+        } in fetched.finished.drain(..)
+        {
             let (reply, rest) = replies.split_at(reply_bytes);
             replies = rest;
             self.log_served(handed.job.type_id, &handed.job.asked(), &verdict, || took);
@@ -450,14 +482,17 @@ impl Coordinator {
     fn served(&mut self, lane: LaneId, job: Job, verdict: Verdict, reply: &[u8], waited: bool) {
         match verdict {
             Verdict::Replied { changed, .. } => {
-                self.clients.reply(job.slot, |out| out.extend_from_slice(reply));
+                self.clients
+                    .reply(job.slot, |out| out.extend_from_slice(reply));
                 self.clients.settle(job.slot, 1);
                 if changed {
                     self.state_changed(lane);
                 }
             }
             // A client that has ended takes with it what is not answered yet.
-            _ if self.clients.at(job.slot).last_words.is_some() || self.clients.at(job.slot).gone => {
+            _ if self.clients.at(job.slot).last_words.is_some()
+                || self.clients.at(job.slot).gone =>
+            {
                 self.clients.settle(job.slot, 1);
             }
             _ if self.stopping => {
@@ -487,9 +522,14 @@ impl Coordinator {
         let mut expired = std::mem::take(&mut self.expired);
         let mut ready = Vec::new();
         let now_ms = self.clock.now_ms();
-        self.schedule.due(now_ms, &mut expired, |lane| ready.push(lane));
+        self.schedule
+            .due(now_ms, &mut expired, |lane| ready.push(lane));
         for job in expired.drain(..) {
-            self.answer_unrun(&job, ErrorCode::Expired, "the request's deadline passed before it was its turn");
+            self.answer_unrun(
+                &job,
+                ErrorCode::Expired,
+                "the request's deadline passed before it was its turn",
+            );
         }
         self.expired = expired;
         for lane in ready {
@@ -499,7 +539,9 @@ impl Coordinator {
 
     /// Takes back what a lane's thread has not entered.
     pub(super) fn take_back(&mut self, id: LaneId) {
-        let lane = self.lanes[id.0 as usize].as_mut().expect("only open lanes are paused");
+        let lane = self.lanes[id.0 as usize]
+            .as_mut()
+            .expect("only open lanes are paused");
         if let Runner::Thread(thread) = lane.runner() {
             for handed in thread.take_back() {
                 self.schedule.put_back(id, handed.job);
@@ -540,16 +582,34 @@ impl Coordinator {
         self.clients.settle(slot, removed);
     }
 
-    pub(super) fn bad_message(&mut self, slot: ClientSlot, query_index: &str, reason: &str, frame: &[u8]) {
+    pub(super) fn bad_message(
+        &mut self,
+        slot: ClientSlot,
+        query_index: &str,
+        reason: &str,
+        frame: &[u8],
+    ) {
         let code = ErrorCode::BadMessage.as_str();
         self.clients.reply(slot, |out| {
             encoder::bad_message(out, code, query_index, reason, frame);
         });
     }
 
-    pub(super) fn fail(&mut self, slot: ClientSlot, request: &Request<'_>, code: ErrorCode, text: &str) {
+    pub(super) fn fail(
+        &mut self,
+        slot: ClientSlot,
+        request: &Request<'_>,
+        code: ErrorCode,
+        text: &str,
+    ) {
         self.clients.reply(slot, |out| {
-            encoder::error(out, &request.type_name, request.query_index, code.as_str(), text);
+            encoder::error(
+                out,
+                &request.type_name,
+                request.query_index,
+                code.as_str(),
+                text,
+            );
         });
     }
 

@@ -30,12 +30,7 @@ pub struct Job {
 
 impl Job {
     /// A request that has not been run yet.
-    pub fn new(
-        slot: ClientSlot,
-        client: u64,
-        type_id: TypeId,
-        asked: &Asked<'_>,
-    ) -> Self {
+    pub fn new(slot: ClientSlot, client: u64, type_id: TypeId, asked: &Asked<'_>) -> Self {
         let mut text = String::with_capacity(asked.query_index.len() + asked.payload.len());
         text.push_str(asked.query_index);
         text.push_str(asked.payload);

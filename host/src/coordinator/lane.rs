@@ -1,11 +1,6 @@
 //! A lane: what its jobs run in, one at a time.
 
-use super::{
-    lane_code::LaneCode,
-    lane_thread::LaneThread,
-    opener::Opener,
-    schedule::LaneId,
-};
+use super::{lane_code::LaneCode, lane_thread::LaneThread, opener::Opener, schedule::LaneId};
 use crate::state::{SharedAccess, StateMap};
 
 /// One lane of a plugin that serves.

@@ -128,7 +128,13 @@ impl LaneCode {
     ) -> Verdict {
         let now_ms = clock.now_ms();
         if now_ms > asked.deadline_ms {
-            return self.fail(jobber, asked, reply, ErrorCode::Expired, EXPIRED_BEFORE_START);
+            return self.fail(
+                jobber,
+                asked,
+                reply,
+                ErrorCode::Expired,
+                EXPIRED_BEFORE_START,
+            );
         }
         let code = match &mut self.code {
             Ok(code) => code,
@@ -179,7 +185,13 @@ impl LaneCode {
             }
         };
         if asked.deadline_ms != u64::MAX && clock.now_ms() > asked.deadline_ms {
-            return self.fail(jobber, asked, reply, ErrorCode::Expired, EXPIRED_BEFORE_COMMIT);
+            return self.fail(
+                jobber,
+                asked,
+                reply,
+                ErrorCode::Expired,
+                EXPIRED_BEFORE_COMMIT,
+            );
         }
         encoder::reply(reply, type_name, asked.query_index, body);
         Verdict::Replied {
@@ -205,9 +217,7 @@ impl LaneCode {
                     message: (*refusal.message).into(),
                 }
             }
-            status::REFUSED | status::NOT_YET => {
-                self.refuse(jobber, asked, &refusal, reply)
-            }
+            status::REFUSED | status::NOT_YET => self.refuse(jobber, asked, &refusal, reply),
             status::TRY_AGAIN if asked.attempt <= limits::RETRIES_MAX => {
                 self.access.lock().roll_back();
                 Verdict::TryAgain
@@ -217,7 +227,11 @@ impl LaneCode {
                 self.fail(jobber, asked, reply, code, &refusal.message)
             }
             status::PANICKED => {
-                self.log_fault(jobber, asked, &format_args!("panicked: {}", refusal.message));
+                self.log_fault(
+                    jobber,
+                    asked,
+                    &format_args!("panicked: {}", refusal.message),
+                );
                 // The reply is for clients, who are not to see the inside of a plugin.
                 let text = "the jobber panicked on this request; nothing was changed";
                 let verdict = self.fail(jobber, asked, reply, ErrorCode::JobberPanicked, text);
@@ -226,7 +240,10 @@ impl LaneCode {
             }
             status::TRY_AGAIN => {
                 let runs = asked.attempt;
-                let text = format!("gave up after {runs} runs; the last said: {}", refusal.message);
+                let text = format!(
+                    "gave up after {runs} runs; the last said: {}",
+                    refusal.message
+                );
                 self.jobber_error(jobber, asked, reply, &text)
             }
             _ => {

@@ -83,7 +83,12 @@ impl LaneThread {
     ///
     /// # Errors
     /// The system has no thread left.
-    pub fn start(name: &str, code: LaneCode, clock: Clock, signal: Arc<Signal>) -> std::io::Result<Self> {
+    pub fn start(
+        name: &str,
+        code: LaneCode,
+        clock: Clock,
+        signal: Arc<Signal>,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             window: Mutex::default(),
             filled: Condvar::new(),
@@ -116,7 +121,9 @@ impl LaneThread {
 
     /// Takes back what has not been entered, last first.
     pub fn take_back(&self) -> impl Iterator<Item = Handed> + use<> {
-        std::mem::take(&mut self.shared.lock().inbox).into_iter().rev()
+        std::mem::take(&mut self.shared.lock().inbox)
+            .into_iter()
+            .rev()
     }
 
     /// Takes back what has not been entered, if the job that runs has not been quick.
@@ -221,7 +228,9 @@ impl Window {
     }
 
     fn is_worth_a_signal(&self, started: Instant, ended: Instant) -> bool {
-        let held = self.finished_since.map_or(Duration::ZERO, |since| ended - since);
+        let held = self
+            .finished_since
+            .map_or(Duration::ZERO, |since| ended - since);
         self.inbox.is_empty()
             || ended - started > limits::QUICK_JOB
             || held > limits::REPLY_HELD_MAX / 2

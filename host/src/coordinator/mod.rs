@@ -3,7 +3,10 @@
 mod answer;
 mod builtins;
 mod clients;
-#[allow(clippy::module_inception, reason = "it is what the folder is named after")]
+#[allow(
+    clippy::module_inception,
+    reason = "it is what the folder is named after"
+)]
 mod coordinator;
 mod job;
 mod lane;

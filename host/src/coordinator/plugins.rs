@@ -68,7 +68,10 @@ impl Coordinator {
                 }
             }
             PluginEvent::Refused { name, file, error } => {
-                let serves_on = self.plugins.get(&name).is_some_and(|slot| slot.serving.is_some());
+                let serves_on = self
+                    .plugins
+                    .get(&name)
+                    .is_some_and(|slot| slot.serving.is_some());
                 tracing::error!(
                     plugin = %name,
                     file = %file.display(),
@@ -105,7 +108,11 @@ impl Coordinator {
         let name = prepared.name.clone();
         let refused = self.store.check(
             &prepared.description.name,
-            prepared.description.lanes.iter().flat_map(|lane| &lane.states),
+            prepared
+                .description
+                .lanes
+                .iter()
+                .flat_map(|lane| &lane.states),
         );
         if let Err(error) = refused {
             return self.log_refused(&name, &error.to_string());
@@ -128,13 +135,24 @@ impl Coordinator {
 
     /// Another plugin that has what this one claims. Claims are all or none.
     fn conflict(&self, prepared: &Prepared) -> Option<String> {
-        for type_name in prepared.description.lanes.iter().flat_map(|lane| &lane.types) {
+        for type_name in prepared
+            .description
+            .lanes
+            .iter()
+            .flat_map(|lane| &lane.types)
+        {
             let served = self.types.find(type_name).map(|id| &self.types[id]);
             if let Some(served) = served.filter(|served| *served.plugin != *prepared.name) {
-                return Some(format!("the plugin `{}` serves the type {type_name:?}", served.plugin));
+                return Some(format!(
+                    "the plugin `{}` serves the type {type_name:?}",
+                    served.plugin
+                ));
             }
         }
-        let others = self.plugins.iter().filter(|(name, _)| **name != prepared.name);
+        let others = self
+            .plugins
+            .iter()
+            .filter(|(name, _)| **name != prepared.name);
         let declared = &prepared.description.name;
         others
             .filter_map(|(name, slot)| Some((name, slot.claims()?)))
@@ -162,7 +180,11 @@ impl Coordinator {
             .map(|lane| OpeningLane {
                 types: lane.types.iter().map(|name| name.as_str().into()).collect(),
                 inline: lane.inline,
-                maps: lane.states.iter().map(|state| self.store.take(declared, state)).collect(),
+                maps: lane
+                    .states
+                    .iter()
+                    .map(|state| self.store.take(declared, state))
+                    .collect(),
             })
             .collect();
         let plugin = Arc::clone(&prepared.plugin);
@@ -177,12 +199,18 @@ impl Coordinator {
 
     /// Takes the states of a plugin's lanes back into the store. The lanes stand still.
     fn lend_states_back(&mut self, name: &str) {
-        let Some(serving) = self.plugins.get(name).and_then(|slot| slot.serving.as_ref()) else {
+        let Some(serving) = self
+            .plugins
+            .get(name)
+            .and_then(|slot| slot.serving.as_ref())
+        else {
             return;
         };
         let declared = &serving.description.name;
         for (lane, described) in serving.lanes.iter().zip(&serving.description.lanes) {
-            let lane = self.lanes[lane.0 as usize].as_ref().expect("a serving lane is open");
+            let lane = self.lanes[lane.0 as usize]
+                .as_ref()
+                .expect("a serving lane is open");
             for (state, map) in described.states.iter().zip(lane.take_maps()) {
                 self.store.give_back(declared, state, map);
             }
@@ -222,8 +250,12 @@ impl Coordinator {
             let declared = &serving.description.name;
             for (lane, described) in serving.lanes.iter().zip(&serving.description.lanes) {
                 let states = described.states.iter();
-                let maps = states.map(|state| self.store.take(declared, state)).collect();
-                let lane = self.lanes[lane.0 as usize].as_ref().expect("a serving lane is open");
+                let maps = states
+                    .map(|state| self.store.take(declared, state))
+                    .collect();
+                let lane = self.lanes[lane.0 as usize]
+                    .as_ref()
+                    .expect("a serving lane is open");
                 lane.put_maps(maps);
             }
         }
@@ -267,7 +299,11 @@ impl Coordinator {
     /// types, and none besides. Its jobs need not be moved then.
     fn kept_lanes(&self, old: Option<&Serving>, new: &Description) -> Vec<Option<LaneId>> {
         let old: Vec<(LaneId, &LaneDescription)> = old.map_or_else(Vec::new, |old| {
-            old.lanes.iter().copied().zip(&old.description.lanes).collect()
+            old.lanes
+                .iter()
+                .copied()
+                .zip(&old.description.lanes)
+                .collect()
         });
         let kept = new.lanes.iter().map(|new| {
             let mut sharing = old.iter().filter(|(_, old)| shares_types(old, new));
@@ -279,7 +315,12 @@ impl Coordinator {
     }
 
     /// Points the types at the new lanes. Returns those that the new version does not serve any more.
-    fn serve_types(&mut self, plugin: &Rc<str>, prepared: &Prepared, lanes: &[LaneId]) -> Vec<TypeId> {
+    fn serve_types(
+        &mut self,
+        plugin: &Rc<str>,
+        prepared: &Prepared,
+        lanes: &[LaneId],
+    ) -> Vec<TypeId> {
         let mut vanished: BTreeMap<TypeId, ()> = self
             .types
             .iter()
@@ -308,7 +349,11 @@ impl Coordinator {
 
     /// Moves the jobs out of lanes that the new version does not have, and closes those.
     fn leave_lanes(&mut self, old: &[LaneId], new: &[LaneId], vanished: &[TypeId]) {
-        let left: Vec<LaneId> = old.iter().filter(|lane| !new.contains(lane)).copied().collect();
+        let left: Vec<LaneId> = old
+            .iter()
+            .filter(|lane| !new.contains(lane))
+            .copied()
+            .collect();
         let types = &self.types;
         let homeless = self.schedule.regroup(&left, |id| {
             (!vanished.contains(&id)).then(|| types[id].lane)
@@ -360,7 +405,12 @@ impl Coordinator {
             return;
         }
         let lanes = self.lanes_of(name);
-        let idle = |lane: &LaneId| self.schedule.is_empty(*lane) && !self.lanes[lane.0 as usize].as_ref().is_some_and(Lane::is_busy);
+        let idle = |lane: &LaneId| {
+            self.schedule.is_empty(*lane)
+                && !self.lanes[lane.0 as usize]
+                    .as_ref()
+                    .is_some_and(Lane::is_busy)
+        };
         if !lanes.iter().all(idle) {
             return;
         }
@@ -385,7 +435,9 @@ impl Coordinator {
                 step => slot.step = step,
             }
         }
-        blocked.into_iter().for_each(|prepared| self.begin(prepared));
+        blocked
+            .into_iter()
+            .for_each(|prepared| self.begin(prepared));
     }
 
     fn slot(&mut self, name: &str) -> &mut PluginSlot {
@@ -393,22 +445,37 @@ impl Coordinator {
     }
 
     fn lane(&mut self, id: LaneId) -> &mut Lane {
-        self.lanes[id.0 as usize].as_mut().expect("a serving lane is open")
+        self.lanes[id.0 as usize]
+            .as_mut()
+            .expect("a serving lane is open")
     }
 
     fn lanes_of(&self, name: &str) -> Vec<LaneId> {
-        let serving = self.plugins.get(name).and_then(|slot| slot.serving.as_ref());
+        let serving = self
+            .plugins
+            .get(name)
+            .and_then(|slot| slot.serving.as_ref());
         serving.map_or_else(Vec::new, |serving| serving.lanes.clone())
     }
 
     fn types_of(&self, name: &str) -> Vec<TypeId> {
-        let types = self.types.iter().filter(|(_, served)| *served.plugin == *name);
+        let types = self
+            .types
+            .iter()
+            .filter(|(_, served)| *served.plugin == *name);
         types.map(|(id, _)| id).collect()
     }
 
     fn log_refused(&self, name: &str, reason: &str) {
-        let serves_on = self.plugins.get(name).is_some_and(|slot| slot.serving.is_some());
-        let rest = if serves_on { "; the version that serves goes on" } else { "" };
+        let serves_on = self
+            .plugins
+            .get(name)
+            .is_some_and(|slot| slot.serving.is_some());
+        let rest = if serves_on {
+            "; the version that serves goes on"
+        } else {
+            ""
+        };
         tracing::error!(plugin = %name, "refused: {reason}{rest}");
     }
 
@@ -435,7 +502,9 @@ impl PluginSlot {
     fn claims(&self) -> Option<&Description> {
         match &self.step {
             Step::Pausing(prepared) | Step::Opening(prepared) => Some(&prepared.description),
-            Step::None | Step::Blocked(_) => self.serving.as_ref().map(|serving| &serving.description),
+            Step::None | Step::Blocked(_) => {
+                self.serving.as_ref().map(|serving| &serving.description)
+            }
         }
     }
 }

@@ -112,7 +112,9 @@ impl Schedule {
 
     /// Makes room for a lane.
     pub fn open_lane(&mut self) -> LaneId {
-        LaneId(u32::try_from(self.lanes.insert(LaneQueue::default())).expect("fewer than 2^32 lanes"))
+        LaneId(
+            u32::try_from(self.lanes.insert(LaneQueue::default())).expect("fewer than 2^32 lanes"),
+        )
     }
 
     /// Gives a lane up. It must be empty.
@@ -168,13 +170,18 @@ impl Schedule {
 
     /// What the longest waiting of a type was told.
     pub fn refusal(&mut self, lane: LaneId, type_id: TypeId) -> Refusal {
-        self.lanes[lane.0 as usize].waiting_of(type_id).refusal.clone()
+        self.lanes[lane.0 as usize]
+            .waiting_of(type_id)
+            .refusal
+            .clone()
     }
 
     /// Whether jobs of this type wait for the state to change.
     pub fn has_waiting(&self, lane: LaneId, type_id: TypeId) -> bool {
         let waiting = &self.lanes[lane.0 as usize].waiting;
-        waiting.iter().any(|of| of.type_id == type_id && of.jobs.len() > 0)
+        waiting
+            .iter()
+            .any(|of| of.type_id == type_id && of.jobs.len() > 0)
     }
 
     /// The lane's state has changed: the longest waiting of each type are worth a try.
@@ -194,11 +201,17 @@ impl Schedule {
     /// Takes the job out that runs next in a lane, and says whether it had been waiting.
     pub fn next(&mut self, lane: LaneId) -> Option<(Job, bool)> {
         let in_lane = &mut self.lanes[lane.0 as usize];
-        let worth = in_lane.waiting.iter_mut().find(|waiting| waiting.worth_a_try);
+        let worth = in_lane
+            .waiting
+            .iter_mut()
+            .find(|waiting| waiting.worth_a_try);
         if let Some(waiting) = worth {
             // The next one of the type is tried only once this one succeeded and so changed the state.
             waiting.worth_a_try = false;
-            let id = waiting.jobs.front().expect("only what has jobs is worth a try");
+            let id = waiting
+                .jobs
+                .front()
+                .expect("only what has jobs is worth a try");
             return Some((self.remove(id), true));
         }
         let id = in_lane.queue.front()?;
@@ -289,11 +302,20 @@ impl Schedule {
     ///
     /// Lanes change only when a plugin is replaced by one that shares its state differently. Where they stay
     /// as they were, the lane keeps its id and nothing has to move.
-    pub fn regroup(&mut self, from: &[LaneId], into: impl Fn(TypeId) -> Option<LaneId>) -> Vec<Job> {
+    pub fn regroup(
+        &mut self,
+        from: &[LaneId],
+        into: impl Fn(TypeId) -> Option<LaneId>,
+    ) -> Vec<Job> {
         let mut homeless = Vec::new();
         let ids: Vec<u32> = from.iter().flat_map(|lane| self.ids_of(*lane)).collect();
         for id in ids {
-            let Entry { place, lane, ref job, .. } = self.jobs[id as usize];
+            let Entry {
+                place,
+                lane,
+                ref job,
+                ..
+            } = self.jobs[id as usize];
             let type_id = job.type_id;
             let refusal = (place == Place::Waiting).then(|| self.refusal(lane, type_id));
             let job = self.remove(id);

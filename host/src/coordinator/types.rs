@@ -63,7 +63,9 @@ impl Types {
         let mut types: Vec<_> = self.types.iter().collect();
         types.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
         let id_of = |index| TypeId(u32::try_from(index).expect("it was made from one"));
-        types.into_iter().map(move |(index, served)| (id_of(index), served))
+        types
+            .into_iter()
+            .map(move |(index, served)| (id_of(index), served))
     }
 }
 

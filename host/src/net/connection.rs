@@ -103,7 +103,9 @@ impl Connection {
                 return Poll::Ready(Closed::Stalled(self.pipe.unsent_bytes()));
             }
             match self.reading {
-                Reading::Paused if self.pipe.unsent_bytes() > limits::UNREAD_REPLY_BYTES_PAUSE / 2 => {
+                Reading::Paused
+                    if self.pipe.unsent_bytes() > limits::UNREAD_REPLY_BYTES_PAUSE / 2 =>
+                {
                     return Poll::Pending;
                 }
                 Reading::Paused => self.take(&[]),

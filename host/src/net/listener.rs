@@ -52,11 +52,19 @@ impl Listeners {
                         io::ErrorKind::AddrInUse => {
                             "; another process listens there: stop it, or choose another port with --listen"
                         }
-                        io::ErrorKind::PermissionDenied => "; choose a port of 1024 or more with --listen",
-                        io::ErrorKind::AddrNotAvailable => "; choose an address of this machine with --listen",
+                        io::ErrorKind::PermissionDenied => {
+                            "; choose a port of 1024 or more with --listen"
+                        }
+                        io::ErrorKind::AddrNotAvailable => {
+                            "; choose an address of this machine with --listen"
+                        }
                         _ => "",
                     };
-                    return Err(ListenError::Bind { address, cause, remedy });
+                    return Err(ListenError::Bind {
+                        address,
+                        cause,
+                        remedy,
+                    });
                 }
             }
         }
@@ -65,13 +73,18 @@ impl Listeners {
 
     /// The addresses with the ports that the system chose.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.0.iter().filter_map(|of| of.local_addr().ok()).collect()
+        self.0
+            .iter()
+            .filter_map(|of| of.local_addr().ok())
+            .collect()
     }
 
     /// Accepts clients from now on. Ends with the handles' abortion.
     pub fn accept(self, hub: &Rc<Hub>) -> Vec<JoinHandle<()>> {
         let connected = Rc::new(Cell::new(0));
-        let accept = |listener| tokio::task::spawn_local(accept(listener, Rc::clone(hub), Rc::clone(&connected)));
+        let accept = |listener| {
+            tokio::task::spawn_local(accept(listener, Rc::clone(hub), Rc::clone(&connected)))
+        };
         self.0.into_iter().map(accept).collect()
     }
 }
@@ -88,9 +101,10 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 fn is_missing(cause: &io::Error) -> bool {
-    let code = cause.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
-    cause.kind() == io::ErrorKind::AddrNotAvailable
-        || code == Some(rustix::io::Errno::AFNOSUPPORT)
+    let code = cause
+        .raw_os_error()
+        .map(rustix::io::Errno::from_raw_os_error);
+    cause.kind() == io::ErrorKind::AddrNotAvailable || code == Some(rustix::io::Errno::AFNOSUPPORT)
 }
 
 async fn accept(listener: TcpListener, hub: Rc<Hub>, connected: Rc<Cell<usize>>) {

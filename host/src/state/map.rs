@@ -43,17 +43,13 @@ impl StateMap {
 
     /// The entry with the first key at or after `from`.
     pub fn at_or_after(&self, from: &[u8]) -> Option<(&[u8], &[u8])> {
-        let mut entries = self
-            .entries
-            .range::<[u8], _>((Included(from), Unbounded));
+        let mut entries = self.entries.range::<[u8], _>((Included(from), Unbounded));
         entries.next().map(|(key, value)| (&**key, &**value))
     }
 
     /// The entry with the last key at or before `from`.
     pub fn at_or_before(&self, from: &[u8]) -> Option<(&[u8], &[u8])> {
-        let mut entries = self
-            .entries
-            .range::<[u8], _>((Unbounded, Included(from)));
+        let mut entries = self.entries.range::<[u8], _>((Unbounded, Included(from)));
         entries.next_back().map(|(key, value)| (&**key, &**value))
     }
 }

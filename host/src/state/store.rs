@@ -133,7 +133,10 @@ mod tests {
         map.write(b"k", b"v", |_| ());
         store.serves("tickets", &state("numbers", 1));
         store.give_back("tickets", &state("numbers", 1), map);
-        assert_eq!(store.take("other", &state("numbers", 1)), StateMap::default());
+        assert_eq!(
+            store.take("other", &state("numbers", 1)),
+            StateMap::default()
+        );
         let map = store.take("tickets", &state("numbers", 1));
         assert_eq!(map.read(b"k"), Some(&b"v"[..]));
     }

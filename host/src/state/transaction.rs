@@ -26,11 +26,19 @@ struct Change {
 const BYTES_KEPT_MAX: usize = 64 * 1024;
 
 impl Transaction {
-    pub(super) fn write(&mut self, maps: &mut [StateMap], state: usize, key: &[u8], value: &[u8]) -> bool {
+    pub(super) fn write(
+        &mut self,
+        maps: &mut [StateMap],
+        state: usize,
+        key: &[u8],
+        value: &[u8],
+    ) -> bool {
         let bytes = &mut self.bytes;
         let kept_key = keep(bytes, key);
         let mut old_value = None;
-        maps[state].write(key, value, |old| old_value = old.map(|old| keep(bytes, old)));
+        maps[state].write(key, value, |old| {
+            old_value = old.map(|old| keep(bytes, old))
+        });
         let replaced = old_value.is_some();
         self.changes.push(Change {
             state,
