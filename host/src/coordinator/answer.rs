@@ -229,7 +229,7 @@ mod tests {
     fn the_type_is_taken_out_wherever_it_stands() {
         for (answer, body) in [
             (r#"{"type":"t"}"#, "{}"),
-            (r#" { "type" : "t" } "#, r"{ } "),
+            (r#" { "type" : "t" } "#, "{}"),
             (r#"{"type":"t","a":1}"#, r#"{"a":1}"#),
             (r#"{"a":{"type":"x"},"type":"t"}"#, r#"{"a":{"type":"x"}}"#),
             (r#"{"a":1,"type":"t","b":",{"}"#, r#"{"a":1,"b":",{"}"#),
