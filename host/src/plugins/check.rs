@@ -11,7 +11,7 @@ use object::{
 
 use super::{
     error::{CheckError, Step},
-    loader::EXPORT,
+    loader::{EXPORT, EXPORT_BYTES_MIN},
 };
 
 type Header = FileHeader64<LE>;
@@ -132,6 +132,7 @@ fn exports(header: &Header, bytes: &[u8]) -> Result<(), Unfit> {
     }
     let exported = symbols.iter().any(|symbol| {
         !symbol.is_undefined(LE)
+            && symbol.st_size(LE) >= EXPORT_BYTES_MIN
             && symbol
                 .name(LE, symbols.strings())
                 .is_ok_and(|name| name == EXPORT.as_bytes())
@@ -174,11 +175,7 @@ mod tests {
             .spawn()
             .expect("cc, which links every Rust program too");
         let mut source = compiler.stdin.take().unwrap();
-        writeln!(
-            source,
-            "long {symbol} = 1; int called(void) {{ return 2; }}"
-        )
-        .unwrap();
+        writeln!(source, "char {symbol}[200] = {{1}}; char short_one = 1;").unwrap();
         drop(source);
         assert!(compiler.wait().unwrap().success());
         std::fs::read(path).unwrap()

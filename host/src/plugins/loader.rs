@@ -27,6 +27,9 @@ use super::error::{CheckError, Step};
 /// The dynamic symbol by which a plugin is known.
 pub(super) const EXPORT: &str = ROOT_MODULE_LOADER_NAME;
 
+/// How much of what is exported is looked at before it is known for what it is.
+pub(super) const EXPORT_BYTES_MIN: u64 = size_of::<AbiHeader>() as u64;
+
 /// The version of plugin-api that this host is built with.
 const PLUGIN_API_VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -97,8 +100,9 @@ impl Module {
         // abi_stable with pointers into the file, and threads of the plugin's own may still run.
         let library = ManuallyDrop::new(library.map_err(|error| unopened(copy, &error))?);
         // SAFETY: The symbol is what `plugin_api::plugin!` exports under this name in every version: a static
-        // that begins with an `AbiHeader`. The copied reference is used for as long as the process lives,
-        // and so is the library.
+        // that begins with an `AbiHeader`; of anything else, the check has seen that it is as large, and its
+        // first bytes are compared before more is believed. The copied reference is used for as long as the
+        // process lives, and so is the library.
         let header = unsafe {
             library
                 .get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes())
@@ -151,11 +155,12 @@ fn unopened(copy: &Path, error: &libloading::Error) -> CheckError {
 }
 
 fn misfit(header: Option<&'static LibHeader>, error: &LibraryError) -> CheckError {
-    let found = header.map_or_else(
-        || "of another make".to_owned(),
-        |header| header.version_strings().version.as_str().to_owned(),
-    );
     let cause = match error {
+        LibraryError::InvalidAbiHeader(found)
+            if found.magic_string != AbiHeader::VALUE.magic_string =>
+        {
+            format!("what it exports as `{EXPORT}` is not what plugin_api::plugin! writes")
+        }
         LibraryError::InvalidAbiHeader(found) => format!(
             "it is carried by abi_stable {}.{}, this host by {}.{}",
             found.abi_major,
@@ -167,13 +172,20 @@ fn misfit(header: Option<&'static LibHeader>, error: &LibraryError) -> CheckErro
         LibraryError::RootModule { err, .. } => format!("its module could not be made: {err}"),
         other => tail(&other.to_string()).to_owned(),
     };
-    let cause = match cause.as_str() {
-        "" => format!("built against ABI {found}, this host speaks {ABI_VERSION}"),
-        cause => format!("built against ABI {found}, this host speaks {ABI_VERSION}: {cause}"),
-    };
+    let versions = header.map(|header| {
+        let found = header.version_strings().version.as_str();
+        format!("built against ABI {found}, this host speaks {ABI_VERSION}")
+    });
+    let parts = [versions.unwrap_or_default(), cause];
+    let parts = Vec::from_iter(
+        parts
+            .iter()
+            .map(String::as_str)
+            .filter(|part| !part.is_empty()),
+    );
     CheckError::new(
         Step::Abi,
-        cause,
+        parts.join(": "),
         format!("rebuild it against plugin-api {PLUGIN_API_VERSION}"),
     )
 }
@@ -197,12 +209,8 @@ mod tests {
         let refusal = misfit(None, &error).to_string();
         assert!(
             refusal.ends_with(&format!(
-                ": too many fields Expected: 1 Found: 2; rebuild it against plugin-api {PLUGIN_API_VERSION}"
+                "host: too many fields Expected: 1 Found: 2; rebuild it against plugin-api {PLUGIN_API_VERSION}"
             )),
-            "{refusal}"
-        );
-        assert!(
-            refusal.contains(&format!("this host speaks {ABI_VERSION}")),
             "{refusal}"
         );
     }

@@ -84,7 +84,30 @@ impl std::fmt::Display for Tame<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, sync::Arc};
+
     use super::*;
+
+    #[test]
+    fn a_line_bears_the_plugin_and_its_level_and_says_which_levels_are_wanted() {
+        let page = tempfile::NamedTempFile::new().unwrap();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(Arc::new(page.reopen().unwrap()))
+            .with_ansi(false)
+            .without_time()
+            .with_env_filter("error,plugin=debug")
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let log = of_plugin("tickets");
+            assert_eq!(log.log_level_max(), 4);
+            log.log_line(2, "tickets::hall".into(), "nearly full".into());
+            log.log_line(5, "tickets".into(), "unwanted".into());
+        });
+        assert_eq!(
+            fs::read_to_string(page.path()).unwrap(),
+            " WARN plugin: nearly full plugin=\"tickets\" from=\"tickets::hall\"\n"
+        );
+    }
 
     #[test]
     fn a_plugin_cannot_forge_a_line_of_the_log() {

@@ -16,6 +16,7 @@ mod log;
 mod offer;
 mod private_copy;
 mod settings;
+mod signals;
 mod watcher;
 
 use std::{path::PathBuf, sync::Arc};

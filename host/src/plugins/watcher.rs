@@ -10,22 +10,19 @@ use std::{
     fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
-    },
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
-use notify::{EventKind, RecursiveMode, Watcher as _, event};
+use notify::{RecursiveMode, Watcher as _};
 
 use super::{
     PluginEvent,
     candidate::{Content, Outcome, Preparation},
     folder::{Folder, Listing, Moment},
     listing,
+    signals::Signals,
 };
 use crate::limits::LOOK_INTERVAL;
 
@@ -35,7 +32,7 @@ const GATHER: Duration = Duration::from_millis(20);
 /// How often a folder that is not there is looked for.
 const LOOK_INTERVAL_AWAY: Duration = Duration::from_millis(200);
 
-/// How long the start waits for files that do not come to rest.
+/// How long the start waits for files that do not come to rest, unless two settle times are more.
 const START_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// How long stopping waits for the thread, which a plugin that is just being made may hold up.
@@ -69,6 +66,7 @@ pub enum FolderError {
 #[derive(Debug)]
 pub struct Watcher {
     signals: Signals,
+    // Without a sender once the thread has ended.
     ended: Receiver<()>,
 }
 
@@ -96,12 +94,8 @@ impl Watcher {
             return Err(FolderError::Missing(folder));
         }
         let preparation = Preparation::new(absolute).map_err(FolderError::Private)?;
-        let (wake, woken) = mpsc::sync_channel(1);
+        let (signals, woken) = Signals::new();
         let (running, ended) = mpsc::channel();
-        let signals = Signals {
-            flags: Arc::default(),
-            wake,
-        };
         let watch = Watch {
             preparation,
             emit,
@@ -130,65 +124,15 @@ impl Watcher {
     /// What was last prepared under `name` does not serve. From now on even the same content is something
     /// new, once the file changes.
     pub fn forget(&self, name: &str) {
-        self.signals.forgotten().insert(name.to_owned());
-        self.signals.wake();
+        self.signals.forget(name);
     }
 }
 
 impl Drop for Watcher {
     /// Stops, and waits for the thread for a moment; no event is emitted after that.
     fn drop(&mut self) {
-        self.signals.flags.stop.store(true, Ordering::Release);
-        self.signals.wake();
-        // Ends with an error as soon as the thread does.
+        self.signals.stop();
         let _ = self.ended.recv_timeout(STOP_WAIT_MAX);
-    }
-}
-
-/// What others want of the thread. Nobody waits to say it, and a swarm of events fills no queue.
-#[derive(Clone, Debug)]
-struct Signals {
-    flags: Arc<Flags>,
-    wake: SyncSender<()>,
-}
-
-#[derive(Debug, Default)]
-struct Flags {
-    stop: AtomicBool,
-    /// The watched folder was removed or renamed, so that its watch is of no use.
-    watch_died: AtomicBool,
-    forgotten: Mutex<BTreeSet<String>>,
-}
-
-impl Signals {
-    fn wake(&self) {
-        // If it is full, a call to wake up is waiting already; if it is closed, there is nobody to wake.
-        let _ = self.wake.try_send(());
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.flags.stop.load(Ordering::Acquire)
-    }
-
-    fn forgotten(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
-        let forgotten = self.flags.forgotten.lock();
-        forgotten.unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn note(&self, folder: &Path, event: notify::Result<notify::Event>) {
-        if let Ok(event) = &event {
-            let kind = &event.kind;
-            let written = event::AccessKind::Close(event::AccessMode::Write);
-            if kind.is_access() && *kind != EventKind::Access(written) {
-                // Raised by reading, ours among that.
-                return;
-            }
-            let moved = matches!(kind, EventKind::Modify(event::ModifyKind::Name(_)));
-            if (kind.is_remove() || moved) && event.paths.iter().any(|path| path == folder) {
-                self.flags.watch_died.store(true, Ordering::Release);
-            }
-        }
-        self.wake();
     }
 }
 
@@ -249,8 +193,7 @@ impl<E: Fn(PluginEvent)> Watch<E> {
                 // Not while `signals` holds a sender.
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            let forgotten = std::mem::take(&mut *self.signals.forgotten());
-            for name in forgotten {
+            for name in self.signals.take_forgotten() {
                 self.last.remove(&name);
             }
         }
@@ -273,8 +216,9 @@ impl<E: Fn(PluginEvent)> Watch<E> {
         let listing = self.list();
         let now = self.moment();
         let findings = self.folder.look(now, listing.as_ref());
-        if let (Awaited::Unknown, Some(listing)) = (&self.awaited, &listing) {
-            self.awaited = Awaited::Names(listing.keys().cloned().collect());
+        if let Awaited::Unknown = self.awaited {
+            let names = listing.iter().flat_map(BTreeMap::keys);
+            self.awaited = Awaited::Names(names.cloned().collect());
         }
         for name in findings.gone {
             self.last.remove(&name);
@@ -302,7 +246,7 @@ impl<E: Fn(PluginEvent)> Watch<E> {
     }
 
     fn open_eyes(&mut self) {
-        let died = self.signals.flags.watch_died.swap(false, Ordering::AcqRel);
+        let died = self.signals.take_watch_died();
         let identity = Identity::of(self.preparation.folder());
         let is_open = self.eyes.as_ref().map(|(_, watched)| *watched) == identity;
         if is_open && !died {
@@ -391,7 +335,7 @@ impl<E: Fn(PluginEvent)> Watch<E> {
         };
         names.retain(|name| self.folder.is_unsettled(name));
         if !names.is_empty() {
-            if self.started.elapsed() < START_WAIT_MAX {
+            if self.started.elapsed() < START_WAIT_MAX.max(2 * self.settle) {
                 return;
             }
             tracing::warn!(
@@ -417,5 +361,123 @@ impl<E: Fn(PluginEvent)> Watch<E> {
             elapsed: self.started.elapsed(),
             wall: wall.as_nanos().cast_signed(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTLE: Duration = Duration::from_millis(40);
+    /// Far more than anything here takes.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    struct Watched {
+        folder: tempfile::TempDir,
+        events: Receiver<String>,
+        watcher: Watcher,
+    }
+
+    impl Watched {
+        fn start(files: &[&str]) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let plugins = folder.path().join("plugins");
+            fs::create_dir(&plugins).unwrap();
+            for file in files {
+                fs::write(plugins.join(file), "text").unwrap();
+            }
+            let (told, events) = mpsc::channel();
+            let emit = move |event| {
+                // A test that has seen enough listens no more.
+                let _ = told.send(match event {
+                    PluginEvent::Prepared(prepared) => format!("prepared {}", prepared.name),
+                    PluginEvent::Refused { name, error, .. } => format!("refused {name} {error}"),
+                    PluginEvent::Gone { name } => format!("gone {name}"),
+                    PluginEvent::Looked => "looked".to_owned(),
+                });
+            };
+            let watcher = Watcher::start(plugins, SETTLE, emit).unwrap();
+            Self {
+                folder,
+                events,
+                watcher,
+            }
+        }
+
+        fn path(&self, file: &str) -> PathBuf {
+            self.folder.path().join("plugins").join(file)
+        }
+
+        fn expect(&self, beginning: &str) {
+            let event = self.events.recv_timeout(PATIENCE).expect(beginning);
+            assert!(event.starts_with(beginning), "{event:?}, not {beginning:?}");
+        }
+    }
+
+    #[test]
+    fn the_start_is_over_once_every_file_was_told_of() {
+        let watched = Watched::start(&["libb.so", "liba.so", ".libc.so", "notes.txt"]);
+        watched.expect("refused a ");
+        watched.expect("refused b ");
+        watched.expect("looked");
+        Watched::start(&[]).expect("looked");
+    }
+
+    #[test]
+    fn a_file_is_told_of_when_it_comes_changes_and_goes() {
+        let watched = Watched::start(&[]);
+        watched.expect("looked");
+        fs::write(watched.path("liba.so"), "text").unwrap();
+        watched.expect("refused a ");
+        fs::write(watched.path("a.toml"), "changed").unwrap();
+        watched.expect("refused a ");
+        fs::write(watched.path("b.so.part"), "").unwrap();
+        fs::rename(watched.path("b.so.part"), watched.path("liba.so")).unwrap();
+        watched.expect(
+            "refused a is not a plugin of this machine: expected a shared library, found an empty",
+        );
+        fs::remove_file(watched.path("liba.so")).unwrap();
+        watched.expect("gone a");
+    }
+
+    #[test]
+    fn a_folder_that_was_removed_and_made_anew_is_watched_on() {
+        let watched = Watched::start(&["liba.so"]);
+        watched.expect("refused a ");
+        watched.expect("looked");
+        for _ in 0..3 {
+            fs::remove_dir_all(watched.path("")).unwrap();
+            fs::create_dir(watched.path("")).unwrap();
+            fs::write(watched.path("liba.so"), "text").unwrap();
+            watched.expect("refused a ");
+            // Announced by the new watch: it comes long before the next look at an interval.
+            let written = Instant::now();
+            fs::write(watched.path("liba.so"), "").unwrap();
+            watched.expect("refused a ");
+            assert!(written.elapsed() < LOOK_INTERVAL);
+        }
+    }
+
+    #[test]
+    fn once_it_is_dropped_nothing_more_is_told() {
+        let watched = Watched::start(&[]);
+        watched.expect("looked");
+        let library = watched.path("liba.so");
+        let Watched {
+            watcher,
+            events,
+            folder: _folder,
+        } = watched;
+        drop(watcher);
+        fs::write(library, "text").unwrap();
+        // The thread has ended, and with it the sender.
+        assert!(events.recv_timeout(PATIENCE).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let folder = tempfile::tempdir().unwrap().path().join("plugins");
+        let error = Watcher::start(folder.clone(), SETTLE, |_| {}).unwrap_err();
+        assert!(error.to_string().contains(&folder.display().to_string()));
     }
 }
