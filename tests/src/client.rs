@@ -1,0 +1,204 @@
+//! A client that is nothing but a socket, so that a test decides over every byte.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::{GUARD, reply::Reply};
+
+/// What follows every message.
+pub const SEPARATOR: &str = "🦀";
+
+/// A connection to a host.
+#[derive(Debug)]
+pub struct RawClient {
+    stream: TcpStream,
+    received: Vec<u8>,
+    next_index: u64,
+}
+
+impl RawClient {
+    /// Connects.
+    #[track_caller]
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("the host listens");
+        stream.set_nodelay(true).expect("a socket has this option");
+        stream
+            .set_read_timeout(Some(GUARD))
+            .expect("a guard is not zero");
+        stream
+            .set_write_timeout(Some(GUARD))
+            .expect("a guard is not zero");
+        Self {
+            stream,
+            received: Vec::new(),
+            next_index: 1,
+        }
+    }
+
+    /// Sends bytes as they are.
+    #[track_caller]
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the host reads");
+    }
+
+    /// Sends what the host may no longer want to read.
+    pub fn try_send_bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Sends a message with its separator.
+    #[track_caller]
+    pub fn send(&mut self, message: &str) {
+        self.send_bytes(format!("{message}{SEPARATOR}").as_bytes());
+    }
+
+    /// Sends a request without waiting for its reply, and returns its `queryIndex`.
+    #[track_caller]
+    pub fn tell(&mut self, type_name: &str, payload: Value) -> String {
+        self.tell_all([(type_name, payload)]).remove(0)
+    }
+
+    /// Sends requests in one write.
+    #[track_caller]
+    pub fn tell_all<'a>(
+        &mut self,
+        requests: impl IntoIterator<Item = (&'a str, Value)>,
+    ) -> Vec<String> {
+        let mut bytes = String::new();
+        let mut indexes = Vec::new();
+        for (type_name, payload) in requests {
+            let index = self.next_index.to_string();
+            self.next_index += 1;
+            let type_name = Value::from(type_name);
+            bytes += &format!(
+                "{{\"type\":{type_name},\"queryIndex\":{index},\"payload\":{payload}}}{SEPARATOR}"
+            );
+            indexes.push(index);
+        }
+        self.send_bytes(bytes.as_bytes());
+        indexes
+    }
+
+    /// Sends a request with control data; [`RawClient::hello`] must have been said.
+    #[track_caller]
+    pub fn tell_with(&mut self, meta: &Value, type_name: &str, payload: &Value) -> String {
+        let index = self.next_index.to_string();
+        self.next_index += 1;
+        let type_name = Value::from(type_name);
+        self.send(&format!(
+            "{{\"type\":{type_name},\"queryIndex\":{index},\"payload\":{payload},\"meta\":{meta}}}"
+        ));
+        index
+    }
+
+    /// Sends a request and takes the next reply, which must be its own.
+    #[track_caller]
+    pub fn ask(&mut self, type_name: &str, payload: Value) -> Reply {
+        let index = self.tell(type_name, payload);
+        let reply = self.reply();
+        assert_eq!(
+            (&reply.type_name[..], &reply.query_index),
+            (type_name, &index),
+            "{}",
+            reply.text
+        );
+        reply
+    }
+
+    /// Says hello with these defaults, so that requests may bear control data.
+    #[track_caller]
+    pub fn hello(&mut self, meta: &Value) {
+        let reply = self.ask("rm.hello", serde_json::json!({ "v": 1, "meta": meta }));
+        assert_eq!(reply.ok()["v"], 1);
+    }
+
+    /// Returns once the host has seen all that was sent before.
+    #[track_caller]
+    pub fn sync(&mut self) {
+        self.ask("ping", Value::Null).ok();
+    }
+
+    /// The next message, without its separator.
+    #[track_caller]
+    pub fn message(&mut self) -> String {
+        match self.next_message() {
+            Some(message) => message,
+            None => panic!(
+                "the host has closed the connection; unread: {:?}",
+                self.rest()
+            ),
+        }
+    }
+
+    /// The next reply.
+    #[track_caller]
+    pub fn reply(&mut self) -> Reply {
+        Reply::read(self.message())
+    }
+
+    /// So many replies.
+    #[track_caller]
+    pub fn replies(&mut self, count: usize) -> Vec<Reply> {
+        (0..count).map(|_| self.reply()).collect()
+    }
+
+    /// Checks that the host says nothing more and closes.
+    #[track_caller]
+    pub fn expect_end(&mut self) {
+        if let Some(message) = self.next_message() {
+            panic!("expected the connection's end, got {message}");
+        }
+        assert!(
+            self.received.is_empty(),
+            "half a message at the end: {:?}",
+            self.rest()
+        );
+    }
+
+    /// Sends nothing more; still reads.
+    pub fn finish(&mut self) {
+        self.stream
+            .shutdown(Shutdown::Write)
+            .expect("it is connected");
+    }
+
+    /// Goes with a reset in place of an orderly end.
+    pub fn reset(self) {
+        rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO))
+            .expect("a socket has this option");
+    }
+
+    fn rest(&self) -> String {
+        String::from_utf8_lossy(&self.received).into_owned()
+    }
+
+    #[track_caller]
+    fn next_message(&mut self) -> Option<String> {
+        let mut searched = 0;
+        loop {
+            let separator = SEPARATOR.as_bytes();
+            let found = self.received[searched..]
+                .windows(4)
+                .position(|four| four == separator);
+            if let Some(at) = found {
+                let rest = self.received.split_off(searched + at + 4);
+                let mut message = std::mem::replace(&mut self.received, rest);
+                message.truncate(searched + at);
+                return Some(String::from_utf8(message).expect("a host sends UTF-8"));
+            }
+            searched = self.received.len().saturating_sub(3);
+            let mut buffer = [0; 64 * 1024];
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return None,
+                Ok(bytes) => self.received.extend_from_slice(&buffer[..bytes]),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("no reply: {error}; received so far: {:?}", self.rest()),
+            }
+        }
+    }
+}
