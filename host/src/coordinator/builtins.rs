@@ -4,6 +4,7 @@ use protocol::{ErrorCode, Hello, Request, encoder};
 use serde_json::{Map, Value, json};
 
 use super::{coordinator::Coordinator, job::ClientSlot};
+use crate::limits;
 
 impl Coordinator {
     /// Answers a request whose type no plugin serves: a built-in one, or an unknown one.
@@ -31,8 +32,9 @@ impl Coordinator {
                 Err(reason) => self.bad_message(slot, request.query_index, &reason, frame),
             },
             unknown => {
+                let shown: String = unknown.chars().take(limits::NAME_BYTES_MAX).collect();
                 let text = format!(
-                    "no plugin serves the type {unknown:?}; it may be misspelt, or its plugin is not loaded"
+                    "no plugin serves the type {shown:?}; it may be misspelt, or its plugin is not loaded"
                 );
                 self.fail(slot, request, ErrorCode::UnknownType, &text);
             }

@@ -191,18 +191,17 @@ impl Coordinator {
     /// Fetches finished replies from threads that are not through with their window, and takes back what
     /// stands behind a job that runs for long.
     pub fn look_at_threads(&mut self) {
-        let now = Instant::now();
         for lane in std::mem::take(&mut self.loaded) {
             self.fetch(lane);
             let Some(of) = self.lanes.get_mut(lane.0 as usize).and_then(Option::as_mut) else {
                 continue;
             };
             if let Runner::Thread(thread) = of.runner() {
-                let mut taken = thread.take_back_if_slow(now).peekable();
-                match taken.peek().is_some() {
-                    true => taken.for_each(|handed| self.schedule.put_back(lane, handed.job)),
-                    false if thread.room() < limits::WINDOW_JOBS_MAX => self.loaded.push(lane),
-                    false => {}
+                for handed in thread.take_back_if_slow(Instant::now()) {
+                    self.schedule.put_back(lane, handed.job);
+                }
+                if thread.is_loaded() && !self.loaded.contains(&lane) {
+                    self.loaded.push(lane);
                 }
             }
         }
@@ -300,43 +299,51 @@ impl Coordinator {
                             self.state_changed(id);
                         }
                     }
-                    verdict => {
-                        let client = self.clients.at(slot);
-                        client.owed += 1;
-                        let job = Job::new(slot, client.id, type_id, asked);
+                    verdict if self.has_room(id, slot, type_id, asked) => {
+                        self.clients.at(slot).owed += 1;
+                        let job = Job::new(slot, asked.client, type_id, asked);
                         self.set_aside(id, job, verdict, false);
                     }
+                    _ => {}
                 }
             }
-            _ => self.queue(id, Job::new(slot, asked.client, type_id, asked)),
+            _ => self.queue(id, slot, type_id, asked),
         }
     }
 
-    fn queue(&mut self, lane: LaneId, job: Job) {
-        let slot = job.slot;
-        match self.schedule.queue(lane, job) {
-            Ok(()) => {
-                self.clients.at(slot).owed += 1;
-                self.mark(lane);
-            }
-            Err((job, full)) => {
-                let text = match full {
-                    Full::Jobs(jobs) => {
-                        format!("{jobs} requests are queued already; try again later")
-                    }
-                    Full::Bytes(bytes) => {
-                        format!("requests of {bytes} bytes are queued already; try again later")
-                    }
-                };
-                let retry_after_ms = limits::BUSY_RETRY_AFTER_MS.to_string();
-                let extra = [("retry_after_ms", &*retry_after_ms)];
-                let type_name = &self.types[job.type_id].name;
-                let code = ErrorCode::Busy.as_str();
-                self.clients.reply(slot, |out| {
-                    encoder::error_with(out, type_name, job.query_index(), code, &text, &extra);
-                });
-            }
+    fn queue(&mut self, lane: LaneId, slot: ClientSlot, type_id: TypeId, asked: &Asked<'_>) {
+        if !self.has_room(lane, slot, type_id, asked) {
+            return;
         }
+        self.schedule
+            .queue(lane, Job::new(slot, asked.client, type_id, asked));
+        self.clients.at(slot).owed += 1;
+        self.mark(lane);
+    }
+
+    /// Whether a request can be kept; if not, it is answered `busy`.
+    fn has_room(
+        &mut self,
+        lane: LaneId,
+        slot: ClientSlot,
+        type_id: TypeId,
+        asked: &Asked<'_>,
+    ) -> bool {
+        let text_bytes = asked.query_index.len() + asked.payload.len();
+        let full = match self.schedule.room_for(lane, text_bytes) {
+            Ok(()) => return true,
+            Err(Full::Jobs(jobs)) => format!("{jobs} requests are queued already"),
+            Err(Full::Bytes(bytes)) => format!("requests of {bytes} bytes are queued already"),
+        };
+        let retry_after_ms = limits::BUSY_RETRY_AFTER_MS.to_string();
+        let extra = [("retry_after_ms", &*retry_after_ms)];
+        let type_name = &self.types[type_id].name;
+        let text = format!("{full}; try again in {retry_after_ms} ms");
+        self.clients.reply(slot, |out| {
+            let code = ErrorCode::Busy.as_str();
+            encoder::error_with(out, type_name, asked.query_index, code, &text, &extra);
+        });
+        false
     }
 
     /// Has the core loop look at a lane.
@@ -426,7 +433,7 @@ impl Coordinator {
         let Runner::Thread(thread) = lane.runner() else {
             return;
         };
-        let room = thread.room();
+        let room = thread.room(Instant::now());
         let mut window = Vec::new();
         while window.len() < room
             && let Some((job, waited)) = self.next(id)
@@ -485,8 +492,13 @@ impl Coordinator {
                 self.clients
                     .reply(job.slot, |out| out.extend_from_slice(reply));
                 self.clients.settle(job.slot, 1);
+                if waited {
+                    self.schedule.try_next(lane, job.type_id);
+                }
                 if changed {
                     self.state_changed(lane);
+                } else if waited && self.schedule.has_next(lane) {
+                    self.mark(lane);
                 }
             }
             // A client that has ended takes with it what is not answered yet.
@@ -521,9 +533,8 @@ impl Coordinator {
     fn time_passed(&mut self) {
         let mut expired = std::mem::take(&mut self.expired);
         let mut ready = Vec::new();
-        let now_ms = self.clock.now_ms();
         self.schedule
-            .due(now_ms, &mut expired, |lane| ready.push(lane));
+            .due(self.clock.now_ms(), &mut expired, &mut ready);
         for job in expired.drain(..) {
             self.answer_unrun(
                 &job,
@@ -568,13 +579,17 @@ impl Coordinator {
     }
 
     fn forget_queued(&mut self, slot: ClientSlot) {
-        let mut removed = self.schedule.remove_client(slot);
+        let mut ready = Vec::new();
+        let mut removed = self.schedule.remove_client(slot, &mut ready);
         if removed < self.clients.at(slot).owed {
             for lane in self.lanes.iter_mut().flatten() {
                 if let Runner::Thread(thread) = lane.runner() {
                     removed += thread.remove_client(slot);
                 }
             }
+        }
+        for lane in ready {
+            self.mark(lane);
         }
         if removed > 0 {
             tracing::debug!(removed, "a client's queued requests went with it");

@@ -106,9 +106,14 @@ impl LaneThread {
         self.shared.lock().lane = Some(lane);
     }
 
-    /// How many jobs it would take now.
-    pub fn room(&self) -> usize {
-        limits::WINDOW_JOBS_MAX.saturating_sub(self.shared.lock().inbox.len())
+    /// How many jobs it would take now: none while the one that runs is not quick, for they would only have
+    /// to be taken back.
+    pub fn room(&self, now: Instant) -> usize {
+        let window = self.shared.lock();
+        if window.is_slow(now) {
+            return 0;
+        }
+        limits::WINDOW_JOBS_MAX.saturating_sub(window.inbox.len())
     }
 
     /// Hands over jobs, to be run after those that it has.
@@ -129,9 +134,7 @@ impl LaneThread {
     /// Takes back what has not been entered, if the job that runs has not been quick.
     pub fn take_back_if_slow(&self, now: Instant) -> impl Iterator<Item = Handed> + use<> {
         let mut window = self.shared.lock();
-        let slow = window
-            .entered
-            .is_some_and(|(_, since)| now.saturating_duration_since(since) > limits::QUICK_JOB);
+        let slow = window.is_slow(now);
         let taken = if slow {
             std::mem::take(&mut window.inbox)
         } else {
@@ -153,6 +156,12 @@ impl LaneThread {
         let mut window = self.shared.lock();
         std::mem::swap(&mut window.fetched, fetched);
         window.finished_since = None;
+    }
+
+    /// Whether it has more than the job that runs.
+    pub fn is_loaded(&self) -> bool {
+        let window = self.shared.lock();
+        !window.inbox.is_empty() || !window.fetched.finished.is_empty()
     }
 
     /// Whether it has nothing: nothing to begin, nothing that runs, and nothing to be fetched.
@@ -225,6 +234,11 @@ impl Window {
             took: ended - started,
         });
         self.finished_since.get_or_insert(ended);
+    }
+
+    fn is_slow(&self, now: Instant) -> bool {
+        self.entered
+            .is_some_and(|(_, since)| now.saturating_duration_since(since) > limits::QUICK_JOB)
     }
 
     fn is_worth_a_signal(&self, started: Instant, ended: Instant) -> bool {

@@ -58,12 +58,9 @@ impl Coordinator {
     pub fn plugin_event(&mut self, event: PluginEvent) {
         match event {
             PluginEvent::Prepared(prepared) => {
-                let slot = self.plugins.entry(prepared.name.clone()).or_default();
+                let slot = self.slot(&prepared.name);
                 match slot.step {
-                    Step::None | Step::Blocked(_) => {
-                        slot.removing = false;
-                        self.begin(prepared);
-                    }
+                    Step::None | Step::Blocked(_) => self.begin(prepared),
                     Step::Pausing(_) | Step::Opening(_) => slot.next = Some(prepared),
                 }
             }
@@ -106,6 +103,11 @@ impl Coordinator {
 
     fn begin(&mut self, prepared: Box<Prepared>) {
         let name = prepared.name.clone();
+        // Its file is back. Whatever comes of that, the version that serves stays.
+        self.slot(&name).removing = false;
+        for type_id in self.types_of(&name) {
+            self.types[type_id].removing = false;
+        }
         let refused = self.store.check(
             &prepared.description.name,
             prepared
@@ -135,31 +137,25 @@ impl Coordinator {
 
     /// Another plugin that has what this one claims. Claims are all or none.
     fn conflict(&self, prepared: &Prepared) -> Option<String> {
-        for type_name in prepared
-            .description
-            .lanes
-            .iter()
-            .flat_map(|lane| &lane.types)
-        {
-            let served = self.types.find(type_name).map(|id| &self.types[id]);
-            if let Some(served) = served.filter(|served| *served.plugin != *prepared.name) {
-                return Some(format!(
-                    "the plugin `{}` serves the type {type_name:?}",
-                    served.plugin
-                ));
-            }
-        }
         let others = self
             .plugins
             .iter()
             .filter(|(name, _)| **name != prepared.name);
-        let declared = &prepared.description.name;
-        others
-            .filter_map(|(name, slot)| Some((name, slot.claims()?)))
-            .find(|(_, other)| other.name == *declared)
-            .map(|(name, _)| {
-                format!("the plugin `{name}` has the same declared name, `{declared}`, and so the same states")
-            })
+        let claims = others.flat_map(|(name, slot)| slot.claims().map(move |claim| (name, claim)));
+        let claimed = &prepared.description;
+        for (name, other) in claims {
+            if other.name == claimed.name {
+                return Some(format!(
+                    "the plugin `{name}` has the same declared name, `{}`, and so the same states",
+                    claimed.name
+                ));
+            }
+            let mut types = claimed.lanes.iter().flat_map(|lane| &lane.types);
+            if let Some(taken) = types.find(|type_name| serves(other, type_name)) {
+                return Some(format!("the plugin `{name}` serves the type {taken:?}"));
+            }
+        }
+        None
     }
 
     fn open_if_idle(&mut self, name: &str) {
@@ -232,7 +228,6 @@ impl Coordinator {
             self.mark(lane);
         }
         if let Some(next) = self.slot(&name).next.take() {
-            self.slot(&name).removing = false;
             self.begin(next);
         }
     }
@@ -498,15 +493,25 @@ impl Coordinator {
 }
 
 impl PluginSlot {
-    /// The version whose states it has.
-    fn claims(&self) -> Option<&Description> {
-        match &self.step {
+    /// What it serves, and what it is about to serve.
+    fn claims(&self) -> impl Iterator<Item = &Description> {
+        let coming = match &self.step {
             Step::Pausing(prepared) | Step::Opening(prepared) => Some(&prepared.description),
-            Step::None | Step::Blocked(_) => {
-                self.serving.as_ref().map(|serving| &serving.description)
-            }
-        }
+            Step::None | Step::Blocked(_) => None,
+        };
+        let serving = self.serving.as_ref();
+        serving
+            .map(|serving| &serving.description)
+            .into_iter()
+            .chain(coming)
     }
+}
+
+fn serves(description: &Description, type_name: &String) -> bool {
+    description
+        .lanes
+        .iter()
+        .any(|lane| lane.types.contains(type_name))
 }
 
 fn shares_types(old: &LaneDescription, new: &LaneDescription) -> bool {

@@ -123,26 +123,29 @@ impl Schedule {
         self.lanes.remove(lane.0 as usize);
     }
 
-    /// Puts a new job at the end of a lane's queue.
+    /// Whether a lane takes one more job.
     ///
     /// # Errors
-    /// The lane is full: the job comes back with the reason.
-    pub fn queue(&mut self, lane: LaneId, job: Job) -> Result<(), (Job, Full)> {
+    /// It is full.
+    pub fn room_for(&self, lane: LaneId, text_bytes: usize) -> Result<(), Full> {
         let in_lane = &self.lanes[lane.0 as usize];
         let jobs = in_lane.len();
         if jobs >= self.jobs_max {
-            return Err((job, Full::Jobs(jobs)));
+            return Err(Full::Jobs(jobs));
         }
-        let bytes = in_lane.text_bytes + job.text_bytes();
-        if bytes > limits::QUEUE_BYTES_MAX
-            || self.text_bytes + job.text_bytes() > limits::QUEUE_BYTES_ALL_MAX
+        if in_lane.text_bytes + text_bytes > limits::QUEUE_BYTES_MAX
+            || self.text_bytes + text_bytes > limits::QUEUE_BYTES_ALL_MAX
         {
-            return Err((job, Full::Bytes(in_lane.text_bytes)));
+            return Err(Full::Bytes(in_lane.text_bytes));
         }
+        Ok(())
+    }
+
+    /// Puts a new job at the end of a lane's queue, which has room for it.
+    pub fn queue(&mut self, lane: LaneId, job: Job) {
         let id = self.insert(lane, job, Place::Queue);
         let queue = &mut self.lanes[lane.0 as usize].queue;
         queue.push_back::<ORDER>(&mut self.jobs, id);
-        Ok(())
     }
 
     /// Puts a job back to the front of its lane's queue: it was handed out, but not begun.
@@ -191,6 +194,12 @@ impl Schedule {
         }
     }
 
+    /// The longest waiting of a type has got its reply: the next one may be luckier.
+    pub fn try_next(&mut self, lane: LaneId, type_id: TypeId) {
+        let waiting = self.lanes[lane.0 as usize].waiting_of(type_id);
+        waiting.worth_a_try = waiting.jobs.len() > 0;
+    }
+
     /// Has a job run again, behind what its lane has queued by `due_ms`.
     pub fn retry_at(&mut self, lane: LaneId, job: Job, due_ms: u64) {
         let id = self.insert(lane, job, Place::Retry { due_ms });
@@ -203,16 +212,15 @@ impl Schedule {
         let in_lane = &mut self.lanes[lane.0 as usize];
         let worth = in_lane
             .waiting
-            .iter_mut()
-            .find(|waiting| waiting.worth_a_try);
-        if let Some(waiting) = worth {
-            // The next one of the type is tried only once this one succeeded and so changed the state.
-            waiting.worth_a_try = false;
-            let id = waiting
-                .jobs
-                .front()
-                .expect("only what has jobs is worth a try");
-            return Some((self.remove(id), true));
+            .iter()
+            .position(|waiting| waiting.worth_a_try);
+        if let Some(index) = worth {
+            let jobs = &in_lane.waiting[index].jobs;
+            let id = jobs.front().expect("only what has jobs is worth a try");
+            let job = self.remove(id);
+            // The next one of the type is tried once it is known what became of this one.
+            self.lanes[lane.0 as usize].waiting[index].worth_a_try = false;
+            return Some((job, true));
         }
         let id = in_lane.queue.front()?;
         Some((self.remove(id), false))
@@ -238,18 +246,15 @@ impl Schedule {
     }
 
     /// Takes out all jobs whose deadline has passed into `expired`, and queues those that are to be tried
-    /// again, calling `ready` with the lane of each.
-    pub fn due(&mut self, now_ms: u64, expired: &mut Vec<Job>, mut ready: impl FnMut(LaneId)) {
-        while let Some(mut entry) = self.deadlines.first_entry() {
+    /// again. `ready` gets the lanes that may have something to run now.
+    pub fn due(&mut self, now_ms: u64, expired: &mut Vec<Job>, ready: &mut Vec<LaneId>) {
+        while let Some(entry) = self.deadlines.first_entry() {
             if entry.key() * limits::DEADLINE_GRAIN_MS > now_ms {
                 break;
             }
-            match entry.get_mut().front() {
-                Some(id) => expired.push(self.remove(id)),
-                None => {
-                    entry.remove();
-                }
-            }
+            let id = entry.get().front().expect("an empty list is removed");
+            ready.push(self.jobs[id as usize].lane);
+            expired.push(self.remove(id));
         }
         while let Some(id) = self.retries.front() {
             if self.due_of(id) > now_ms {
@@ -262,14 +267,19 @@ impl Schedule {
             let in_lane = &mut self.lanes[lane.0 as usize];
             in_lane.queue.push_back::<ORDER>(&mut self.jobs, id);
             in_lane.retrying -= 1;
-            ready(lane);
+            ready.push(lane);
         }
     }
 
-    /// Takes out all jobs of a client that has gone, and says how many they were.
-    pub fn remove_client(&mut self, client: ClientSlot) -> usize {
+    /// Takes out all jobs of a client that has gone, and says how many they were. `ready` gets the lanes
+    /// that may have something to run now.
+    pub fn remove_client(&mut self, client: ClientSlot, ready: &mut Vec<LaneId>) -> usize {
         let mut removed = 0;
         while let Some(id) = self.clients.get(client.0 as usize).and_then(List::front) {
+            let entry = &self.jobs[id as usize];
+            if entry.place == Place::Waiting {
+                ready.push(entry.lane);
+            }
             self.remove(id);
             removed += 1;
         }
@@ -433,9 +443,11 @@ impl Schedule {
         self.text_bytes -= job.text_bytes();
         let in_lane = &mut self.lanes[lane.0 as usize];
         in_lane.text_bytes -= job.text_bytes();
-        in_lane.waiting.iter_mut().for_each(|waiting| {
-            waiting.worth_a_try &= waiting.jobs.len() > 0;
-        });
+        if place == Place::Waiting {
+            // If it was the first, the next one may want less. If not, one try too many does no harm.
+            let waiting = in_lane.waiting_of(type_id);
+            waiting.worth_a_try = waiting.jobs.len() > 0;
+        }
         job
     }
 }

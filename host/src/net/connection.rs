@@ -33,8 +33,10 @@ struct Connection {
     pipe: Rc<Pipe>,
     decoder: Decoder,
     reading: Reading,
-    /// Ends a connection whose client does not take its replies, or does not go. Only while there is such.
-    timer: Option<Pin<Box<Sleep>>>,
+    /// Ends a connection whose client does not take its replies. Only while there are such.
+    stall: Option<Pin<Box<Sleep>>>,
+    /// Ends a connection whose client does not go. Only once it should.
+    linger: Option<Pin<Box<Sleep>>>,
     discarded_bytes: usize,
 }
 
@@ -78,7 +80,8 @@ pub(super) async fn serve(hub: Rc<Hub>, stream: TcpStream, peer: SocketAddr) {
         pipe,
         decoder: Decoder::new(),
         reading: Reading::Messages,
-        timer: None,
+        stall: None,
+        linger: None,
         discarded_bytes: 0,
     };
     let closed = poll_fn(|cx| connection.poll(cx)).await;
@@ -173,7 +176,7 @@ impl Connection {
     /// does not reset the connection under the last reply.
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
         let timer = self
-            .timer
+            .linger
             .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + limits::LINGER)));
         if timer.as_mut().poll(cx).is_ready() || ready!(self.pipe.poll_shutdown(cx)).is_err() {
             return Poll::Ready(Closed::ByClient);
@@ -190,12 +193,12 @@ impl Connection {
     /// Ready when the client has taken nothing for too long.
     fn poll_stalled(&mut self, cx: &mut Context<'_>, all_sent: bool) -> Poll<()> {
         if all_sent {
-            self.timer = None;
+            self.stall = None;
             return Poll::Pending;
         }
         let patience_ends = self.pipe.moved() + limits::STALLED_WRITE_MAX;
         let timer = self
-            .timer
+            .stall
             .get_or_insert_with(|| Box::pin(sleep_until(patience_ends)));
         while timer.as_mut().poll(cx).is_ready() {
             if Instant::now() >= patience_ends {

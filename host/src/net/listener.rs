@@ -2,8 +2,9 @@
 
 use std::{cell::Cell, io, net::SocketAddr, rc::Rc, time::Duration};
 
+use protocol::{ErrorCode, encoder};
 use tokio::{
-    net::{TcpListener, TcpSocket},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::JoinHandle,
 };
 
@@ -112,7 +113,7 @@ async fn accept(listener: TcpListener, hub: Rc<Hub>, connected: Rc<Cell<usize>>)
         match listener.accept().await {
             Ok((stream, peer)) => {
                 if connected.get() >= limits::CONNECTIONS_MAX {
-                    tracing::warn!(%peer, "turned away: {} clients are connected already", connected.get());
+                    turn_away(&stream, peer);
                     continue;
                 }
                 connected.set(connected.get() + 1);
@@ -128,4 +129,17 @@ async fn accept(listener: TcpListener, hub: Rc<Hub>, connected: Rc<Cell<usize>>)
             }
         }
     }
+}
+
+/// Says why, as far as the socket takes it at once, and hangs up.
+fn turn_away(stream: &TcpStream, peer: SocketAddr) {
+    let max = limits::CONNECTIONS_MAX;
+    let text =
+        format!("{max} clients are connected already, as many as this host takes; try again later");
+    tracing::warn!(%peer, "turned away: {text}");
+    let mut words = Vec::new();
+    let code = ErrorCode::Busy.as_str();
+    encoder::bad_message(&mut words, code, "0", &text, b"");
+    // It is only a courtesy: a client that it does not reach sees its connection closed.
+    let _ = stream.try_write(&words);
 }
