@@ -3,7 +3,6 @@
 //! Each step refuses with a reason; whatever served before is not touched by any of them.
 
 use std::{
-    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,7 +13,7 @@ use super::{
     error::{CheckError, Step},
     folder::Entry,
     listing, loader, log, offer,
-    private_copy::{ContentHash, Image, PrivateFolder, Untaken},
+    private_copy::{ContentHash, CopyRoom, Image, Untaken},
 };
 use crate::limits::{PLUGIN_CONFIG_BYTES_MAX, PLUGIN_FILE_BYTES_MAX};
 
@@ -40,15 +39,15 @@ pub(super) enum Outcome {
 #[derive(Debug)]
 pub(super) struct Preparation {
     folder: PathBuf,
-    private: PrivateFolder,
+    copies: CopyRoom,
 }
 
 impl Preparation {
-    pub(super) fn new(folder: PathBuf) -> io::Result<Self> {
-        Ok(Self {
+    pub(super) fn new(folder: PathBuf) -> Self {
+        Self {
             folder,
-            private: PrivateFolder::new()?,
-        })
+            copies: CopyRoom::default(),
+        }
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -93,7 +92,7 @@ impl Preparation {
         check::verdict(&taken.library.bytes)?;
         let config = taken.config.as_ref().map(|image| image.bytes.clone());
         let config = ConfigFile::read(listing::config_file(name), config)?;
-        let copy = self.private.write(&taken.library, &entry.file)?;
+        let copy = self.copies.write(&taken.library, &entry.file)?;
         // A trial of the copy in a process of its own belongs here: beyond this line its code runs in ours.
         let module = loader::Module::open(copy.path())?;
         drop(copy);

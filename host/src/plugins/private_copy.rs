@@ -171,75 +171,64 @@ fn read_still(file: &File, bytes_max: u64) -> Result<Vec<u8>, Untaken> {
     Ok(bytes)
 }
 
-/// A folder of this process alone, for the copies that the loader opens.
-#[derive(Debug)]
-pub(super) struct PrivateFolder {
-    // Mode 0700, and removed with what is in it when this is dropped.
-    folder: tempfile::TempDir,
+/// Makes the copies that the loader opens, each in a folder of its own in the system's folder for temporary
+/// files (`TMPDIR`).
+#[derive(Debug, Default)]
+pub(super) struct CopyRoom {
     copies: AtomicU64,
 }
 
-impl PrivateFolder {
-    /// Makes one in the system's folder for temporary files (`TMPDIR`).
-    pub(super) fn new() -> io::Result<Self> {
-        Ok(Self {
-            folder: tempfile::Builder::new()
-                .prefix("rm-host-")
-                .permissions(fs::Permissions::from_mode(0o700))
-                .tempdir()?,
-            copies: AtomicU64::new(0),
-        })
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
+impl CopyRoom {
     /// Writes an image under a name that this process has not used before.
     pub(super) fn write(&self, image: &Image, file: &str) -> Result<PrivateCopy, CheckError> {
+        // In the name, so that it is new even if the folder's random one should come again.
         let number = self.copies.fetch_add(1, Ordering::Relaxed);
-        let path = self.path().join(format!("{number}-{file}"));
-        let written = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .and_then(|mut copy| copy.write_all(&image.bytes));
-        // Made before the result is looked at, so that half a copy is removed too.
-        let copy = PrivateCopy { path };
-        written.map_err(|error| {
+        write_copy(image, &format!("{number}-{file}")).map_err(|error| {
+            let place = std::env::temp_dir();
             CheckError::new(
                 Step::Load,
                 format!(
-                    "a copy in {} could not be written: {error}",
-                    self.path().display()
+                    "no copy of it could be written in {}: {error}",
+                    place.display()
                 ),
-                "free some space there, or let TMPDIR name another folder",
+                "free some space there, or let TMPDIR name a folder that can be written",
             )
-        })?;
-        Ok(copy)
+        })
     }
 }
 
-/// The copy of one file. It is removed when this is dropped, which may be as soon as the loader has opened
-/// it: the mapping keeps the content, and a host that is killed leaves nothing behind. What it costs is that
-/// a debugger finds no symbols under that name.
+fn write_copy(image: &Image, name: &str) -> io::Result<PrivateCopy> {
+    let folder = tempfile::Builder::new()
+        .prefix("rm-host-")
+        .permissions(fs::Permissions::from_mode(0o700))
+        .tempdir()?;
+    // The loader takes a name without a `/` for one that it has to search.
+    let path = std::path::absolute(folder.path().join(name))?;
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)?
+        .write_all(&image.bytes)?;
+    Ok(PrivateCopy {
+        path,
+        _folder: folder,
+    })
+}
+
+/// The copy of one file. It goes when this is dropped, which may be as soon as the loader has opened it: the
+/// mapping keeps the content, and a host that is killed leaves nothing behind. What it costs is that a
+/// debugger finds no symbols under that name.
 #[derive(Debug)]
 pub(super) struct PrivateCopy {
     path: PathBuf,
+    _folder: tempfile::TempDir,
 }
 
 impl PrivateCopy {
-    /// Absolute, as the loader searches for a name without a `/`.
+    /// Absolute.
     pub(super) fn path(&self) -> &Path {
         &self.path
-    }
-}
-
-impl Drop for PrivateCopy {
-    fn drop(&mut self) {
-        // The whole folder goes at the end; until then a copy too many does no harm.
-        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -329,20 +318,24 @@ mod tests {
 
     #[test]
     fn no_two_copies_share_a_name_and_none_stays() {
-        let private = PrivateFolder::new().unwrap();
+        let room = CopyRoom::default();
         let image = Image {
             bytes: b"abc".to_vec(),
             hash: ContentHash::of(b"abc"),
         };
-        let first = private.write(&image, "liba.so").unwrap();
-        let first_path = first.path().to_owned();
-        assert_eq!(fs::read(&first_path).unwrap(), b"abc");
-        drop(first);
-        let second = private.write(&image, "liba.so").unwrap();
-        assert_ne!(first_path, second.path());
-        drop(second);
-        assert_eq!(fs::read_dir(private.path()).unwrap().count(), 0);
-        let mode = fs::metadata(private.path()).unwrap().mode();
-        assert_eq!(mode & 0o777, 0o700);
+        let mut names = Vec::new();
+        for _ in 0..2 {
+            let copy = room.write(&image, "liba.so").unwrap();
+            let path = copy.path().to_owned();
+            assert!(path.is_absolute());
+            assert_eq!(fs::read(&path).unwrap(), b"abc");
+            let folder = path.parent().unwrap().to_owned();
+            let mode = fs::metadata(&folder).unwrap().mode();
+            assert_eq!(mode & 0o777, 0o700);
+            drop(copy);
+            assert!(!folder.exists());
+            names.push(path.file_name().unwrap().to_owned());
+        }
+        assert_ne!(names[0], names[1]);
     }
 }

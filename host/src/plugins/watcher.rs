@@ -52,11 +52,6 @@ pub enum FolderError {
         /// What the system says.
         cause: io::Error,
     },
-    /// There is no place for the copies that are loaded.
-    #[error(
-        "no private folder for copies of plugins can be made: {0}; let TMPDIR name a folder that can be written"
-    )]
-    Private(io::Error),
     /// The system has no thread left.
     #[error("the thread that watches the plugin folder cannot be started: {0}")]
     Thread(io::Error),
@@ -93,7 +88,7 @@ impl Watcher {
         if listing::read(&absolute).map_err(unreadable)?.is_none() {
             return Err(FolderError::Missing(folder));
         }
-        let preparation = Preparation::new(absolute).map_err(FolderError::Private)?;
+        let preparation = Preparation::new(absolute);
         let (signals, woken) = Signals::new();
         let (running, ended) = mpsc::channel();
         let watch = Watch {
