@@ -70,7 +70,7 @@ struct Host {
     ready: Option<String>,
     next_report: Option<Instant>,
     stopping: Option<Stopping>,
-    _watcher: Watcher,
+    watcher: Watcher,
 }
 
 struct Stopping {
@@ -142,7 +142,7 @@ impl Host {
                 .queue_report
                 .map(|interval| Instant::now() + interval),
             stopping: None,
-            _watcher: watcher,
+            watcher,
             config,
         })
     }
@@ -181,6 +181,9 @@ impl Host {
         let mut coordinator = self.hub.coordinator.borrow_mut();
         coordinator.advance();
         coordinator.flush();
+        for name in coordinator.take_rejected() {
+            self.watcher.forget(&name);
+        }
         if coordinator.has_loaded_threads() {
             self.ticker.arm(limits::REPLY_HELD_MAX);
         }

@@ -48,6 +48,7 @@ pub struct Coordinator {
     pub(super) lanes: Vec<Option<Lane>>,
     pub(super) plugins: BTreeMap<String, PluginSlot>,
     pub(super) store: Store,
+    pub(super) rejected: Vec<String>,
     pub(super) opener: Opener,
     pub(super) pongs: u64,
     signal: Arc<Signal>,
@@ -77,6 +78,7 @@ impl Coordinator {
             lanes: Vec::new(),
             plugins: BTreeMap::new(),
             store: Store::default(),
+            rejected: Vec::new(),
             opener,
             pongs: 0,
             signal,
@@ -197,12 +199,11 @@ impl Coordinator {
                 continue;
             };
             if let Runner::Thread(thread) = of.runner() {
-                for handed in thread.take_back_if_slow(Instant::now()) {
-                    self.schedule.put_back(lane, handed.job);
-                }
+                let taken = thread.take_back_if_slow(Instant::now());
                 if thread.is_loaded() && !self.loaded.contains(&lane) {
                     self.loaded.push(lane);
                 }
+                self.put_back(lane, taken);
             }
         }
     }
@@ -388,7 +389,7 @@ impl Coordinator {
                 .as_mut()
                 .expect("it has just been run");
             let Runner::Inline(code) = lane.runner() else {
-                return self.schedule.put_back(id, job);
+                return self.schedule.put_back(id, job, waited);
             };
             let started = debug_start();
             let mut reply = Vec::new();
@@ -481,6 +482,7 @@ impl Coordinator {
             self.served(id, handed.job, verdict, reply, handed.waited);
         }
         fetched.replies.clear();
+        self.put_back(id, fetched.returned.drain(..).rev());
         self.fetched = fetched;
         self.run(id);
     }
@@ -554,9 +556,15 @@ impl Coordinator {
             .as_mut()
             .expect("only open lanes are paused");
         if let Runner::Thread(thread) = lane.runner() {
-            for handed in thread.take_back() {
-                self.schedule.put_back(id, handed.job);
-            }
+            let taken = thread.take_back();
+            self.put_back(id, taken);
+        }
+    }
+
+    /// Puts jobs that were handed out, but not begun, back where they stood; the last one comes first.
+    fn put_back(&mut self, lane: LaneId, handed: impl Iterator<Item = Handed>) {
+        for Handed { job, waited, .. } in handed {
+            self.schedule.put_back(lane, job, waited);
         }
     }
 

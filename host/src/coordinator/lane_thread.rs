@@ -49,6 +49,8 @@ pub struct Finished {
 pub struct Fetched {
     /// In the order in which they ran.
     pub finished: Vec<Finished>,
+    /// Not begun, because the last one is to wait: what stands behind it may be after the same thing.
+    pub returned: Vec<Handed>,
     /// Their replies, one behind the other.
     pub replies: Vec<u8>,
 }
@@ -124,7 +126,7 @@ impl LaneThread {
         self.shared.filled.notify_one();
     }
 
-    /// Takes back what has not been entered, last first.
+    /// Takes back what has not been entered, last first, to be put back one before the other.
     pub fn take_back(&self) -> impl Iterator<Item = Handed> + use<> {
         std::mem::take(&mut self.shared.lock().inbox)
             .into_iter()
@@ -146,9 +148,11 @@ impl LaneThread {
     /// Takes out what a client has there that has not been entered.
     pub fn remove_client(&self, slot: ClientSlot) -> usize {
         let mut window = self.shared.lock();
-        let before = window.inbox.len();
+        let before = window.inbox.len() + window.fetched.returned.len();
         window.inbox.retain(|handed| handed.job.slot != slot);
-        before - window.inbox.len()
+        let returned = &mut window.fetched.returned;
+        returned.retain(|handed| handed.job.slot != slot);
+        before - window.inbox.len() - window.fetched.returned.len()
     }
 
     /// Fetches what is finished into `fetched`, which comes empty.
@@ -226,6 +230,7 @@ impl Window {
         started: Instant,
         ended: Instant,
     ) {
+        let waits = matches!(verdict, Verdict::Wait { .. });
         self.fetched.replies.extend_from_slice(reply);
         self.fetched.finished.push(Finished {
             handed,
@@ -234,6 +239,9 @@ impl Window {
             took: ended - started,
         });
         self.finished_since.get_or_insert(ended);
+        if waits {
+            self.fetched.returned.extend(self.inbox.drain(..));
+        }
     }
 
     fn is_slow(&self, now: Instant) -> bool {

@@ -81,6 +81,12 @@ impl Coordinator {
         }
     }
 
+    /// The plugins whose last version was rejected since the last call: their files are new again once they
+    /// are touched.
+    pub fn take_rejected(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.rejected)
+    }
+
     /// Whether all plugins that have come so far serve, or are refused.
     pub fn plugins_are_settled(&self) -> bool {
         let mut steps = self.plugins.values().map(|slot| &slot.step);
@@ -117,7 +123,7 @@ impl Coordinator {
                 .flat_map(|lane| &lane.states),
         );
         if let Err(error) = refused {
-            return self.log_refused(&name, &error.to_string());
+            return self.reject(&name, &error.to_string());
         }
         if let Some(conflict) = self.conflict(&prepared) {
             tracing::warn!(
@@ -254,7 +260,7 @@ impl Coordinator {
                 lane.put_maps(maps);
             }
         }
-        self.log_refused(name, &format!("it could not be opened: {}", failed.reason));
+        self.reject(name, &format!("it could not be opened: {}", failed.reason));
     }
 
     /// Puts a new version in the place of the old one.
@@ -461,17 +467,17 @@ impl Coordinator {
         types.map(|(id, _)| id).collect()
     }
 
-    fn log_refused(&self, name: &str, reason: &str) {
-        let serves_on = self
-            .plugins
-            .get(name)
-            .is_some_and(|slot| slot.serving.is_some());
+    /// A version that came well through its check cannot serve here.
+    fn reject(&mut self, name: &str, reason: &str) {
+        let slot = self.plugins.get(name);
+        let serves_on = slot.is_some_and(|slot| slot.serving.is_some());
         let rest = if serves_on {
             "; the version that serves goes on"
         } else {
             ""
         };
         tracing::error!(plugin = %name, "refused: {reason}{rest}");
+        self.rejected.push(name.to_owned());
     }
 
     fn log_serving(&self, name: &str, prepared: &Prepared, old: Option<&Serving>) {

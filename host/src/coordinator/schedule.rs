@@ -148,11 +148,19 @@ impl Schedule {
         queue.push_back::<ORDER>(&mut self.jobs, id);
     }
 
-    /// Puts a job back to the front of its lane's queue: it was handed out, but not begun.
-    pub fn put_back(&mut self, lane: LaneId, job: Job) {
-        let id = self.insert(lane, job, Place::Queue);
-        let queue = &mut self.lanes[lane.0 as usize].queue;
-        queue.push_front::<ORDER>(&mut self.jobs, id);
+    /// Puts a job back to where [`Schedule::next`] took it: it was handed out, but not begun.
+    pub fn put_back(&mut self, lane: LaneId, job: Job, waited: bool) {
+        if waited {
+            let type_id = job.type_id;
+            let id = self.insert(lane, job, Place::Waiting);
+            let waiting = self.lanes[lane.0 as usize].waiting_of(type_id);
+            waiting.jobs.push_front::<ORDER>(&mut self.jobs, id);
+            waiting.worth_a_try = true;
+        } else {
+            let id = self.insert(lane, job, Place::Queue);
+            let queue = &mut self.lanes[lane.0 as usize].queue;
+            queue.push_front::<ORDER>(&mut self.jobs, id);
+        }
     }
 
     /// Sets a job aside until the state changes, behind those of its type that wait longer. One that `waited`
@@ -482,3 +490,7 @@ impl Linked for Entry {
         &mut self.links
     }
 }
+
+#[cfg(test)]
+#[path = "schedule_tests.rs"]
+mod tests;
