@@ -17,9 +17,10 @@ use super::{
     job::{Asked, ClientSlot, Job, TypeId},
     lane::{Lane, Runner},
     lane_code::Verdict,
-    lane_thread::{Fetched, Finished, Handed},
+    lane_thread::Fetched,
     opener::Opener,
-    plugins::PluginSlot,
+    plugin_slot::PluginSlot,
+    running::debug_start,
     schedule::{Full, LaneId, Schedule},
     signal::Signal,
     types::Types,
@@ -51,20 +52,17 @@ pub struct Coordinator {
     pub(super) rejected: Vec<String>,
     pub(super) opener: Opener,
     pub(super) pongs: u64,
-    signal: Arc<Signal>,
+    pub(super) signal: Arc<Signal>,
     /// Lanes that may have something to begin.
-    marked: Vec<LaneId>,
+    pub(super) marked: Vec<LaneId>,
     /// Lanes whose threads hold more than the job that they have entered.
-    loaded: Vec<LaneId>,
+    pub(super) loaded: Vec<LaneId>,
     /// Rung when something was marked, or came to be due, outside of the core loop.
-    bell: Rc<Notify>,
-    stopping: bool,
-    fetched: Fetched,
-    expired: Vec<Job>,
+    pub(super) bell: Rc<Notify>,
+    pub(super) stopping: bool,
+    pub(super) fetched: Fetched,
+    pub(super) expired: Vec<Job>,
 }
-
-/// Jobs of one inline lane that are run before others get their turn.
-const INLINE_TURN: usize = 256;
 
 impl Coordinator {
     /// Without plugins and clients.
@@ -188,24 +186,6 @@ impl Coordinator {
             }
         }
         self.step_plugins();
-    }
-
-    /// Fetches finished replies from threads that are not through with their window, and takes back what
-    /// stands behind a job that runs for long.
-    pub fn look_at_threads(&mut self) {
-        for lane in std::mem::take(&mut self.loaded) {
-            self.fetch(lane);
-            let Some(of) = self.lanes.get_mut(lane.0 as usize).and_then(Option::as_mut) else {
-                continue;
-            };
-            if let Runner::Thread(thread) = of.runner() {
-                let taken = thread.take_back_if_slow(Instant::now());
-                if thread.is_loaded() && !self.loaded.contains(&lane) {
-                    self.loaded.push(lane);
-                }
-                self.put_back(lane, taken);
-            }
-        }
     }
 
     /// Takes nothing new, and gives up what has not begun.
@@ -347,245 +327,6 @@ impl Coordinator {
         false
     }
 
-    /// Has the core loop look at a lane.
-    pub(super) fn mark(&mut self, lane: LaneId) {
-        let of = self.lanes[lane.0 as usize]
-            .as_mut()
-            .expect("only open lanes get jobs");
-        if !of.marked {
-            of.marked = true;
-            self.marked.push(lane);
-        }
-        self.bell.notify_one();
-    }
-
-    fn state_changed(&mut self, lane: LaneId) {
-        self.schedule.state_changed(lane);
-        if self.schedule.has_next(lane) {
-            self.mark(lane);
-        }
-    }
-
-    /// Begins what a lane may begin.
-    fn run(&mut self, id: LaneId) {
-        let Some(lane) = self.lanes[id.0 as usize]
-            .as_mut()
-            .filter(|lane| !lane.paused)
-        else {
-            return;
-        };
-        match lane.runner() {
-            Runner::Inline(_) => self.run_inline(id),
-            Runner::Thread(_) => self.hand_over(id),
-        }
-    }
-
-    fn run_inline(&mut self, id: LaneId) {
-        for _ in 0..INLINE_TURN {
-            let Some((job, waited)) = self.next(id) else {
-                return;
-            };
-            let lane = self.lanes[id.0 as usize]
-                .as_mut()
-                .expect("it has just been run");
-            let Runner::Inline(code) = lane.runner() else {
-                return self.schedule.put_back(id, job, waited);
-            };
-            let started = debug_start();
-            let mut reply = Vec::new();
-            let jobber = self.types[job.type_id].jobber;
-            let verdict = code.run(jobber, &job.asked(), &self.clock, &mut reply);
-            self.log_served(job.type_id, &job.asked(), &verdict, || {
-                started.map_or(Duration::ZERO, |at| at.elapsed())
-            });
-            self.served(id, job, verdict, &reply, waited);
-        }
-        if self.schedule.has_next(id) {
-            self.mark(id);
-        }
-    }
-
-    /// Takes the next job of a lane that is really to be run. One whose type others wait for already joins
-    /// them, or is refused: it must not take what they stand in line for.
-    fn next(&mut self, id: LaneId) -> Option<(Job, bool)> {
-        loop {
-            let (job, waited) = self.schedule.next(id)?;
-            if waited || !self.schedule.has_waiting(id, job.type_id) {
-                return Some((job, waited));
-            }
-            let (code, text) = self.schedule.refusal(id, job.type_id);
-            if job.wait {
-                self.schedule.wait(id, job, false, (code, text));
-                continue;
-            }
-            let text = format!("others wait already; the first was told: {text}");
-            let type_name = Rc::clone(&self.types[job.type_id].name);
-            self.clients.reply(job.slot, |out| {
-                encoder::error(out, &type_name, job.query_index(), &code, &text);
-            });
-            self.clients.settle(job.slot, 1);
-        }
-    }
-
-    fn hand_over(&mut self, id: LaneId) {
-        let lane = self.lanes[id.0 as usize]
-            .as_mut()
-            .expect("it has just been run");
-        let Runner::Thread(thread) = lane.runner() else {
-            return;
-        };
-        let room = thread.room(Instant::now());
-        let mut window = Vec::new();
-        while window.len() < room
-            && let Some((job, waited)) = self.next(id)
-        {
-            let jobber = self.types[job.type_id].jobber;
-            window.push(Handed {
-                job,
-                jobber,
-                waited,
-            });
-        }
-        let lane = self.lanes[id.0 as usize]
-            .as_mut()
-            .expect("it has just been run");
-        if let Runner::Thread(thread) = lane.runner()
-            && !window.is_empty()
-        {
-            if (window.len() > 1 || !thread.is_idle()) && !self.loaded.contains(&id) {
-                self.loaded.push(id);
-            }
-            thread.hand(window);
-        }
-    }
-
-    /// Fetches what a lane's thread has finished, and gives it more.
-    fn fetch(&mut self, id: LaneId) {
-        let Some(lane) = self.lanes.get_mut(id.0 as usize).and_then(Option::as_mut) else {
-            return;
-        };
-        let mut fetched = std::mem::take(&mut self.fetched);
-        if let Runner::Thread(thread) = lane.runner() {
-            thread.fetch(&mut fetched);
-        }
-        let mut replies = &fetched.replies[..];
-        for Finished {
-            handed,
-            verdict,
-            reply_bytes,
-            took,
-        } in fetched.finished.drain(..)
-        {
-            let (reply, rest) = replies.split_at(reply_bytes);
-            replies = rest;
-            self.log_served(handed.job.type_id, &handed.job.asked(), &verdict, || took);
-            self.served(id, handed.job, verdict, reply, handed.waited);
-        }
-        fetched.replies.clear();
-        self.put_back(id, fetched.returned.drain(..).rev());
-        self.fetched = fetched;
-        self.run(id);
-    }
-
-    /// A job has been run: its reply goes out, or it is set aside.
-    fn served(&mut self, lane: LaneId, job: Job, verdict: Verdict, reply: &[u8], waited: bool) {
-        match verdict {
-            Verdict::Replied { changed, .. } => {
-                self.clients
-                    .reply(job.slot, |out| out.extend_from_slice(reply));
-                self.clients.settle(job.slot, 1);
-                if waited {
-                    self.schedule.try_next(lane, job.type_id);
-                }
-                if changed {
-                    self.state_changed(lane);
-                } else if waited && self.schedule.has_next(lane) {
-                    self.mark(lane);
-                }
-            }
-            // A client that has ended takes with it what is not answered yet.
-            _ if self.clients.at(job.slot).last_words.is_some()
-                || self.clients.at(job.slot).gone =>
-            {
-                self.clients.settle(job.slot, 1);
-            }
-            _ if self.stopping => {
-                self.answer_unrun(&job, ErrorCode::ShuttingDown, SHUTTING_DOWN);
-            }
-            verdict => self.set_aside(lane, job, verdict, waited),
-        }
-    }
-
-    fn set_aside(&mut self, lane: LaneId, mut job: Job, verdict: Verdict, waited: bool) {
-        match verdict {
-            Verdict::TryAgain => {
-                job.attempt += 1;
-                let delay = u64::try_from(limits::RETRY_DELAY.as_millis()).unwrap_or(u64::MAX);
-                let due_ms = self.clock.now_ms().saturating_add(delay);
-                self.schedule.retry_at(lane, job, due_ms);
-            }
-            Verdict::Wait { code, message } => {
-                self.schedule.wait(lane, job, waited, (code, message));
-            }
-            Verdict::Replied { .. } => unreachable!("a replied job is not set aside"),
-        }
-        self.bell.notify_one();
-    }
-
-    fn time_passed(&mut self) {
-        let mut expired = std::mem::take(&mut self.expired);
-        let mut ready = Vec::new();
-        self.schedule
-            .due(self.clock.now_ms(), &mut expired, &mut ready);
-        for job in expired.drain(..) {
-            self.answer_unrun(
-                &job,
-                ErrorCode::Expired,
-                "the request's deadline passed before it was its turn",
-            );
-        }
-        self.expired = expired;
-        for lane in ready {
-            self.mark(lane);
-        }
-    }
-
-    /// Takes back what a lane's thread has not entered.
-    pub(super) fn take_back(&mut self, id: LaneId) {
-        let lane = self.lanes[id.0 as usize]
-            .as_mut()
-            .expect("only open lanes are paused");
-        if let Runner::Thread(thread) = lane.runner() {
-            let taken = thread.take_back();
-            self.put_back(id, taken);
-        }
-    }
-
-    /// Puts jobs that were handed out, but not begun, back where they stood; the last one comes first.
-    fn put_back(&mut self, lane: LaneId, handed: impl Iterator<Item = Handed>) {
-        for Handed { job, waited, .. } in handed {
-            self.schedule.put_back(lane, job, waited);
-        }
-    }
-
-    /// Answers all that a lane holds and has not begun.
-    pub(super) fn give_up(&mut self, lane: LaneId, code: ErrorCode, text: &str) {
-        let mut jobs = Vec::new();
-        self.schedule.drain_lane(lane, |job| jobs.push(job));
-        for job in jobs {
-            self.answer_unrun(&job, code, text);
-        }
-    }
-
-    /// Answers a job that was taken out of the schedule.
-    pub(super) fn answer_unrun(&mut self, job: &Job, code: ErrorCode, text: &str) {
-        let type_name = &self.types[job.type_id].name;
-        self.clients.reply(job.slot, |out| {
-            encoder::error(out, type_name, job.query_index(), code.as_str(), text);
-        });
-        self.clients.settle(job.slot, 1);
-    }
-
     fn forget_queued(&mut self, slot: ClientSlot) {
         let mut ready = Vec::new();
         let mut removed = self.schedule.remove_client(slot, &mut ready);
@@ -635,38 +376,7 @@ impl Coordinator {
             );
         });
     }
-
-    fn log_served(
-        &self,
-        type_id: TypeId,
-        asked: &Asked<'_>,
-        verdict: &Verdict,
-        took: impl FnOnce() -> Duration,
-    ) {
-        if !tracing::enabled!(tracing::Level::DEBUG) {
-            return;
-        }
-        let result = match verdict {
-            Verdict::Replied { result, .. } => result.word(),
-            Verdict::TryAgain => "try again",
-            Verdict::Wait { .. } => "not yet",
-        };
-        tracing::debug!(
-            r#type = %self.types[type_id].name,
-            client = asked.client,
-            query_index = asked.query_index,
-            attempt = asked.attempt,
-            took_us = u64::try_from(took().as_micros()).unwrap_or(u64::MAX),
-            result,
-            "served"
-        );
-    }
 }
 
-/// The time, if somebody will read how long a job took.
-fn debug_start() -> Option<Instant> {
-    tracing::enabled!(tracing::Level::DEBUG).then(Instant::now)
-}
-
-const SHUTTING_DOWN: &str = "the host is stopping; ask again once it is back";
+pub(super) const SHUTTING_DOWN: &str = "the host is stopping; ask again once it is back";
 pub(super) const REMOVED: &str = "the plugin that serves this type is being removed";

@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
-use plugin_api::description::{Description, LaneDescription};
+use plugin_api::description::Description;
 use protocol::ErrorCode;
 
 use super::{
@@ -16,42 +16,11 @@ use super::{
     lane::Lane,
     lane_code::OpenLane,
     opener::{OpenFailed, Opened, OpenedLane, Opening, OpeningLane},
+    plugin_slot::{PluginSlot, Serving, Step, kept_lanes, serves},
     schedule::LaneId,
     types::ServedType,
 };
 use crate::plugins::{PluginEvent, Prepared};
-
-/// A plugin, by the name of its file.
-#[derive(Default)]
-pub(super) struct PluginSlot {
-    serving: Option<Serving>,
-    step: Step,
-    /// Came while another one was on its way.
-    next: Option<Box<Prepared>>,
-    /// Its file is gone: it serves what is queued, and then no more.
-    removing: bool,
-}
-
-/// How far a new version has come.
-#[derive(Default)]
-enum Step {
-    #[default]
-    None,
-    /// Waits for another plugin that serves one of its types.
-    Blocked(Box<Prepared>),
-    /// Waits for the last jobs on the old code.
-    Pausing(Box<Prepared>),
-    /// Is with the opener.
-    Opening(Box<Prepared>),
-}
-
-/// The version that serves.
-struct Serving {
-    description: Description,
-    hash: String,
-    /// In the order of the description.
-    lanes: Vec<LaneId>,
-}
 
 impl Coordinator {
     /// The folder of plugins has changed.
@@ -267,7 +236,7 @@ impl Coordinator {
     fn install(&mut self, name: &str, prepared: Prepared, opened: Vec<OpenedLane>) {
         let old = self.slot(name).serving.take();
         let old_lanes: Vec<LaneId> = old.as_ref().map_or_else(Vec::new, |old| old.lanes.clone());
-        let kept = self.kept_lanes(old.as_ref(), &prepared.description);
+        let kept = kept_lanes(old.as_ref(), &prepared.description);
         let plugin: Rc<str> = name.into();
         let mut lanes = Vec::new();
         for ((described, opened), kept) in prepared.description.lanes.iter().zip(opened).zip(kept) {
@@ -294,25 +263,6 @@ impl Coordinator {
             hash: prepared.hash,
             lanes,
         });
-    }
-
-    /// For each new lane the old one whose place, id and queue it takes: the only one that had any of its
-    /// types, and none besides. Its jobs need not be moved then.
-    fn kept_lanes(&self, old: Option<&Serving>, new: &Description) -> Vec<Option<LaneId>> {
-        let old: Vec<(LaneId, &LaneDescription)> = old.map_or_else(Vec::new, |old| {
-            old.lanes
-                .iter()
-                .copied()
-                .zip(&old.description.lanes)
-                .collect()
-        });
-        let kept = new.lanes.iter().map(|new| {
-            let mut sharing = old.iter().filter(|(_, old)| shares_types(old, new));
-            let (id, only) = sharing.next()?;
-            let all_types = only.types.iter().all(|name| new.types.contains(name));
-            (sharing.next().is_none() && all_types).then_some(*id)
-        });
-        kept.collect()
     }
 
     /// Points the types at the new lanes. Returns those that the new version does not serve any more.
@@ -496,30 +446,4 @@ impl Coordinator {
             types.join(", ")
         );
     }
-}
-
-impl PluginSlot {
-    /// What it serves, and what it is about to serve.
-    fn claims(&self) -> impl Iterator<Item = &Description> {
-        let coming = match &self.step {
-            Step::Pausing(prepared) | Step::Opening(prepared) => Some(&prepared.description),
-            Step::None | Step::Blocked(_) => None,
-        };
-        let serving = self.serving.as_ref();
-        serving
-            .map(|serving| &serving.description)
-            .into_iter()
-            .chain(coming)
-    }
-}
-
-fn serves(description: &Description, type_name: &String) -> bool {
-    description
-        .lanes
-        .iter()
-        .any(|lane| lane.types.contains(type_name))
-}
-
-fn shares_types(old: &LaneDescription, new: &LaneDescription) -> bool {
-    old.types.iter().any(|name| new.types.contains(name))
 }

@@ -1,0 +1,83 @@
+//! One plugin, by the name of its file: what serves, and how far a new version has come.
+
+use plugin_api::description::{Description, LaneDescription};
+
+use super::schedule::LaneId;
+use crate::plugins::Prepared;
+
+/// A plugin, by the name of its file.
+#[derive(Default)]
+pub(super) struct PluginSlot {
+    pub(super) serving: Option<Serving>,
+    pub(super) step: Step,
+    /// Came while another one was on its way.
+    pub(super) next: Option<Box<Prepared>>,
+    /// Its file is gone: it serves what is queued, and then no more.
+    pub(super) removing: bool,
+}
+
+/// How far a new version has come.
+#[derive(Default)]
+pub(super) enum Step {
+    #[default]
+    None,
+    /// Waits for another plugin that serves one of its types.
+    Blocked(Box<Prepared>),
+    /// Waits for the last jobs on the old code.
+    Pausing(Box<Prepared>),
+    /// Is with the opener.
+    Opening(Box<Prepared>),
+}
+
+/// The version that serves.
+pub(super) struct Serving {
+    pub(super) description: Description,
+    pub(super) hash: String,
+    /// In the order of the description.
+    pub(super) lanes: Vec<LaneId>,
+}
+
+impl PluginSlot {
+    /// What it serves, and what it is about to serve.
+    pub(super) fn claims(&self) -> impl Iterator<Item = &Description> {
+        let coming = match &self.step {
+            Step::Pausing(prepared) | Step::Opening(prepared) => Some(&prepared.description),
+            Step::None | Step::Blocked(_) => None,
+        };
+        let serving = self.serving.as_ref();
+        serving
+            .map(|serving| &serving.description)
+            .into_iter()
+            .chain(coming)
+    }
+}
+
+pub(super) fn serves(description: &Description, type_name: &String) -> bool {
+    description
+        .lanes
+        .iter()
+        .any(|lane| lane.types.contains(type_name))
+}
+
+/// For each new lane the old one whose place, id and queue it takes: the only one that had any of its
+/// types, and none besides. Its jobs need not be moved then.
+pub(super) fn kept_lanes(old: Option<&Serving>, new: &Description) -> Vec<Option<LaneId>> {
+    let old: Vec<(LaneId, &LaneDescription)> = old.map_or_else(Vec::new, |old| {
+        old.lanes
+            .iter()
+            .copied()
+            .zip(&old.description.lanes)
+            .collect()
+    });
+    let kept = new.lanes.iter().map(|new| {
+        let mut sharing = old.iter().filter(|(_, old)| shares_types(old, new));
+        let (id, only) = sharing.next()?;
+        let all_types = only.types.iter().all(|name| new.types.contains(name));
+        (sharing.next().is_none() && all_types).then_some(*id)
+    });
+    kept.collect()
+}
+
+fn shares_types(old: &LaneDescription, new: &LaneDescription) -> bool {
+    old.types.iter().any(|name| new.types.contains(name))
+}
