@@ -75,6 +75,7 @@ impl RawClient {
             let index = self.next_index.to_string();
             self.next_index += 1;
             let type_name = Value::from(type_name);
+            let payload = payload.to_string().replace(SEPARATOR, "\\ud83e\\udd80");
             bytes += &format!(
                 "{{\"type\":{type_name},\"queryIndex\":{index},\"payload\":{payload}}}{SEPARATOR}"
             );
