@@ -6,6 +6,8 @@ pub mod abi;
 mod context;
 pub mod description;
 pub mod export;
+#[cfg(doctest)]
+mod guide;
 mod jobber;
 mod key;
 mod log_bridge;
