@@ -5,22 +5,25 @@
 //! when all of its lanes are open does it take their place, with their queues: no job sees half of a swap. If
 //! anything fails, the states go back and the old version goes on.
 
-use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{collections::BTreeMap, rc::Rc, sync::Arc, time::Instant};
 
-use plugin_api::description::Description;
+use plugin_api::description::{Description, LaneDescription};
 use protocol::ErrorCode;
 
 use super::{
     coordinator::{Coordinator, REMOVED},
     job::TypeId,
-    lane::Lane,
+    lane::{Lane, Origin},
     lane_code::OpenLane,
     opener::{OpenFailed, Opened, OpenedLane, Opening, OpeningLane},
     plugin_slot::{PluginSlot, Serving, Step, kept_lanes, serves},
     schedule::LaneId,
-    types::ServedType,
+    types::{Closed, ServedType},
 };
-use crate::plugins::{PluginEvent, Prepared};
+use crate::{
+    limits,
+    plugins::{PluginEvent, Prepared},
+};
 
 impl Coordinator {
     /// The folder of plugins has changed.
@@ -81,7 +84,8 @@ impl Coordinator {
         // Its file is back. Whatever comes of that, the version that serves stays.
         self.slot(&name).removing = false;
         for type_id in self.types_of(&name) {
-            self.types[type_id].removing = false;
+            let closed = &mut self.types[type_id].closed;
+            closed.take_if(|closed| closed.code == ErrorCode::Removed);
         }
         let refused = self.store.check(
             &prepared.description.name,
@@ -103,9 +107,13 @@ impl Coordinator {
             return;
         }
         self.slot(&name).step = Step::Pausing(prepared);
+        let cut_at = Instant::now().checked_add(self.settings.drain_timeout);
         for lane in self.lanes_of(&name) {
             self.lane(lane).paused = true;
             self.take_back(lane);
+            if let Some(cut_at) = cut_at.filter(|_| self.lane(lane).is_busy()) {
+                self.cut_at(lane, cut_at);
+            }
         }
         self.open_if_idle(&name);
     }
@@ -148,8 +156,10 @@ impl Coordinator {
         let declared = &prepared.description.name;
         let lanes = prepared.description.lanes.iter();
         let opening_lanes = lanes
-            .map(|lane| OpeningLane {
-                types: lane.types.iter().map(|name| name.as_str().into()).collect(),
+            .enumerate()
+            .map(|(index, lane)| OpeningLane {
+                index: u32::try_from(index).expect("a description has fewer lanes"),
+                types: types_of_lane(lane),
                 inline: lane.inline,
                 maps: lane
                     .states
@@ -158,12 +168,11 @@ impl Coordinator {
                     .collect(),
             })
             .collect();
-        let plugin = Arc::clone(&prepared.plugin);
-        let open: OpenLane = Arc::new(move |lane, host| plugin.open_lane(lane, host));
         self.opener.open(Opening {
             name: name.to_owned(),
-            open,
+            open: open_lane_of(&prepared),
             lanes: opening_lanes,
+            anew: None,
         });
         self.slot(name).step = Step::Opening(prepared);
     }
@@ -190,7 +199,10 @@ impl Coordinator {
 
     /// The opener has done what it could.
     pub fn opened(&mut self, opened: Opened) {
-        let Opened { name, result } = opened;
+        let Opened { name, anew, result } = opened;
+        if let Some(lane) = anew {
+            return self.opened_anew(lane, result);
+        }
         let Step::Opening(prepared) = std::mem::take(&mut self.slot(&name).step) else {
             unreachable!("only what is at this step is with the opener");
         };
@@ -198,10 +210,7 @@ impl Coordinator {
             Ok(lanes) => self.install(&name, *prepared, lanes),
             Err(failed) => self.go_on_without(&name, &prepared.description, failed),
         }
-        for lane in self.lanes_of(&name) {
-            self.lane(lane).paused = false;
-            self.mark(lane);
-        }
+        self.resume(&name);
         if let Some(next) = self.slot(&name).next.take() {
             self.begin(next);
         }
@@ -229,6 +238,13 @@ impl Coordinator {
                 lane.put_maps(maps);
             }
         }
+        for lane in self.lanes_of(name) {
+            self.lane(lane).cut_at = None;
+            // Its job was cut off to make room for this version.
+            if !self.slot(name).quarantined && self.lane(lane).has_no_code() {
+                self.open_anew(lane);
+            }
+        }
         self.reject(name, &format!("it could not be opened: {}", failed.reason));
     }
 
@@ -240,7 +256,15 @@ impl Coordinator {
         let plugin: Rc<str> = name.into();
         let mut lanes = Vec::new();
         for ((described, opened), kept) in prepared.description.lanes.iter().zip(opened).zip(kept) {
-            let mut lane = Lane::new(opened.access, opened.runner);
+            let time_limit = prepared.settings.time_limit.unwrap_or(limits::TIME_LIMIT);
+            let origin = Origin {
+                plugin: Rc::clone(&plugin),
+                open: open_lane_of(&prepared),
+                index: u32::try_from(lanes.len()).expect("a description has fewer lanes"),
+                types: types_of_lane(described),
+                time_limit: (!time_limit.is_zero()).then_some(time_limit),
+            };
+            let mut lane = Lane::new(origin, opened.access, opened.runner);
             let id = kept.unwrap_or_else(|| self.schedule.open_lane());
             let index = id.0 as usize;
             if self.lanes.len() <= index {
@@ -258,7 +282,10 @@ impl Coordinator {
         let vanished = self.serve_types(&plugin, &prepared, &lanes);
         self.leave_lanes(&old_lanes, &lanes, &vanished);
         self.log_serving(name, &prepared, old.as_ref());
-        self.slot(name).serving = Some(Serving {
+        let slot = self.slot(name);
+        (slot.quarantined, slot.stuck) = (false, 0);
+        slot.panics.clear();
+        slot.serving = Some(Serving {
             description: prepared.description,
             hash: prepared.hash,
             lanes,
@@ -290,7 +317,7 @@ impl Coordinator {
                         .deadline
                         .map(|deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)),
                     wait: settings.wait,
-                    removing: false,
+                    closed: None,
                 });
                 vanished.remove(&id);
             }
@@ -336,7 +363,10 @@ impl Coordinator {
         }
         let lanes = self.lanes_of(name);
         for type_id in self.types_of(name) {
-            self.types[type_id].removing = true;
+            self.types[type_id].closed.get_or_insert_with(|| Closed {
+                code: ErrorCode::Removed,
+                text: REMOVED.into(),
+            });
         }
         for lane in lanes {
             // What they wait for may never come now.
@@ -391,17 +421,17 @@ impl Coordinator {
             .for_each(|prepared| self.begin(prepared));
     }
 
-    fn slot(&mut self, name: &str) -> &mut PluginSlot {
+    pub(super) fn slot(&mut self, name: &str) -> &mut PluginSlot {
         self.plugins.entry(name.to_owned()).or_default()
     }
 
-    fn lane(&mut self, id: LaneId) -> &mut Lane {
+    pub(super) fn lane(&mut self, id: LaneId) -> &mut Lane {
         self.lanes[id.0 as usize]
             .as_mut()
             .expect("a serving lane is open")
     }
 
-    fn lanes_of(&self, name: &str) -> Vec<LaneId> {
+    pub(super) fn lanes_of(&self, name: &str) -> Vec<LaneId> {
         let serving = self
             .plugins
             .get(name)
@@ -409,7 +439,7 @@ impl Coordinator {
         serving.map_or_else(Vec::new, |serving| serving.lanes.clone())
     }
 
-    fn types_of(&self, name: &str) -> Vec<TypeId> {
+    pub(super) fn types_of(&self, name: &str) -> Vec<TypeId> {
         let types = self
             .types
             .iter()
@@ -446,4 +476,13 @@ impl Coordinator {
             types.join(", ")
         );
     }
+}
+
+fn open_lane_of(prepared: &Prepared) -> OpenLane {
+    let plugin = Arc::clone(&prepared.plugin);
+    Arc::new(move |lane, host| plugin.open_lane(lane, host))
+}
+
+fn types_of_lane(lane: &LaneDescription) -> Arc<[Box<str>]> {
+    lane.types.iter().map(|name| name.as_str().into()).collect()
 }
