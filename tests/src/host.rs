@@ -96,6 +96,8 @@ impl HostPlan {
             .strip_prefix("ready: listening on ")
             .and_then(|address| address.parse().ok());
         let address = address.unwrap_or_else(|| panic!("expected the ready line, got {ready:?}"));
+        // The log comes another way: with this line, all that was said before is here.
+        log.wait_from(0, &["ready: listening on"]);
         TestHost {
             folder: self.folder,
             child,
