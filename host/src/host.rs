@@ -108,6 +108,7 @@ impl Host {
             name: config.name.clone(),
             deadline: config.deadline,
             queue_jobs_max: config.queue_jobs_max,
+            drain_timeout: config.drain_timeout,
         };
         let coordinator = Coordinator::new(settings, clock, Arc::clone(&signal), opener);
         let hub = Hub::new(coordinator);

@@ -48,6 +48,30 @@ pub const QUICK_JOB: Duration = Duration::from_micros(100);
 /// How long after "try again" a request is run again.
 pub const RETRY_DELAY: Duration = Duration::from_secs(1);
 
+/// How long a job may run, unless its plugin's configuration says otherwise.
+pub const TIME_LIMIT: Duration = Duration::from_secs(20);
+
+/// A job past its limit that has ended, and only has to say so, is given this much longer.
+pub const TIME_LIMIT_GRACE: Duration = Duration::from_millis(100);
+
+/// Jobs past their limit after which their plugin is quarantined.
+pub const STUCK_JOBS_MAX: usize = 3;
+
+/// Panics within [`PANIC_WINDOW`] after which their plugin is quarantined.
+pub const PANICS_MAX: usize = 10;
+/// See [`PANICS_MAX`].
+pub const PANIC_WINDOW: Duration = Duration::from_secs(60);
+
+/// An inline call that takes longer is a strike against its lane, in milliseconds.
+pub const INLINE_CALL_MS_MAX: u64 = 10;
+/// One that takes longer than this has blocked for certain, in milliseconds.
+pub const INLINE_BLOCKED_MS: u64 = 100;
+/// Strikes within [`INLINE_STRIKES_WINDOW`] after which a lane moves to a thread of its own. A single one may
+/// be the machine's: a core thread that is not scheduled for 10 ms looks the same.
+pub const INLINE_STRIKES_MAX: usize = 3;
+/// See [`INLINE_STRIKES_MAX`].
+pub const INLINE_STRIKES_WINDOW: Duration = Duration::from_secs(60);
+
 /// How often a request is run again after "try again".
 pub const RETRIES_MAX: u8 = 5;
 

@@ -3,7 +3,7 @@
 //! host is told to stop.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -16,7 +16,7 @@ use super::{
     clients::{Clients, Outlet},
     job::{Asked, ClientSlot, Job, TypeId},
     lane::{Lane, Runner},
-    lane_code::Verdict,
+    lane_code::{Outcome, Verdict},
     lane_thread::Fetched,
     opener::Opener,
     plugin_slot::PluginSlot,
@@ -36,6 +36,8 @@ pub struct Settings {
     pub deadline: Option<Duration>,
     /// Requests queued for one lane.
     pub queue_jobs_max: usize,
+    /// How long a new version waits for the jobs that run on the old one.
+    pub drain_timeout: Duration,
 }
 
 /// The single worker. Lives on the core thread.
@@ -57,6 +59,8 @@ pub struct Coordinator {
     pub(super) marked: Vec<LaneId>,
     /// Lanes whose threads hold more than the job that they have entered.
     pub(super) loaded: Vec<LaneId>,
+    /// Lanes whose running jobs may be past their limits, and when.
+    pub(super) watches: BTreeSet<(Instant, LaneId)>,
     /// Rung when something was marked, or came to be due, outside of the core loop.
     pub(super) bell: Rc<Notify>,
     pub(super) stopping: bool,
@@ -82,6 +86,7 @@ impl Coordinator {
             signal,
             marked: Vec::new(),
             loaded: Vec::new(),
+            watches: BTreeSet::new(),
             bell: Rc::new(Notify::new()),
             stopping: false,
             fetched: Fetched::default(),
@@ -116,12 +121,12 @@ impl Coordinator {
             Err(reason) => return self.bad_message(slot, request.query_index, &reason, frame),
         };
         let served = &self.types[type_id];
-        if self.stopping || served.removing {
-            let (code, text) = match self.stopping {
-                true => (ErrorCode::ShuttingDown, SHUTTING_DOWN),
-                false => (ErrorCode::Removed, REMOVED),
-            };
-            return self.fail(slot, &request, code, text);
+        if self.stopping {
+            return self.fail(slot, &request, ErrorCode::ShuttingDown, SHUTTING_DOWN);
+        }
+        if let Some(closed) = &served.closed {
+            let (code, text) = (closed.code, Rc::clone(&closed.text));
+            return self.fail(slot, &request, code, &text);
         }
         let asked = Asked {
             client: self.clients.at(slot).id,
@@ -167,9 +172,10 @@ impl Coordinator {
 
     /// When time alone gives [`Coordinator::advance`] something to do.
     pub fn next_due(&self) -> Option<Instant> {
-        self.schedule
-            .next_due_ms()
-            .map(|ms| self.clock.instant_of(ms))
+        let scheduled = self.schedule.next_due_ms();
+        let scheduled = scheduled.map(|ms| self.clock.instant_of(ms));
+        let watched = self.watches.first().map(|(due, _)| *due);
+        scheduled.into_iter().chain(watched).min()
     }
 
     /// Does everything that has come to be done: fetches from threads, answers what has expired, begins what
@@ -179,6 +185,7 @@ impl Coordinator {
             self.fetch(lane);
         }
         self.time_passed();
+        self.look_at_watches();
         for lane in std::mem::take(&mut self.marked) {
             if let Some(of) = self.lanes.get_mut(lane.0 as usize).and_then(Option::as_mut) {
                 of.marked = false;
@@ -270,14 +277,18 @@ impl Coordinator {
                 let started = debug_start();
                 let outlet = Rc::clone(&client.outlet);
                 let verdict = code.run(jobber, asked, &self.clock, &mut outlet.unsent());
+                let took_ms = code.took_ms();
                 self.log_served(type_id, asked, &verdict, || {
                     started.map_or(Duration::ZERO, |at| at.elapsed())
                 });
                 match verdict {
-                    Verdict::Replied { changed, .. } => {
+                    Verdict::Replied { changed, result } => {
                         self.clients.mark(slot);
                         if changed {
                             self.state_changed(id);
+                        }
+                        if result == Outcome::Failed(ErrorCode::JobberPanicked) {
+                            self.panicked(id);
                         }
                     }
                     verdict if self.has_room(id, slot, type_id, asked) => {
@@ -286,6 +297,9 @@ impl Coordinator {
                         self.set_aside(id, job, verdict, false);
                     }
                     _ => {}
+                }
+                if took_ms > limits::INLINE_CALL_MS_MAX {
+                    self.was_slow(id, took_ms);
                 }
             }
             _ => self.queue(id, slot, type_id, asked),
@@ -379,4 +393,5 @@ impl Coordinator {
 }
 
 pub(super) const SHUTTING_DOWN: &str = "the host is stopping; ask again once it is back";
+/// What is asked of a plugin that is going.
 pub(super) const REMOVED: &str = "the plugin that serves this type is being removed";

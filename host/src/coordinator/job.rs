@@ -1,5 +1,7 @@
 //! One request inside the host, from its arrival to its reply.
 
+use std::sync::Arc;
+
 /// A client's place in the coordinator's table. Reused; [`Job::client`] tells who it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientSlot(pub u32);
@@ -9,7 +11,9 @@ pub struct ClientSlot(pub u32);
 pub struct TypeId(pub u32);
 
 /// A request that could not be answered while it was read.
-#[derive(Debug)]
+///
+/// A lane's thread runs it while the coordinator keeps a copy, so that it can be answered if it never ends.
+#[derive(Clone, Debug)]
 pub struct Job {
     /// Where its client is to be found.
     pub slot: ClientSlot,
@@ -24,7 +28,7 @@ pub struct Job {
     /// On the host's clock; `u64::MAX` for none.
     pub deadline_ms: u64,
     /// The digits of `queryIndex`, then the payload's JSON: one allocation for both.
-    text: Box<str>,
+    text: Arc<str>,
     query_index_bytes: u32,
 }
 
@@ -41,7 +45,7 @@ impl Job {
             attempt: asked.attempt,
             wait: asked.wait,
             deadline_ms: asked.deadline_ms,
-            text: text.into_boxed_str(),
+            text: text.into(),
             query_index_bytes: u32::try_from(asked.query_index.len())
                 .expect("a message is at most 1 MiB"),
         }

@@ -1,16 +1,55 @@
 //! A lane: what its jobs run in, one at a time.
 
-use super::{lane_code::LaneCode, lane_thread::LaneThread, opener::Opener, schedule::LaneId};
-use crate::state::{SharedAccess, StateMap};
+use std::{
+    collections::VecDeque,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    lane_code::{LaneCode, OpenLane},
+    lane_thread::{Abandoned, LaneThread},
+    opener::Opener,
+    schedule::LaneId,
+};
+use crate::state::{Access, SharedAccess, StateMap};
 
 /// One lane of a plugin that serves.
 pub struct Lane {
+    /// Where its code comes from, should it be needed anew.
+    pub origin: Origin,
     /// Nothing is begun: its code is about to be replaced.
     pub paused: bool,
     /// It is among those that the coordinator looks at next.
     pub marked: bool,
+    /// Its code is with the opener, to be opened anew.
+    pub opening: bool,
+    /// It is among those whose running job is watched for its time limit.
+    pub watched: bool,
+    /// Its running job has ended too late, and has not said so yet.
+    pub overdue: bool,
+    /// When its running job is given up, for a new version waits.
+    pub cut_at: Option<Instant>,
+    /// When inline calls were slow, see [`limits::INLINE_STRIKES_MAX`](crate::limits::INLINE_STRIKES_MAX).
+    pub strikes: VecDeque<Instant>,
     runner: Runner,
     access: SharedAccess,
+}
+
+/// Where a lane's code comes from.
+#[derive(Clone)]
+pub struct Origin {
+    /// The plugin, by the name of its file.
+    pub plugin: Rc<str>,
+    /// Opens the plugin's lanes.
+    pub open: OpenLane,
+    /// The lane's number in the plugin's description.
+    pub index: u32,
+    /// The request type of each of its jobbers.
+    pub types: Arc<[Box<str>]>,
+    /// How long a job of it may run; `None` for as long as it takes.
+    pub time_limit: Option<Duration>,
 }
 
 /// Where the lane's code runs.
@@ -19,17 +58,47 @@ pub enum Runner {
     Inline(Box<LaneCode>),
     /// On a thread of its own.
     Thread(LaneThread),
+    /// Nowhere: its last job did not end.
+    Gone,
 }
 
 impl Lane {
     /// A lane that is ready to serve.
-    pub fn new(access: SharedAccess, runner: Runner) -> Self {
+    pub fn new(origin: Origin, access: SharedAccess, runner: Runner) -> Self {
         Self {
+            origin,
             paused: false,
             marked: false,
+            opening: false,
+            watched: false,
+            overdue: false,
+            cut_at: None,
+            strikes: VecDeque::new(),
             runner,
             access,
         }
+    }
+
+    /// Puts other code into its place.
+    pub fn replace(&mut self, access: SharedAccess, runner: Runner) -> Runner {
+        self.access = access;
+        std::mem::replace(&mut self.runner, runner)
+    }
+
+    /// Takes its code out, to be run elsewhere.
+    pub fn take_runner(&mut self) -> Runner {
+        std::mem::replace(&mut self.runner, Runner::Gone)
+    }
+
+    /// Ends the job that runs, see [`Access::abandon`](crate::state::Access::abandon).
+    pub fn abandon(&mut self, even_if_ended: bool) -> Option<Abandoned> {
+        let Runner::Thread(thread) = &self.runner else {
+            return None;
+        };
+        let maps = self.access.lock().abandon(even_if_ended)?;
+        let abandoned = thread.abandon();
+        self.replace(SharedAccess::new(Access::new(maps)), Runner::Gone);
+        Some(abandoned)
     }
 
     /// Names the lane to whatever reports for it.
@@ -49,7 +118,13 @@ impl Lane {
         match &self.runner {
             Runner::Inline(_) => false,
             Runner::Thread(thread) => !thread.is_idle(),
+            Runner::Gone => self.opening,
         }
+    }
+
+    /// Whether its code is gone, and nobody opens it anew.
+    pub fn has_no_code(&self) -> bool {
+        matches!(self.runner, Runner::Gone) && !self.opening
     }
 
     /// Takes its states away. Between jobs only.
@@ -68,6 +143,7 @@ impl Lane {
         match self.runner {
             Runner::Inline(code) => opener.bury(code),
             Runner::Thread(thread) => drop(thread),
+            Runner::Gone => {}
         }
     }
 }

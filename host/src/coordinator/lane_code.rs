@@ -29,11 +29,14 @@ pub struct LaneCode {
     index: u32,
     open: OpenLane,
     access: SharedAccess,
+    /// Shows that this is the code which counts.
+    generation: u64,
     /// The request type of each jobber.
     types: Arc<[Box<str>]>,
     /// Gone, with the reason, if it could not be made anew after a panic.
     code: Result<AbiLaneObject, String>,
     answer: RVec<u8>,
+    took_ms: u64,
 }
 
 /// What became of a request.
@@ -55,6 +58,8 @@ pub enum Verdict {
         /// The same, for people.
         message: Box<str>,
     },
+    /// Nothing is written and nothing has changed: the job no longer counts.
+    Void,
 }
 
 /// How a request ended, for the log and the counters.
@@ -92,8 +97,9 @@ impl LaneCode {
         access: SharedAccess,
         types: Arc<[Box<str>]>,
     ) -> Result<Self, String> {
+        let generation = access.lock().generation();
         let mut code = open(index, host_object(&access))?;
-        access.lock().begin(CallFacts::default());
+        access.lock().begin(generation, CallFacts::default());
         let mut failure = RVec::new();
         let done = code.setup(&mut failure);
         if let Some(fault) = access.lock().fault() {
@@ -107,15 +113,22 @@ impl LaneCode {
             index,
             open,
             access,
+            generation,
             types,
             code: Ok(code),
             answer: RVec::new(),
+            took_ms: 0,
         })
     }
 
-    /// The states that this code works on.
+    /// The way to the states that this code works on.
     pub fn access(&self) -> &SharedAccess {
         &self.access
+    }
+
+    /// How long the plugin's code took for the last request, in milliseconds.
+    pub fn took_ms(&self) -> u64 {
+        self.took_ms
     }
 
     /// Runs one request. Its reply, if it gets one now, is appended to `reply`.
@@ -143,19 +156,24 @@ impl LaneCode {
                 return self.fail(jobber, asked, reply, ErrorCode::Quarantined, &reason);
             }
         };
-        self.access.lock().begin(CallFacts {
+        let facts = CallFacts {
             client: asked.client,
             attempt: u32::from(asked.attempt),
             now_ms,
             deadline_ms: asked.deadline_ms,
-        });
+        };
+        if !self.access.lock().begin(self.generation, facts) {
+            return Verdict::Void;
+        }
         self.answer.clear();
         let payload = RSlice::from_slice(asked.payload.as_bytes());
         let done = code.handle(jobber, payload, &mut self.answer);
+        let ended_ms = clock.now_ms();
+        self.took_ms = ended_ms - now_ms;
         let fault = self.access.lock().fault();
         let verdict = match fault {
             Some(fault) => self.jobber_error(jobber, asked, reply, &fault),
-            None if done == status::ANSWERED => self.answered(jobber, asked, clock, reply),
+            None if done == status::ANSWERED => self.answered(jobber, asked, ended_ms, reply),
             None => self.refused(jobber, asked, done, reply),
         };
         if self.answer.capacity() > limits::ANSWER_BYTES_MAX / 16 {
@@ -168,7 +186,7 @@ impl LaneCode {
         &mut self,
         jobber: u32,
         asked: &Asked<'_>,
-        clock: &Clock,
+        ended_ms: u64,
         reply: &mut Vec<u8>,
     ) -> Verdict {
         let type_name = &self.types[jobber as usize];
@@ -184,7 +202,7 @@ impl LaneCode {
                 return self.jobber_error(jobber, asked, reply, &fault);
             }
         };
-        if asked.deadline_ms != u64::MAX && clock.now_ms() > asked.deadline_ms {
+        if ended_ms > asked.deadline_ms {
             return self.fail(
                 jobber,
                 asked,
@@ -193,9 +211,12 @@ impl LaneCode {
                 EXPIRED_BEFORE_COMMIT,
             );
         }
+        let Some(changed) = self.access.lock().commit(self.generation) else {
+            return Verdict::Void;
+        };
         encoder::reply(reply, type_name, asked.query_index, body);
         Verdict::Replied {
-            changed: self.access.lock().commit(),
+            changed,
             result: Outcome::Answered,
         }
     }
@@ -211,7 +232,9 @@ impl LaneCode {
         let refusal = refusal(answer.as_slice());
         match done {
             status::NOT_YET if asked.wait => {
-                self.access.lock().roll_back();
+                if !self.access.lock().roll_back(self.generation) {
+                    return Verdict::Void;
+                }
                 Verdict::Wait {
                     code: (*refusal.code).into(),
                     message: (*refusal.message).into(),
@@ -219,8 +242,10 @@ impl LaneCode {
             }
             status::REFUSED | status::NOT_YET => self.refuse(jobber, asked, &refusal, reply),
             status::TRY_AGAIN if asked.attempt <= limits::RETRIES_MAX => {
-                self.access.lock().roll_back();
-                Verdict::TryAgain
+                match self.access.lock().roll_back(self.generation) {
+                    true => Verdict::TryAgain,
+                    false => Verdict::Void,
+                }
             }
             status::BAD_PAYLOAD => {
                 let code = ErrorCode::BadPayload;
@@ -235,7 +260,9 @@ impl LaneCode {
                 // The reply is for clients, who are not to see the inside of a plugin.
                 let text = "the jobber panicked on this request; nothing was changed";
                 let verdict = self.fail(jobber, asked, reply, ErrorCode::JobberPanicked, text);
-                self.make_anew();
+                if verdict != Verdict::Void {
+                    self.make_anew();
+                }
                 verdict
             }
             status::TRY_AGAIN => {
@@ -269,7 +296,9 @@ impl LaneCode {
             );
             return self.jobber_error(jobber, asked, reply, &text);
         }
-        self.access.lock().roll_back();
+        if !self.access.lock().roll_back(self.generation) {
+            return Verdict::Void;
+        }
         let type_name = &self.types[jobber as usize];
         encoder::error(reply, type_name, asked.query_index, code, &refusal.message);
         Verdict::Replied {
@@ -299,7 +328,9 @@ impl LaneCode {
         code: ErrorCode,
         text: &str,
     ) -> Verdict {
-        self.access.lock().roll_back();
+        if !self.access.lock().roll_back(self.generation) {
+            return Verdict::Void;
+        }
         let type_name = &self.types[jobber as usize];
         encoder::error(reply, type_name, asked.query_index, code.as_str(), text);
         Verdict::Replied {
@@ -321,7 +352,10 @@ impl LaneCode {
     /// After a panic the plugin's own memory cannot be trusted: it is made anew. The state is the host's, and
     /// is untouched.
     fn make_anew(&mut self) {
-        self.access.lock().revoke();
+        let mut access = self.access.lock();
+        access.revoke();
+        self.generation = access.generation();
+        drop(access);
         self.code = (self.open)(self.index, host_object(&self.access));
         if let Err(reason) = &self.code {
             tracing::error!(

@@ -21,7 +21,7 @@ use super::{
 use crate::{clock::Clock, limits};
 
 /// A job on its way through a lane's thread.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Handed {
     /// The job.
     pub job: Job,
@@ -70,14 +70,26 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Window {
     inbox: VecDeque<Handed>,
-    /// The job that runs: whose it is, and since when.
-    entered: Option<(ClientSlot, Instant)>,
+    /// The job that runs, and since when.
+    entered: Option<(Handed, Instant)>,
     fetched: Fetched,
     /// When the oldest finished one was finished.
     finished_since: Option<Instant>,
     /// Where to raise the signal. None until the lane has its id.
     lane: Option<LaneId>,
     ends: bool,
+    /// What the thread still does counts for nothing.
+    abandoned: bool,
+}
+
+/// What a thread leaves behind whose job does not end.
+pub struct Abandoned {
+    /// The job that does not end, unless it did at the last moment.
+    pub entered: Option<Handed>,
+    /// What has not been begun, last first.
+    pub inbox: Vec<Handed>,
+    /// What is finished.
+    pub fetched: Fetched,
 }
 
 impl LaneThread {
@@ -145,6 +157,26 @@ impl LaneThread {
         taken.into_iter().rev()
     }
 
+    /// Since when the job runs that runs.
+    pub fn running_since(&self) -> Option<Instant> {
+        self.shared.lock().entered.as_ref().map(|(_, since)| *since)
+    }
+
+    /// Gives the thread up: it ends when its job does, and whatever it says then is not heard.
+    pub fn abandon(&self) -> Abandoned {
+        let mut window = self.shared.lock();
+        window.abandoned = true;
+        window.ends = true;
+        Abandoned {
+            entered: window.entered.take().map(|(handed, _)| handed),
+            inbox: std::mem::take(&mut window.inbox)
+                .into_iter()
+                .rev()
+                .collect(),
+            fetched: std::mem::take(&mut window.fetched),
+        }
+    }
+
     /// Takes out what a client has there that has not been entered.
     pub fn remove_client(&self, slot: ClientSlot) -> usize {
         let mut window = self.shared.lock();
@@ -202,7 +234,7 @@ impl Shared {
                 continue;
             };
             let started = Instant::now();
-            window.entered = Some((handed.job.slot, started));
+            window.entered = Some((handed.clone(), started));
             drop(window);
 
             reply.clear();
@@ -210,6 +242,9 @@ impl Shared {
             let ended = Instant::now();
 
             window = self.lock();
+            if window.abandoned {
+                return;
+            }
             window.entered = None;
             window.finish(handed, verdict, &reply, started, ended);
             if window.is_worth_a_signal(started, ended)
@@ -245,8 +280,8 @@ impl Window {
     }
 
     fn is_slow(&self, now: Instant) -> bool {
-        self.entered
-            .is_some_and(|(_, since)| now.saturating_duration_since(since) > limits::QUICK_JOB)
+        let entered = self.entered.as_ref();
+        entered.is_some_and(|(_, since)| now.saturating_duration_since(*since) > limits::QUICK_JOB)
     }
 
     fn is_worth_a_signal(&self, started: Instant, ended: Instant) -> bool {

@@ -8,6 +8,7 @@ mod clients;
     reason = "it is what the folder is named after"
 )]
 mod coordinator;
+mod faults;
 mod job;
 mod lane;
 mod lane_code;

@@ -10,6 +10,7 @@ use super::{
     lane::Runner,
     lane_code::{LaneCode, OpenLane},
     lane_thread::LaneThread,
+    schedule::LaneId,
     signal::Signal,
 };
 use crate::{
@@ -17,18 +18,22 @@ use crate::{
     state::{Access, SharedAccess, StateMap},
 };
 
-/// A version whose lanes are to be opened on the states that it asked for.
+/// Lanes that are to be opened on the states that they asked for: all of a version, or a single one anew.
 pub struct Opening {
     /// The plugin.
     pub name: String,
     /// Opens one of its lanes.
     pub open: OpenLane,
-    /// Its lanes, in the order of its description.
+    /// In the order of its description.
     pub lanes: Vec<OpeningLane>,
+    /// The lane, if it is only one that is opened anew.
+    pub anew: Option<LaneId>,
 }
 
 /// One lane of it.
 pub struct OpeningLane {
+    /// Its number in the plugin's description.
+    pub index: u32,
     /// The request type of each jobber.
     pub types: Arc<[Box<str>]>,
     /// Runs on the core thread.
@@ -41,6 +46,8 @@ pub struct OpeningLane {
 pub struct Opened {
     /// The plugin.
     pub name: String,
+    /// See [`Opening::anew`].
+    pub anew: Option<LaneId>,
     /// Its lanes, ready to serve.
     pub result: Result<Vec<OpenedLane>, OpenFailed>,
 }
@@ -113,24 +120,28 @@ impl Opening {
         let plugin: Arc<str> = self.name.as_str().into();
         let lanes = self.lanes.into_iter();
         let lanes: Vec<_> = lanes
-            .map(|lane| {
-                let access = SharedAccess::new(Access::new(lane.maps));
-                (access, lane.types, lane.inline)
+            .map(|mut lane| {
+                let maps = std::mem::take(&mut lane.maps);
+                let access = SharedAccess::new(Access::new(maps));
+                (access, lane)
             })
             .collect();
-        let opened = (0..).zip(&lanes).map(|(index, (access, types, inline))| {
-            let open = Arc::clone(&self.open);
-            let types = Arc::clone(types);
-            let code = LaneCode::open(Arc::clone(&plugin), index, open, access.clone(), types)?;
-            into_runner(&plugin, code, *inline, clock, signal)
+        let opened = lanes.iter().map(|(access, lane)| {
+            let (open, types) = (Arc::clone(&self.open), Arc::clone(&lane.types));
+            let code =
+                LaneCode::open(Arc::clone(&plugin), lane.index, open, access.clone(), types)?;
+            into_runner(&plugin, code, lane.inline, clock, signal)
         });
         let opened: Result<Vec<_>, String> = opened.collect();
         let result = match opened {
             Ok(runners) => Ok(lanes
                 .into_iter()
                 .zip(runners)
-                .map(|((access, ..), runner)| {
-                    access.lock().commit();
+                .map(|((access, _), runner)| {
+                    let mut opened = access.lock();
+                    let generation = opened.generation();
+                    opened.commit(generation);
+                    drop(opened);
                     OpenedLane { access, runner }
                 })
                 .collect()),
@@ -138,10 +149,9 @@ impl Opening {
                 reason,
                 maps: lanes
                     .iter()
-                    .map(|(access, ..)| {
+                    .map(|(access, _)| {
                         let mut access = access.lock();
                         access.revoke();
-                        access.roll_back();
                         access.take_maps()
                     })
                     .collect(),
@@ -149,6 +159,7 @@ impl Opening {
         };
         Opened {
             name: self.name,
+            anew: self.anew,
             result,
         }
     }

@@ -1,5 +1,7 @@
 //! One plugin, by the name of its file: what serves, and how far a new version has come.
 
+use std::{collections::VecDeque, time::Instant};
+
 use plugin_api::description::{Description, LaneDescription};
 
 use super::schedule::LaneId;
@@ -14,6 +16,12 @@ pub(super) struct PluginSlot {
     pub(super) next: Option<Box<Prepared>>,
     /// Its file is gone: it serves what is queued, and then no more.
     pub(super) removing: bool,
+    /// It was taken out of service until its file changes.
+    pub(super) quarantined: bool,
+    /// Jobs of it that did not end in time.
+    pub(super) stuck: usize,
+    /// When it panicked lately.
+    pub(super) panics: VecDeque<Instant>,
 }
 
 /// How far a new version has come.

@@ -11,8 +11,8 @@ use super::{
     coordinator::{Coordinator, SHUTTING_DOWN},
     job::{Asked, Job, TypeId},
     lane::Runner,
-    lane_code::Verdict,
-    lane_thread::{Finished, Handed},
+    lane_code::{Outcome, Verdict},
+    lane_thread::{Fetched, Finished, Handed},
     schedule::LaneId,
 };
 use crate::limits;
@@ -119,6 +119,7 @@ impl Coordinator {
             Verdict::Replied { result, .. } => result.word(),
             Verdict::TryAgain => "try again",
             Verdict::Wait { .. } => "not yet",
+            Verdict::Void => "void",
         };
         tracing::debug!(
             r#type = %self.types[type_id].name,
@@ -142,6 +143,7 @@ impl Coordinator {
         match lane.runner() {
             Runner::Inline(_) => self.run_inline(id),
             Runner::Thread(_) => self.hand_over(id),
+            Runner::Gone => {}
         }
     }
 
@@ -160,10 +162,14 @@ impl Coordinator {
             let mut reply = Vec::new();
             let jobber = self.types[job.type_id].jobber;
             let verdict = code.run(jobber, &job.asked(), &self.clock, &mut reply);
+            let took_ms = code.took_ms();
             self.log_served(job.type_id, &job.asked(), &verdict, || {
                 started.map_or(Duration::ZERO, |at| at.elapsed())
             });
             self.served(id, job, verdict, &reply, waited);
+            if took_ms > limits::INLINE_CALL_MS_MAX {
+                self.was_slow(id, took_ms);
+            }
         }
         if self.schedule.has_next(id) {
             self.mark(id);
@@ -199,7 +205,8 @@ impl Coordinator {
         let Runner::Thread(thread) = lane.runner() else {
             return;
         };
-        let room = thread.room(Instant::now());
+        let now = Instant::now();
+        let room = thread.room(now);
         let mut window = Vec::new();
         while window.len() < room
             && let Some((job, waited)) = self.next(id)
@@ -221,6 +228,7 @@ impl Coordinator {
                 self.loaded.push(id);
             }
             thread.hand(window);
+            self.watch(id, now);
         }
     }
 
@@ -233,6 +241,12 @@ impl Coordinator {
         if let Runner::Thread(thread) = lane.runner() {
             thread.fetch(&mut fetched);
         }
+        self.take_fetched(id, fetched);
+        self.run(id);
+    }
+
+    /// Leads what a lane's thread has finished to its replies.
+    pub(super) fn take_fetched(&mut self, id: LaneId, mut fetched: Fetched) {
         let mut replies = &fetched.replies[..];
         for Finished {
             handed,
@@ -249,13 +263,15 @@ impl Coordinator {
         fetched.replies.clear();
         self.put_back(id, fetched.returned.drain(..).rev());
         self.fetched = fetched;
-        self.run(id);
     }
 
     /// A job has been run: its reply goes out, or it is set aside.
     fn served(&mut self, lane: LaneId, job: Job, verdict: Verdict, reply: &[u8], waited: bool) {
         match verdict {
-            Verdict::Replied { changed, .. } => {
+            Verdict::Replied { changed, result } => {
+                if result == Outcome::Failed(ErrorCode::JobberPanicked) {
+                    self.panicked(lane);
+                }
                 self.clients
                     .reply(job.slot, |out| out.extend_from_slice(reply));
                 self.clients.settle(job.slot, 1);
@@ -268,6 +284,7 @@ impl Coordinator {
                     self.mark(lane);
                 }
             }
+            Verdict::Void => self.answer_unrun(&job, ErrorCode::Timeout, TIMED_OUT),
             // A client that has ended takes with it what is not answered yet.
             _ if self.clients.at(job.slot).last_words.is_some()
                 || self.clients.at(job.slot).gone =>
@@ -292,13 +309,15 @@ impl Coordinator {
             Verdict::Wait { code, message } => {
                 self.schedule.wait(lane, job, waited, (code, message));
             }
-            Verdict::Replied { .. } => unreachable!("a replied job is not set aside"),
+            Verdict::Replied { .. } | Verdict::Void => {
+                unreachable!("what is answered is not set aside")
+            }
         }
         self.bell.notify_one();
     }
 
     /// Puts jobs that were handed out, but not begun, back where they stood; the last one comes first.
-    fn put_back(&mut self, lane: LaneId, handed: impl Iterator<Item = Handed>) {
+    pub(super) fn put_back(&mut self, lane: LaneId, handed: impl Iterator<Item = Handed>) {
         for Handed { job, waited, .. } in handed {
             self.schedule.put_back(lane, job, waited);
         }
@@ -309,3 +328,5 @@ impl Coordinator {
 pub(super) fn debug_start() -> Option<Instant> {
     tracing::enabled!(tracing::Level::DEBUG).then(Instant::now)
 }
+
+pub(super) const TIMED_OUT: &str = "the jobber did not end in time; nothing that it did counts";

@@ -16,7 +16,7 @@ use super::{
 use crate::limits;
 
 /// A lane's place in the schedule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaneId(pub u32);
 
 /// The jobs of the whole host that wait for something.

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use protocol::ErrorCode;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
@@ -22,8 +23,17 @@ pub struct ServedType {
     pub deadline_ms: Option<u64>,
     /// Whether its requests wait by default.
     pub wait: Option<bool>,
-    /// Its plugin is going: nothing new is taken.
-    pub removing: bool,
+    /// Nothing new is taken.
+    pub closed: Option<Closed>,
+}
+
+/// Why a type is served no more, or not now.
+#[derive(Clone, Debug)]
+pub struct Closed {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people.
+    pub text: Rc<str>,
 }
 
 /// All served types. Unknown ones that clients ask for leave nothing here.

@@ -162,8 +162,15 @@ fn read_host(item: &Item<'_>) -> Result<HostSettings, Wrong> {
         match key.get_ref().as_ref() {
             "deadline" => settings.deadline = Some(duration("host.deadline", item)?),
             "wait" => settings.wait = Some(boolean("host.wait", item)?),
+            "time_limit" => settings.time_limit = Some(duration("host.time_limit", item)?),
             "types" => settings.types = read_types(item)?,
-            _ => return Err(Wrong::unknown(HOST_TABLE, key, "deadline, wait or types")),
+            _ => {
+                return Err(Wrong::unknown(
+                    HOST_TABLE,
+                    key,
+                    "deadline, wait, time_limit or types",
+                ));
+            }
         }
     }
     Ok(settings)
@@ -356,7 +363,7 @@ mod tests {
                 &[
                     "line 2, column 1",
                     "`host.queue`",
-                    "deadline, wait or types",
+                    "deadline, wait, time_limit or types",
                 ],
             ),
             (

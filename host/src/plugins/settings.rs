@@ -9,6 +9,8 @@ pub struct HostSettings {
     pub deadline: Option<Duration>,
     /// Whether a request that does not say so waits where the jobber answers "not yet".
     pub wait: Option<bool>,
+    /// How long a job may run: `Some(ZERO)` is as long as it takes, `None` leaves it to the host.
+    pub time_limit: Option<Duration>,
     /// The same for single types.
     pub types: BTreeMap<String, TypeSettings>,
 }
@@ -42,6 +44,7 @@ mod tests {
         let settings = HostSettings {
             deadline: Some(Duration::from_secs(5)),
             wait: Some(true),
+            time_limit: None,
             types: BTreeMap::from([(
                 "a".to_owned(),
                 TypeSettings {

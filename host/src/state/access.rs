@@ -44,12 +44,21 @@ impl Access {
         }
     }
 
-    /// Opens the transaction of a job.
-    pub fn begin(&mut self, facts: CallFacts) {
+    /// What code that is opened now has to show.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Opens the transaction of a job; false if its code no longer counts.
+    pub fn begin(&mut self, generation: u64, facts: CallFacts) -> bool {
         debug_assert!(!self.running, "a lane runs one job at a time");
+        if self.generation != generation {
+            return false;
+        }
         self.facts = facts;
         self.running = true;
         self.fault = None;
+        true
     }
 
     /// What the job did wrong with its state, if anything; it must not be committed then.
@@ -57,21 +66,43 @@ impl Access {
         self.fault.take()
     }
 
-    /// Ends the job and keeps what it changed; says whether that is anything.
-    pub fn commit(&mut self) -> bool {
+    /// Ends the job and keeps what it changed; says whether that is anything. `None`: the job no longer
+    /// counts, and what it changed has been taken back already.
+    pub fn commit(&mut self, generation: u64) -> Option<bool> {
+        if self.generation != generation {
+            return None;
+        }
         self.running = false;
-        self.transaction.commit()
+        Some(self.transaction.commit())
     }
 
-    /// Ends the job and takes back what it changed.
-    pub fn roll_back(&mut self) {
+    /// Ends the job and takes back what it changed; false if it no longer counts.
+    pub fn roll_back(&mut self, generation: u64) -> bool {
+        if self.generation != generation {
+            return false;
+        }
         self.running = false;
         self.transaction.roll_back(&mut self.maps);
+        true
     }
 
-    /// Shuts out all code that was opened before.
+    /// Ends a job that takes too long, as if it had never run, and takes the states out of its reach. `None`
+    /// if it has ended by itself and only has to say so; with `even_if_ended`, that is waited for no longer.
+    ///
+    /// This and the job's commit exclude each other: one of them comes first, and the other one knows.
+    pub fn abandon(&mut self, even_if_ended: bool) -> Option<Vec<StateMap>> {
+        if !self.running && !even_if_ended {
+            return None;
+        }
+        self.revoke();
+        Some(std::mem::take(&mut self.maps))
+    }
+
+    /// Shuts out all code that was opened before, and takes back what its job has changed.
     pub fn revoke(&mut self) {
         self.generation += 1;
+        self.running = false;
+        self.transaction.roll_back(&mut self.maps);
     }
 
     /// Takes the states away, to be handed to another version. Between jobs only.

@@ -1,0 +1,268 @@
+//! Plugins whose code fails: what does not end, what blocks where it must not, what panics again and again.
+
+use std::{
+    collections::VecDeque,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use protocol::ErrorCode;
+
+use super::{
+    coordinator::Coordinator,
+    lane::Runner,
+    lane_thread::LaneThread,
+    opener::{OpenFailed, OpenedLane, Opening, OpeningLane},
+    plugin_slot::Step,
+    schedule::LaneId,
+    types::Closed,
+};
+use crate::limits;
+
+impl Coordinator {
+    /// Has the job that runs in a lane looked at when it may be past its limit.
+    pub(super) fn watch(&mut self, id: LaneId, now: Instant) {
+        let lane = self.lane(id);
+        if lane.watched {
+            return;
+        }
+        let limit = lane
+            .origin
+            .time_limit
+            .and_then(|limit| now.checked_add(limit));
+        if let Some(due) = [limit, lane.cut_at].into_iter().flatten().min() {
+            lane.watched = true;
+            self.watches.insert((due, id));
+        }
+    }
+
+    /// Has the job that runs in a lane given up when a new version has waited for it long enough.
+    pub(super) fn cut_at(&mut self, id: LaneId, at: Instant) {
+        self.lane(id).cut_at = Some(at);
+        self.watches.insert((at, id));
+    }
+
+    /// Looks at the lanes whose jobs may be past their limit.
+    pub(super) fn look_at_watches(&mut self) {
+        let now = Instant::now();
+        while let Some((due, id)) = self.watches.first().copied()
+            && due <= now
+        {
+            self.watches.pop_first();
+            let known = self.lanes.get(id.0 as usize).is_some_and(Option::is_some);
+            if known {
+                self.look_at_running(id, now);
+            }
+        }
+    }
+
+    fn look_at_running(&mut self, id: LaneId, now: Instant) {
+        let lane = self.lane(id);
+        lane.watched = false;
+        let (limit, cut_at, overdue) = (lane.origin.time_limit, lane.cut_at, lane.overdue);
+        let Runner::Thread(thread) = lane.runner() else {
+            return;
+        };
+        let Some(since) = thread.running_since() else {
+            if !thread.is_idle() {
+                self.watch(id, now);
+            }
+            return;
+        };
+        let ends = limit.and_then(|limit| since.checked_add(limit));
+        match [ends, cut_at].into_iter().flatten().min() {
+            Some(due) if due <= now => {
+                if self.abandon(id, overdue) {
+                    self.lane(id).overdue = false;
+                } else {
+                    let lane = self.lane(id);
+                    (lane.overdue, lane.watched) = (true, true);
+                    self.watches.insert((now + limits::TIME_LIMIT_GRACE, id));
+                }
+            }
+            Some(due) => {
+                self.lane(id).watched = true;
+                self.watches.insert((due, id));
+            }
+            None => {}
+        }
+    }
+
+    /// Ends a lane's running job as if it had never run: its client is told, its code is left to itself on
+    /// its thread. False if it has ended and is about to say so.
+    fn abandon(&mut self, id: LaneId, even_if_ended: bool) -> bool {
+        let Some(abandoned) = self.lane(id).abandon(even_if_ended) else {
+            return false;
+        };
+        self.take_fetched(id, abandoned.fetched);
+        self.put_back(id, abandoned.inbox.into_iter());
+        let origin = self.lane(id).origin.clone();
+        if let Some(handed) = abandoned.entered {
+            tracing::error!(
+                plugin = %origin.plugin,
+                r#type = %self.types[handed.job.type_id].name,
+                client = handed.job.client,
+                "a job did not end in time: its client is told, nothing that it did counts"
+            );
+            self.answer_unrun(&handed.job, ErrorCode::Timeout, super::running::TIMED_OUT);
+        }
+        let slot = self.slot(&origin.plugin);
+        slot.stuck += 1;
+        if matches!(slot.step, Step::Pausing(_)) {
+            // The new version opens the lane.
+        } else if slot.stuck >= limits::STUCK_JOBS_MAX {
+            let reason = format!("{} of its jobs did not end in time", slot.stuck);
+            self.quarantine(&origin.plugin, &reason);
+        } else {
+            self.open_anew(id);
+        }
+        true
+    }
+
+    /// Opens the code of a lane that has none, on its state.
+    pub(super) fn open_anew(&mut self, id: LaneId) {
+        let lane = self.lane(id);
+        (lane.paused, lane.opening) = (true, true);
+        let origin = lane.origin.clone();
+        let maps = lane.take_maps();
+        self.opener.open(Opening {
+            name: origin.plugin.to_string(),
+            open: origin.open,
+            lanes: vec![OpeningLane {
+                index: origin.index,
+                types: origin.types,
+                inline: false,
+                maps,
+            }],
+            anew: Some(id),
+        });
+    }
+
+    /// A single lane has been opened anew, or could not be.
+    pub(super) fn opened_anew(&mut self, id: LaneId, result: Result<Vec<OpenedLane>, OpenFailed>) {
+        let plugin = Rc::clone(&self.lane(id).origin.plugin);
+        self.lane(id).opening = false;
+        match result {
+            Ok(opened) => {
+                for opened in opened {
+                    let lane = self.lane(id);
+                    lane.replace(opened.access, opened.runner);
+                    lane.works_for(id);
+                }
+                self.resume(&plugin);
+            }
+            Err(failed) => {
+                for maps in failed.maps {
+                    self.lane(id).put_maps(maps);
+                }
+                let reason = format!("a lane of it could not be opened anew: {}", failed.reason);
+                self.quarantine(&plugin, &reason);
+            }
+        }
+    }
+
+    /// Lets a plugin's lanes go on, unless something else holds them.
+    pub(super) fn resume(&mut self, name: &str) {
+        let slot = self.slot(name);
+        if slot.quarantined || matches!(slot.step, Step::Pausing(_) | Step::Opening(_)) {
+            return;
+        }
+        for id in self.lanes_of(name) {
+            if !self.lane(id).opening {
+                self.lane(id).paused = false;
+                self.mark(id);
+            }
+        }
+    }
+
+    /// Takes a plugin out of service until its file changes. What it is asked is answered with the reason.
+    pub(super) fn quarantine(&mut self, name: &str, reason: &str) {
+        self.slot(name).quarantined = true;
+        tracing::error!(
+            plugin = %name,
+            "quarantined: {reason}; its types are refused until its file changes"
+        );
+        let text: Rc<str> =
+            format!("the plugin of this type was taken out of service: {reason}").into();
+        for type_id in self.types_of(name) {
+            self.types[type_id].closed = Some(Closed {
+                code: ErrorCode::Quarantined,
+                text: Rc::clone(&text),
+            });
+        }
+        for id in self.lanes_of(name) {
+            self.lane(id).paused = true;
+            self.take_back(id);
+            self.give_up(id, ErrorCode::Quarantined, &text);
+        }
+    }
+
+    /// A jobber has panicked. Once may be a request's fault; again and again is the plugin's.
+    pub(super) fn panicked(&mut self, id: LaneId) {
+        let name = Rc::clone(&self.lane(id).origin.plugin);
+        let panics = &mut self.slot(&name).panics;
+        if is_too_often(
+            panics,
+            Instant::now(),
+            limits::PANIC_WINDOW,
+            limits::PANICS_MAX,
+        ) {
+            let reason = format!(
+                "it panicked more than {} times within {} s",
+                limits::PANICS_MAX,
+                limits::PANIC_WINDOW.as_secs()
+            );
+            self.quarantine(&name, &reason);
+        }
+    }
+
+    /// An inline call took long. A lane whose jobbers block does not belong on the core thread.
+    pub(super) fn was_slow(&mut self, id: LaneId, took_ms: u64) {
+        let lane = self.lane(id);
+        let (window, max) = (
+            limits::INLINE_STRIKES_WINDOW,
+            limits::INLINE_STRIKES_MAX - 1,
+        );
+        let blocked = took_ms > limits::INLINE_BLOCKED_MS;
+        let strikes = is_too_often(&mut lane.strikes, Instant::now(), window, max);
+        let plugin = Rc::clone(&lane.origin.plugin);
+        if !blocked && !strikes {
+            tracing::debug!(%plugin, took_ms, "an inline call was slow");
+            return;
+        }
+        tracing::warn!(
+            %plugin,
+            took_ms,
+            "an inline call held up the whole host: its lane gets a thread of its own; take `inline` out of \
+             the plugin"
+        );
+        let Runner::Inline(code) = lane.take_runner() else {
+            unreachable!("only inline calls are timed");
+        };
+        let access = code.access().clone();
+        match LaneThread::start(&plugin, *code, self.clock, self.signal.clone()) {
+            Ok(thread) => {
+                let lane = self.lane(id);
+                lane.replace(access, Runner::Thread(thread));
+                lane.works_for(id);
+                self.mark(id);
+            }
+            Err(error) => {
+                let reason = format!("it blocks, and no thread can be started for it: {error}");
+                self.quarantine(&plugin, &reason);
+            }
+        }
+    }
+}
+
+/// Notes that something happened, and says whether that was more than `max` times within `window`.
+fn is_too_often(times: &mut VecDeque<Instant>, now: Instant, window: Duration, max: usize) -> bool {
+    times.push_back(now);
+    while times
+        .front()
+        .is_some_and(|first| now.saturating_duration_since(*first) > window)
+    {
+        times.pop_front();
+    }
+    times.len() > max
+}
