@@ -58,7 +58,7 @@ pub const TIME_LIMIT_GRACE: Duration = Duration::from_millis(100);
 pub const STUCK_JOBS_MAX: usize = 3;
 
 /// Panics within [`PANIC_WINDOW`] after which their plugin is quarantined.
-pub const PANICS_MAX: usize = 10;
+pub const PANICS_MAX: usize = 100;
 /// See [`PANICS_MAX`].
 pub const PANIC_WINDOW: Duration = Duration::from_secs(60);
 
@@ -95,6 +95,9 @@ pub const LANE_STACK_BYTES: usize = 8 * 1024 * 1024;
 
 /// Lines of the log that wait to be written. More are dropped, and counted.
 pub const LOG_LINES_MAX: usize = 65_536;
+
+/// What a plugin puts into one line of the log, in bytes. The rest is cut off.
+pub const LOG_TEXT_BYTES_MAX: usize = 16 * 1024;
 
 /// A plugin's file, in bytes.
 pub const PLUGIN_FILE_BYTES_MAX: u64 = 512 * 1024 * 1024;

@@ -117,6 +117,28 @@ fn read_filter(filter: &str) -> Result<EnvFilter, LogError> {
     })
 }
 
+/// A plugin's text, as it may stand in one line of the log: cut to its bound, and without what would end the
+/// line, since a plugin may say what a client sent.
+pub struct OneLine<'a>(pub &'a str);
+
+impl std::fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let end = self.0.floor_char_boundary(limits::LOG_TEXT_BYTES_MAX);
+        for piece in self.0[..end].split_inclusive(char::is_control) {
+            match piece.char_indices().next_back() {
+                Some((at, last)) if last.is_control() => {
+                    write!(f, "{}{}", &piece[..at], last.escape_default())?;
+                }
+                _ => f.write_str(piece)?,
+            }
+        }
+        if end < self.0.len() {
+            write!(f, "… ({} bytes more)", self.0.len() - end)?;
+        }
+        Ok(())
+    }
+}
+
 enum Order {
     Line(Vec<u8>),
     /// To be answered once all before it is written.

@@ -17,6 +17,7 @@ use super::{answer, job::Asked};
 use crate::{
     clock::Clock,
     limits,
+    logging::OneLine,
     state::{CallFacts, SharedAccess},
 };
 
@@ -345,7 +346,8 @@ impl LaneCode {
             r#type = %self.types[jobber as usize],
             client = asked.client,
             query_index = asked.query_index,
-            "a jobber {fault}"
+            "a jobber {}",
+            OneLine(&fault.to_string())
         );
     }
 

@@ -3,8 +3,7 @@
 use plugin_api::abi::{AbiLog, AbiLog_TO, AbiLogObject};
 use tracing::Level;
 
-/// A line of a plugin's, in bytes. The rest is cut off.
-const LINE_BYTES_MAX: usize = 16 * 1024;
+use crate::logging::OneLine;
 
 /// The target that filters name, as in `info,plugin=debug`.
 const TARGET: &str = "plugin";
@@ -49,7 +48,7 @@ impl AbiLog for PluginLog {
         message: abi_stable::std_types::RStr<'_>,
     ) {
         let (name, target) = (self.name.as_str(), target.as_str());
-        let message = Tame(message.as_str());
+        let message = OneLine(message.as_str());
         match level {
             1 => line!(Level::ERROR, name, target, message),
             2 => line!(Level::WARN, name, target, message),
@@ -57,28 +56,6 @@ impl AbiLog for PluginLog {
             4 => line!(Level::DEBUG, name, target, message),
             _ => line!(Level::TRACE, name, target, message),
         }
-    }
-}
-
-/// A plugin's text, as it may stand in one line of the log: cut to its bound, and without what would end the
-/// line, since a plugin may log what a client sent.
-struct Tame<'a>(&'a str);
-
-impl std::fmt::Display for Tame<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let end = self.0.floor_char_boundary(LINE_BYTES_MAX);
-        for piece in self.0[..end].split_inclusive(char::is_control) {
-            match piece.char_indices().next_back() {
-                Some((at, last)) if last.is_control() => {
-                    write!(f, "{}{}", &piece[..at], last.escape_default())?;
-                }
-                _ => f.write_str(piece)?,
-            }
-        }
-        if end < self.0.len() {
-            write!(f, "… ({} bytes more)", self.0.len() - end)?;
-        }
-        Ok(())
     }
 }
 
@@ -111,18 +88,18 @@ mod tests {
 
     #[test]
     fn a_plugin_cannot_forge_a_line_of_the_log() {
-        assert_eq!(Tame("plain ü").to_string(), "plain ü");
-        assert_eq!(Tame("").to_string(), "");
+        assert_eq!(OneLine("plain ü").to_string(), "plain ü");
+        assert_eq!(OneLine("").to_string(), "");
         assert_eq!(
-            Tame("a\n2026 ERROR b\u{1b}[31m\r").to_string(),
+            OneLine("a\n2026 ERROR b\u{1b}[31m\r").to_string(),
             "a\\n2026 ERROR b\\u{1b}[31m\\r"
         );
     }
 
     #[test]
     fn a_long_line_is_cut_between_characters() {
-        let text = format!("x{}", "ü".repeat(LINE_BYTES_MAX));
-        let shown = Tame(&text).to_string();
+        let text = format!("x{}", "ü".repeat(crate::limits::LOG_TEXT_BYTES_MAX));
+        let shown = OneLine(&text).to_string();
         assert!(
             shown.ends_with("ü… (16386 bytes more)"),
             "{}",
