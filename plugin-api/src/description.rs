@@ -5,6 +5,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::self_test::SelfTest;
+
 /// A plugin, as it is with its present configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
@@ -16,6 +18,9 @@ pub struct Description {
     pub plugin_api: String,
     /// Its lanes, in the order of their declaration. Jobbers of one lane never run together.
     pub lanes: Vec<LaneDescription>,
+    /// Requests that show what it answers; whoever loads it may run them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub self_tests: Vec<SelfTest>,
 }
 
 /// Jobbers that share what they read and change.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use crate::{
     abi::Buffer,
@@ -10,6 +11,7 @@ use crate::{
     description::{Description, LaneDescription, StateDescription},
     jobber::{Answer, RawJson, Refusal},
     payload::Payload,
+    self_test::{Example, Expected, SelfTest},
     state::{Maps, State},
 };
 
@@ -26,6 +28,10 @@ pub trait Plugin: Sized + 'static {
     /// Declares the plugin's lanes.
     #[doc(hidden)]
     fn declare(lanes: &mut Lanes<Self::Config>);
+
+    /// Lists the plugin's self-tests.
+    #[doc(hidden)]
+    fn self_tests() -> Vec<SelfTest>;
 }
 
 /// The configuration of a plugin that takes none.
@@ -54,6 +60,7 @@ impl Definition {
                 version: P::VERSION.to_owned(),
                 plugin_api: env!("CARGO_PKG_VERSION").to_owned(),
                 lanes: lanes.blocks.iter().map(|block| block.describe()).collect(),
+                self_tests: P::self_tests(),
             },
             blocks: lanes.blocks,
         })
@@ -362,8 +369,39 @@ function!(TakesCall: () () (Call));
 function!(TakesState: () (H) ());
 function!(TakesStateAndCall: () (H) (Call));
 
-/// Declares the plugin of this crate: its configuration, and its functions in blocks of those that share
-/// something.
+/// The requests of one self-test.
+pub struct Examples(Vec<Example>);
+
+impl Examples {
+    /// None yet.
+    #[allow(clippy::new_without_default, reason = "written by the macro alone")]
+    pub fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Adds a request and what comes back.
+    #[must_use]
+    pub fn with(mut self, type_name: &str, payload: Option<Value>, expected: Expected) -> Self {
+        self.0.push(Example {
+            type_name: type_name.to_owned(),
+            payload,
+            expected,
+        });
+        self
+    }
+
+    /// Makes them a self-test.
+    pub fn named(self, name: &str, config: Value) -> SelfTest {
+        SelfTest {
+            name: name.to_owned(),
+            config,
+            requests: self.0,
+        }
+    }
+}
+
+/// Declares the plugin of this crate: its configuration, its functions in blocks of those that share
+/// something, and its self-tests.
 ///
 /// - `name "NAME";` first, if the plugin is not to be named like its package. State is kept under the name.
 /// - `config TYPE;` next, if there is a configuration: a serde type for `NAME.toml` beside `libNAME.so`.
@@ -373,8 +411,13 @@ function!(TakesStateAndCall: () (H) (Call));
 /// - `stateless { … }`: functions that share nothing.
 /// - `inline` before the braces: the functions never block and run where requests arrive, which is faster;
 ///   `inline(|c| CONDITION)`: so with some configurations only.
+/// - `test "NAME" { "type" PAYLOAD => ANSWER, … }` behind them: requests that are run one after another on
+///   fresh state, and what comes back: an object with at least these fields, or `error "code"`. No payload, no
+///   `PAYLOAD`. The configuration is `{}`, or what stands in `test "NAME" with { … } { … }`. The host runs them
+///   before it loads the file and refuses one that fails them; [`testing::self_tests`](crate::testing::self_tests)
+///   runs them in `cargo test`.
 ///
-/// ```
+/// ```standalone_crate
 /// use plugin_api::prelude::*;
 ///
 /// fn count(n: &mut u64) -> Answer<serde_json::Value> {
@@ -382,8 +425,17 @@ function!(TakesStateAndCall: () (H) (Call));
 ///     Ok(serde_json::json!({ "count": *n }))
 /// }
 ///
-/// plugin! { memory |_| 0 => inline { "count" => count } }
-/// # fn main() {}
+/// plugin! {
+///     memory |_| 0 => inline { "count" => count }
+///     test "it counts from 1" {
+///         "count" => { "count": 1 },
+///         "count" { "anything": true } => { "count": 2 },
+///     }
+/// }
+///
+/// # fn main() {
+/// plugin_api::testing::self_tests::<RmPlugin>();
+/// # }
 /// ```
 #[macro_export]
 macro_rules! plugin {
@@ -416,6 +468,13 @@ macro_rules! __plugin {
             fn declare(lanes: &mut $crate::export::Lanes<$config>) {
                 $crate::__blocks! { lanes; $($blocks)+ }
             }
+
+            #[allow(unused_mut, clippy::vec_init_then_push, reason = "there may be none")]
+            fn self_tests() -> Vec<$crate::self_test::SelfTest> {
+                let mut tests = Vec::new();
+                $crate::__self_tests! { tests; $($blocks)+ }
+                tests
+            }
         }
 
         const _: () = {
@@ -436,6 +495,13 @@ macro_rules! __plugin {
 macro_rules! __blocks {
     ($lanes:ident;) => {};
     ($lanes:ident; ; $($rest:tt)*) => { $crate::__blocks! { $lanes; $($rest)* } };
+
+    ($lanes:ident; test $name:literal with $config:tt { $($requests:tt)* } $($rest:tt)*) => {
+        $crate::__blocks! { $lanes; $($rest)* }
+    };
+    ($lanes:ident; test $name:literal { $($requests:tt)* } $($rest:tt)*) => {
+        $crate::__blocks! { $lanes; $($rest)* }
+    };
 
     ($lanes:ident; stateless inline($when:expr) { $($jobbers:tt)+ } $($rest:tt)*) => {
         $lanes.stateless($when, $crate::__jobbers! { $($jobbers)+ });
@@ -469,5 +535,73 @@ macro_rules! __blocks {
 macro_rules! __jobbers {
     ($($type_name:literal => $function:expr),+ $(,)?) => {
         $crate::export::Jobbers::new()$(.with($type_name, $function))+
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __self_tests {
+    ($tests:ident;) => {};
+    ($tests:ident; ; $($rest:tt)*) => { $crate::__self_tests! { $tests; $($rest)* } };
+
+    ($tests:ident; test $name:literal with $config:tt { $($requests:tt)* } $($rest:tt)*) => {
+        $tests.push(
+            $crate::__examples! { $crate::export::Examples::new(); $($requests)* }
+                .named($name, $crate::serde_json::json!($config)),
+        );
+        $crate::__self_tests! { $tests; $($rest)* }
+    };
+    ($tests:ident; test $name:literal { $($requests:tt)* } $($rest:tt)*) => {
+        $crate::__self_tests! { $tests; test $name with {} { $($requests)* } $($rest)* }
+    };
+
+    ($tests:ident; stateless $(inline $(($when:expr))?)? { $($jobbers:tt)+ } $($rest:tt)*) => {
+        $crate::__self_tests! { $tests; $($rest)* }
+    };
+    ($tests:ident; $kind:ident $make:expr => $(inline $(($when:expr))?)? { $($jobbers:tt)+ } $($rest:tt)*) => {
+        $crate::__self_tests! { $tests; $($rest)* }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __examples {
+    ($examples:expr;) => { $examples };
+
+    ($examples:expr; $type_name:literal => error $code:literal $(, $($rest:tt)*)?) => {
+        $crate::__examples! {
+            $examples.with($type_name, None, $crate::self_test::Expected::Error($code.into()));
+            $($($rest)*)?
+        }
+    };
+    ($examples:expr; $type_name:literal => $answer:tt $(, $($rest:tt)*)?) => {
+        $crate::__examples! {
+            $examples.with(
+                $type_name,
+                None,
+                $crate::self_test::Expected::Answer($crate::serde_json::json!($answer)),
+            );
+            $($($rest)*)?
+        }
+    };
+    ($examples:expr; $type_name:literal $payload:tt => error $code:literal $(, $($rest:tt)*)?) => {
+        $crate::__examples! {
+            $examples.with(
+                $type_name,
+                Some($crate::serde_json::json!($payload)),
+                $crate::self_test::Expected::Error($code.into()),
+            );
+            $($($rest)*)?
+        }
+    };
+    ($examples:expr; $type_name:literal $payload:tt => $answer:tt $(, $($rest:tt)*)?) => {
+        $crate::__examples! {
+            $examples.with(
+                $type_name,
+                Some($crate::serde_json::json!($payload)),
+                $crate::self_test::Expected::Answer($crate::serde_json::json!($answer)),
+            );
+            $($($rest)*)?
+        }
     };
 }

@@ -14,6 +14,7 @@ mod log_bridge;
 mod map;
 mod payload;
 mod pool;
+pub mod self_test;
 mod setting;
 mod state;
 mod stored;

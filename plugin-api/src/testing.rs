@@ -2,7 +2,8 @@
 //!
 //! [`TestPlugin`] does to a plugin what a host does: each request is a transaction, which a refusal, a panic
 //! or a wrong answer takes back; what the host keeps stays over a reload, what the plugin remembers does not.
-//! It has one thread and no queues: "not yet" and "try again" come back as refusals.
+//! It has one thread and no queues: "not yet" and "try again" come back as refusals. [`self_tests`] runs what the
+//! plugin carries with it.
 //!
 //! ```standalone_crate
 //! use plugin_api::{prelude::*, testing::TestPlugin};
@@ -37,7 +38,9 @@ mod memory;
 #[cfg(test)]
 mod opened;
 mod plugin;
+mod self_tests;
 
 pub use plugin::{TestClient, TestPlugin};
+pub use self_tests::self_tests;
 #[cfg(test)]
 pub(crate) use {memory::MemoryHost, opened::Opened};

@@ -105,6 +105,7 @@ mod tests {
             version: "0.1.0".to_owned(),
             plugin_api: "0.1.0".to_owned(),
             lanes,
+            self_tests: Vec::new(),
         }
     }
 

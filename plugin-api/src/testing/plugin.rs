@@ -132,7 +132,12 @@ impl<P: Plugin> TestClient<'_, P> {
     /// `payload` has no JSON.
     pub fn request(self, type_name: &str, payload: impl Serialize) -> Answer<Value> {
         let payload = serde_json::to_vec(&payload).expect("a payload that has JSON");
-        self.plugin.version.serve(self.call, type_name, &payload)
+        self.request_text(type_name, &payload)
+    }
+
+    /// The same with the payload's JSON text, empty if absent.
+    pub(super) fn request_text(self, type_name: &str, payload: &[u8]) -> Answer<Value> {
+        self.plugin.version.serve(self.call, type_name, payload)
     }
 }
 

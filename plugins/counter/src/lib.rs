@@ -68,6 +68,12 @@ plugin! {
     config Config;
     memory |c| Counter::starting_at(0, c) => inline(never_blocks) { "cntResponse" => count }
     memory |c| Counter::starting_at(1000, c) => inline(never_blocks) { "getIp" => get_ip }
+    test "each type counts for itself" {
+        "cntResponse" => { "cnt": 0 },
+        "getIp" => { "ip": 1000 },
+        "cntResponse" => { "cnt": 1 },
+        "getIp" => { "ip": 1001 },
+    }
 }
 
 #[cfg(test)]

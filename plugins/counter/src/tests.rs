@@ -1,9 +1,14 @@
 use std::time::{Duration, Instant};
 
-use plugin_api::testing::TestPlugin;
+use plugin_api::testing::{self, TestPlugin};
 use serde_json::json;
 
 use super::*;
+
+#[test]
+fn the_self_tests_pass() {
+    testing::self_tests::<RmPlugin>();
+}
 
 #[test]
 fn each_type_counts_for_itself() {

@@ -73,6 +73,19 @@ plugin! {
         "getProxy" => get,
         "returnProxy" => take_back,
     }
+    test "a proxy is lent to one client at a time" {
+        "getProxy" => error "none_free",
+        "addProxy" { "url": "http://a" } => { "id": 1 },
+        "getProxy" => { "id": 1, "url": "http://a" },
+        "getProxy" => error "none_free",
+        "returnProxy" { "id": 1 } => {},
+        "returnProxy" { "id": 1 } => error "not_taken",
+        "getProxy" => { "id": 1 },
+    }
+    test "those of the list are there from the start" with { "urls": ["http://a", "http://b"] } {
+        "getProxy" => { "id": 1, "url": "http://a" },
+        "getProxy" => { "id": 2, "url": "http://b" },
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,15 @@
-use plugin_api::{RefusalKind, testing::TestPlugin};
+use plugin_api::{
+    RefusalKind,
+    testing::{self, TestPlugin},
+};
 use serde_json::json;
 
 use super::*;
+
+#[test]
+fn the_self_tests_pass() {
+    testing::self_tests::<RmPlugin>();
+}
 
 fn pool(urls: &[&str]) -> TestPlugin<RmPlugin> {
     TestPlugin::new(json!({ "urls": urls }))

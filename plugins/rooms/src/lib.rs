@@ -157,6 +157,17 @@ plugin! {
         "cancelRoom" => cancel,
         "listRooms" => list,
     }
+    test "a room is booked by one at a time" {
+        "bookRoom" { "room": "blue", "from": "2026-05-04T09:00:00Z", "to": "2026-05-04T10:00:00Z" } => { "booking": 1 },
+        "bookRoom" { "room": "blue", "from": "2026-05-04T09:30:00Z", "to": "2026-05-04T11:00:00Z" } => error "taken",
+        "bookRoom" { "room": "blue", "from": "2026-05-04T10:00:00Z", "to": "2026-05-04T11:00:00Z" } => { "booking": 2 },
+        "cancelRoom" { "booking": 1 } => {},
+        "cancelRoom" { "booking": 1 } => error "no_booking",
+        "listRooms" { "room": "blue" } => { "bookings": [{ "booking": 2, "room": "blue" }] },
+    }
+    test "only rooms that are listed can be booked" with { "rooms": ["blue"] } {
+        "bookRoom" { "room": "red", "from": "2026-05-04T09:00:00Z", "to": "2026-05-04T10:00:00Z" } => error "unknown_room",
+    }
 }
 
 #[cfg(test)]

@@ -114,6 +114,20 @@ plugin! {
         "returnTickets" => take_back,
         "addTickets" => add,
     }
+    test "the lowest numbers are sold first, each once" {
+        "getTickets" => { "tickets": [1], "left": 499 },
+        "getTickets" { "count": 2 } => { "tickets": [2, 3], "left": 497 },
+        "returnTickets" { "tickets": [2] } => { "left": 498 },
+        "returnTickets" { "tickets": [2] } => error "not_sold",
+        "getTickets" { "count": 0 } => error "bad_payload",
+    }
+    test "what is sold out can be added" with { "seats": 1 } {
+        "getTickets" { "count": 2 } => error "sold_out",
+        "getTickets" { "count": 1 } => { "tickets": [1], "left": 0 },
+        "getTickets" => error "sold_out",
+        "addTickets" { "count": 2 } => { "left": 2 },
+        "getTickets" => { "tickets": [2], "left": 1 },
+    }
 }
 
 #[cfg(test)]

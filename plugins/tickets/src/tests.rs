@@ -1,7 +1,15 @@
-use plugin_api::{RefusalKind, testing::TestPlugin};
+use plugin_api::{
+    RefusalKind,
+    testing::{self, TestPlugin},
+};
 use serde_json::json;
 
 use super::*;
+
+#[test]
+fn the_self_tests_pass() {
+    testing::self_tests::<RmPlugin>();
+}
 
 fn hall(seats: u64) -> TestPlugin<RmPlugin> {
     TestPlugin::new(json!({ "seats": seats }))
