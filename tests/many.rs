@@ -15,8 +15,16 @@ struct Got {
 }
 
 async fn connect(host: &TestHost) -> Client {
-    let server: client::Server = host.address().to_string().parse().expect("an address is a server");
-    ClientOptions::default().server(server).connect().await.expect("the host listens")
+    let server: client::Server = host
+        .address()
+        .to_string()
+        .parse()
+        .expect("an address is a server");
+    ClientOptions::default()
+        .server(server)
+        .connect()
+        .await
+        .expect("the host listens")
 }
 
 /// Runs all of them at once and checks that together they got the first tickets there are, each once.
@@ -31,7 +39,10 @@ async fn expect_each_once(asking: JoinSet<Vec<Got>>, count: u64) {
 
 #[tokio::test]
 async fn two_thousand_requests_in_flight_on_one_connection_are_all_answered() {
-    let host = TestHost::plan().plugin("tickets").file("tickets.toml", "seats = 100_000\n").start();
+    let host = TestHost::plan()
+        .plugin("tickets")
+        .file("tickets.toml", "seats = 100_000\n")
+        .start();
     let client = connect(&host).await;
     let ready = Arc::new(Barrier::new(2_000));
     let mut asking = JoinSet::new();
@@ -39,7 +50,12 @@ async fn two_thousand_requests_in_flight_on_one_connection_are_all_answered() {
         let (client, ready) = (client.clone(), Arc::clone(&ready));
         asking.spawn(async move {
             ready.wait().await;
-            vec![client.request("getTickets", ()).await.expect("there are enough")]
+            vec![
+                client
+                    .request("getTickets", ())
+                    .await
+                    .expect("there are enough"),
+            ]
         });
     }
     expect_each_once(asking, 2_000).await;
@@ -77,7 +93,10 @@ async fn two_thousand_requests_that_stand_behind_one_job_are_all_answered() {
 
 #[tokio::test]
 async fn two_hundred_clients_at_once_never_get_the_same_ticket() {
-    let host = TestHost::plan().plugin("tickets").file("tickets.toml", "seats = 100_000\n").start();
+    let host = TestHost::plan()
+        .plugin("tickets")
+        .file("tickets.toml", "seats = 100_000\n")
+        .start();
     let ready = Arc::new(Barrier::new(200));
     let mut asking = JoinSet::new();
     for _ in 0..200 {
@@ -86,7 +105,12 @@ async fn two_hundred_clients_at_once_never_get_the_same_ticket() {
             ready.wait().await;
             let mut got = Vec::new();
             for _ in 0..10 {
-                got.push(client.request("getTickets", json!({ "count": 2 })).await.expect("there are enough"));
+                got.push(
+                    client
+                        .request("getTickets", json!({ "count": 2 }))
+                        .await
+                        .expect("there are enough"),
+                );
             }
             got
         });
@@ -96,7 +120,10 @@ async fn two_hundred_clients_at_once_never_get_the_same_ticket() {
 
 #[tokio::test]
 async fn of_too_few_tickets_each_is_sold_once_and_the_rest_is_refused() {
-    let host = TestHost::plan().plugin("tickets").file("tickets.toml", "seats = 50\n").start();
+    let host = TestHost::plan()
+        .plugin("tickets")
+        .file("tickets.toml", "seats = 50\n")
+        .start();
     let mut asking = JoinSet::new();
     for _ in 0..200 {
         let client = connect(&host).await;
@@ -115,19 +142,32 @@ async fn of_too_few_tickets_each_is_sold_once_and_the_rest_is_refused() {
 
 #[tokio::test]
 async fn the_client_library_waits_for_what_another_client_returns() {
-    let host = TestHost::plan().plugin("proxies").file("proxies.toml", "urls = [\"a\"]\n").start();
+    let host = TestHost::plan()
+        .plugin("proxies")
+        .file("proxies.toml", "urls = [\"a\"]\n")
+        .start();
     let (holder, waiting) = (connect(&host).await, connect(&host).await);
     let _: Value = holder.request("getProxy", ()).await.expect("it is free");
     let patient = RequestOptions::default().wait(true);
-    let asked = tokio::spawn(async move { waiting.request_with::<Value>("getProxy", (), &patient).await });
+    let asked = tokio::spawn(async move {
+        waiting
+            .request_with::<Value>("getProxy", (), &patient)
+            .await
+    });
     loop {
         let queue = holder.print_server_queue().await.expect("the host answers");
         if queue.get().contains("\"length\":1") {
             break;
         }
     }
-    let _: Value = holder.request("returnProxy", json!({ "id": 1 })).await.expect("it is taken");
-    let got = asked.await.expect("it does not panic").expect("it was returned");
+    let _: Value = holder
+        .request("returnProxy", json!({ "id": 1 }))
+        .await
+        .expect("it is taken");
+    let got = asked
+        .await
+        .expect("it does not panic")
+        .expect("it was returned");
     assert_eq!(got["id"], 1);
 }
 
@@ -140,10 +180,15 @@ async fn the_client_library_fails_all_that_waits_when_the_host_is_gone() {
         let (client, payload) = (client.clone(), gate.payload(""));
         tokio::spawn(async move { client.request::<Value>("addAtGate", payload).await })
     };
-    let entered = tokio::task::spawn_blocking(move || gate.entered()).await.expect("it comes");
+    let entered = tokio::task::spawn_blocking(move || gate.entered())
+        .await
+        .expect("it comes");
     drop(host);
     let lost = asked.await.expect("it does not panic");
-    assert!(matches!(lost, Err(client::ClientError::Lost { .. })), "{lost:?}");
+    assert!(
+        matches!(lost, Err(client::ClientError::Lost { .. })),
+        "{lost:?}"
+    );
     assert!(!client.is_connected());
     drop(entered);
 }
@@ -154,7 +199,11 @@ fn a_client_that_does_not_read_is_let_go_and_disturbs_nobody() {
     let (gate, mut deaf, mut other) = (Gate::new(), host.connect(), host.connect());
     // Asked for before a single reply could pile up, and together more than is ever kept for one client.
     let large = (0..100).map(|_| ("large", json!({ "bytes": 1_000_000 })));
-    deaf.tell_all([("stopBeforeLarge", gate.payload(""))].into_iter().chain(large));
+    deaf.tell_all(
+        [("stopBeforeLarge", gate.payload(""))]
+            .into_iter()
+            .chain(large),
+    );
     let entered = gate.entered();
     deaf.tell_all([("add", Value::Null)]);
     host.log().wait_from(0, &["type=add"]);
@@ -165,9 +214,13 @@ fn a_client_that_does_not_read_is_let_go_and_disturbs_nobody() {
             assert_eq!(other.ask("add", Value::Null).number("count"), count);
         }
     });
-    host.log().wait_from(from, &["WARN", "disconnected", "has not read"]);
+    host.log()
+        .wait_from(from, &["WARN", "disconnected", "has not read"]);
     others.join().expect("nobody else is disturbed");
-    assert_eq!(host.connect().ask("large", json!({ "bytes": 1 })).ok()["padding"], "x");
+    assert_eq!(
+        host.connect().ask("large", json!({ "bytes": 1 })).ok()["padding"],
+        "x"
+    );
     drop(deaf);
 }
 
@@ -179,7 +232,8 @@ fn a_client_that_asks_on_and_never_reads_is_let_go_in_the_end() {
     deaf.tell_all((0..400).map(|_| ("padded", json!({ "bytes": 100_000 }))));
     let mut other = host.connect();
     other.sync();
-    host.log().wait_from(0, &["WARN", "disconnected", "has taken nothing"]);
+    host.log()
+        .wait_from(0, &["WARN", "disconnected", "has taken nothing"]);
     other.sync();
     drop(deaf);
 }
@@ -193,7 +247,10 @@ fn a_client_that_reads_late_still_gets_every_reply_in_order() {
     let mut other = host.connect();
     (0..100).for_each(|_| other.sync());
     for (reply, at) in late.replies(300).iter().zip(0..) {
-        assert_eq!(reply.result["padding"].as_str().map(str::len), Some(100_000 + at));
+        assert_eq!(
+            reply.result["padding"].as_str().map(str::len),
+            Some(100_000 + at)
+        );
     }
     late.sync();
 }
@@ -207,5 +264,8 @@ fn connections_come_and_go_without_a_trace() {
         client.reset();
     }
     let mut client = RawClient::connect(host.address());
-    assert_eq!(client.ask("getTickets", Value::Null).ok()["tickets"], json!([1]));
+    assert_eq!(
+        client.ask("getTickets", Value::Null).ok()["tickets"],
+        json!([1])
+    );
 }

@@ -168,6 +168,19 @@ impl RawClient {
             .expect("it is connected");
     }
 
+    /// The same connection for another thread that only reads; nothing may have been received before.
+    pub fn reader(&self) -> Self {
+        assert!(
+            self.received.is_empty(),
+            "what was received belongs to this one"
+        );
+        Self {
+            stream: self.stream.try_clone().expect("a socket can be shared"),
+            received: Vec::new(),
+            next_index: self.next_index,
+        }
+    }
+
     /// Goes with a reset in place of an orderly end.
     pub fn reset(self) {
         rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO))

@@ -262,16 +262,12 @@ fn command(plugins: &Path) -> Command {
             command.env_remove(name);
         }
     }
+    // By the environment, so that a test's own flags win.
     command
-        .args([
-            "--listen",
-            "127.0.0.1:0",
-            "--settle",
-            "50ms",
-            "--log",
-            "debug",
-            "--plugins",
-        ])
+        .env("RM_LISTEN", "127.0.0.1:0")
+        .env("RM_SETTLE", "50ms")
+        .env("RM_LOG", "debug")
+        .arg("--plugins")
         .arg(plugins)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -1,0 +1,95 @@
+//! What an author of a first plugin meets, in a package of their own outside of this workspace.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use rm_tests::{TestHost, plugin_api_folder, profile_folder};
+use serde_json::Value;
+
+/// As long as a first plugin may be.
+const FIRST_PLUGIN: &str = r#"use plugin_api::prelude::*;
+
+#[derive(Serialize)]
+struct Hello { hello: u64 }
+
+fn hello(n: &mut u64) -> Answer<Hello> { *n += 1; Ok(Hello { hello: *n }) }
+
+plugin! { memory |_| 0 => { "hello" => hello } }
+"#;
+
+struct Package {
+    folder: tempfile::TempDir,
+}
+
+impl Package {
+    fn new(name: &str, profile: &str, source: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        fs::create_dir(folder.path().join("src")).expect("it can be written");
+        let manifest = format!(
+            "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+             [lib]\ncrate-type = [\"cdylib\"]\n\n\
+             [dependencies]\nplugin-api = {{ path = {:?} }}\nserde = {{ version = \"1\", features = [\"derive\"] }}\n\n\
+             {profile}\n[workspace]\n",
+            plugin_api_folder()
+        );
+        fs::write(folder.path().join("Cargo.toml"), manifest).expect("it can be written");
+        fs::write(folder.path().join("src/lib.rs"), source).expect("it can be written");
+        // The same versions as here, so that nothing has to be fetched.
+        let lock = plugin_api_folder().with_file_name("Cargo.lock");
+        fs::copy(lock, folder.path().join("Cargo.lock")).expect("the workspace has one");
+        Self { folder }
+    }
+
+    /// Runs cargo offline, with its target folder inside this workspace's, so that a second run is quick.
+    fn cargo(&self, command: &str) -> (PathBuf, Output) {
+        let target = profile_folder().with_file_name("authors");
+        let output =
+            Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()))
+                .args([command, "--offline", "--quiet", "--target-dir"])
+                .arg(&target)
+                .current_dir(self.folder.path())
+                .output()
+                .expect("cargo runs this test");
+        (target.join("debug"), output)
+    }
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_first_plugin_has_eight_lines_and_is_served_from_where_it_was_built() {
+    assert!(FIRST_PLUGIN.lines().count() <= 8);
+    let package = Package::new("first_plugin", "", FIRST_PLUGIN);
+    let (target, output) = package.cargo("build");
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(text(&output), "", "a first plugin has no warning");
+    let library: &Path = &target.join("libfirst_plugin.so");
+    let host = TestHost::plan().library("first_plugin", library).start();
+    let mut client = host.connect();
+    for hello in 1..=3 {
+        assert_eq!(client.ask("hello", Value::Null).number("hello"), hello);
+    }
+}
+
+#[test]
+fn a_plugin_that_would_abort_on_a_panic_does_not_compile_and_is_told_why() {
+    let package = Package::new(
+        "aborting_plugin",
+        "[profile.dev]\npanic = \"abort\"\n",
+        FIRST_PLUGIN,
+    );
+    let (_, output) = package.cargo("check");
+    let said = text(&output);
+    assert!(!output.status.success(), "{said}");
+    for word in [
+        "a plugin must be built with panic = \"unwind\"",
+        "Take `panic = \"abort\"` out",
+    ] {
+        assert!(said.contains(word), "{said}");
+    }
+}

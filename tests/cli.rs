@@ -1,0 +1,195 @@
+//! `rm-cli` against the real host: the result on stdout, everything else on stderr, and an exit code that says who is
+//! at fault.
+
+use std::{
+    io::Write,
+    net::TcpListener,
+    process::{Command, Stdio},
+};
+
+use rm_tests::{Gate, TestHost};
+use serde_json::{Value, json};
+
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn run(server: &str, arguments: &[&str], stdin: Option<&str>) -> Ran {
+    let mut command = Command::new(rm_tests::cli());
+    command
+        .args(["-s", server])
+        .args(arguments)
+        .env_remove("RM_SERVER")
+        .stdin(if stdin.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it was built");
+    if let Some(text) = stdin {
+        let mut pipe = child.stdin.take().expect("it is piped");
+        pipe.write_all(text.as_bytes())
+            .expect("it reads what it is given");
+    }
+    let output = child.wait_with_output().expect("it is our child");
+    Ran {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).expect("it writes UTF-8"),
+        err: String::from_utf8(output.stderr).expect("it writes UTF-8"),
+    }
+}
+
+fn ask(host: &TestHost, arguments: &[&str]) -> Ran {
+    run(&host.address().to_string(), arguments, None)
+}
+
+#[track_caller]
+fn expect_result(ran: &Ran, result: &Value) {
+    assert_eq!((ran.code, &*ran.err), (Some(0), ""), "{}", ran.out);
+    assert_eq!(
+        ran.out.lines().count(),
+        1,
+        "one line when it is piped: {}",
+        ran.out
+    );
+    assert_eq!(
+        &serde_json::from_str::<Value>(&ran.out).expect("JSON"),
+        result
+    );
+}
+
+#[test]
+fn a_result_is_json_on_stdout() {
+    let host = TestHost::with_plugin("tickets");
+    let first = ask(&host, &["request", "getTickets"]);
+    let first: Value = serde_json::from_str(&first.out).expect("JSON");
+    assert_eq!(
+        (&first["tickets"], &first["left"]),
+        (&json!([1]), &json!(499))
+    );
+    let second = ask(&host, &["request", "getTickets", "{\"count\": 2}"]);
+    let token = serde_json::from_str::<Value>(&second.out).expect("JSON")["token"].clone();
+    expect_result(
+        &second,
+        &json!({ "tickets": [2, 3], "left": 497, "token": token }),
+    );
+    let server = host.address().to_string();
+    let piped = run(
+        &server,
+        &["request", "returnTickets", "-"],
+        Some("{\"tickets\": [1]}\n"),
+    );
+    expect_result(&piped, &json!({ "left": 498 }));
+    let piped = run(
+        &server,
+        &["request", "returnTickets"],
+        Some("{\"tickets\": [2]}\n"),
+    );
+    expect_result(&piped, &json!({ "left": 499 }));
+}
+
+#[test]
+fn ping_and_queue_ask_the_host_itself() {
+    let host = TestHost::plan().flags(&["--name", "SRV1"]).start();
+    expect_result(&ask(&host, &["ping"]), &json!({ "pong": 0 }));
+    expect_result(&ask(&host, &["ping"]), &json!({ "pong": 1 }));
+    expect_result(
+        &ask(&host, &["queue"]),
+        &json!({ "length": 0, "types": {} }),
+    );
+    host.log().wait_from(0, &["SRV1", "queue:"]);
+}
+
+#[test]
+fn an_error_reply_is_on_stderr_with_its_code_and_exits_1() {
+    let host = TestHost::plan()
+        .plugin("tickets")
+        .file("tickets.toml", "seats = 1\n")
+        .start();
+    for (arguments, code) in [
+        (&["request", "nobody"][..], "unknown_type"),
+        (&["request", "getTickets", "{\"count\": 2}"], "sold_out"),
+        (
+            &["request", "getTickets", "{\"count\": \"x\"}"],
+            "bad_payload",
+        ),
+        (
+            &[
+                "request",
+                "getTickets",
+                "{\"count\": 2}",
+                "--wait",
+                "--deadline",
+                "30ms",
+            ],
+            "expired",
+        ),
+    ] {
+        let ran = ask(&host, arguments);
+        assert_eq!((ran.code, &*ran.out), (Some(1), ""), "{arguments:?}");
+        assert!(ran.err.contains(code), "{arguments:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn with_wait_it_gets_what_comes_back() {
+    let host = TestHost::plan()
+        .plugin("proxies")
+        .file("proxies.toml", "urls = [\"a\"]\n")
+        .start();
+    let mut holder = host.connect();
+    holder.ask("getProxy", Value::Null).ok();
+    let server = host.address().to_string();
+    let waiting = std::thread::spawn(move || {
+        run(
+            &server,
+            &["request", "getProxy", "--wait", "--deadline", "30s"],
+            None,
+        )
+    });
+    host.log().wait_from(0, &["getProxy", "not yet"]);
+    holder.ask("returnProxy", json!({ "id": 1 })).ok();
+    let ran = waiting.join().expect("it ends");
+    assert_eq!((ran.code, &*ran.err), (Some(0), ""));
+    assert!(ran.out.contains("\"id\":1"), "{}", ran.out);
+}
+
+#[test]
+fn no_connection_and_a_lost_one_exit_2() {
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .expect("a port is free")
+        .local_addr()
+        .expect("it is bound");
+    let ran = run(&closed.to_string(), &["ping"], None);
+    assert_eq!((ran.code, &*ran.out), (Some(2), ""));
+    assert!(ran.err.contains(&closed.to_string()), "{}", ran.err);
+    let host = TestHost::with_fixture("gates");
+    let gate = Gate::new();
+    let (server, payload) = (host.address().to_string(), gate.payload("").to_string());
+    let asked = std::thread::spawn(move || run(&server, &["request", "addAtGate", &payload], None));
+    let entered = gate.entered();
+    drop(host);
+    let ran = asked.join().expect("it ends");
+    assert_eq!((ran.code, &*ran.out), (Some(2), ""));
+    assert!(!ran.err.is_empty());
+    drop(entered);
+}
+
+#[test]
+fn wrong_usage_exits_64_and_says_what_to_do() {
+    for (arguments, says) in [
+        (&["request"][..], "TYPE"),
+        (&["request", "a", "{count:2}"], "not JSON"),
+        (&["request", "a", "--deadline", "soon"], "5s"),
+        (&["no-such-command"], "no-such-command"),
+        (&[], "request"),
+    ] {
+        let ran = run("127.0.0.1:1", arguments, None);
+        assert_eq!((ran.code, &*ran.out), (Some(64), ""), "{arguments:?}");
+        assert!(ran.err.contains(says), "{arguments:?}: {}", ran.err);
+    }
+}
