@@ -1,9 +1,13 @@
 //! rm-host: hands out scarce things to many clients at once; its logic is dropped in as plugins.
 #![deny(unsafe_code)]
 
+pub mod blame;
 pub mod clock;
 pub mod config;
 pub mod coordinator;
+pub mod crash_list;
+pub mod crash_mark;
+pub mod data_folder;
 pub mod host;
 pub mod limits;
 pub mod logging;
@@ -11,3 +15,4 @@ pub mod net;
 pub mod plugins;
 pub mod state;
 mod ticker;
+pub mod watchdog;

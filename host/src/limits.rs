@@ -111,6 +111,19 @@ pub const SETTLE: Duration = Duration::from_millis(200);
 /// The plugin folder is looked at this often even if nobody says that it changed.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
+/// How long a plugin's call on the core thread may take before the process is given up, unless
+/// `--inline-stuck` says otherwise.
+pub const INLINE_STUCK: Duration = Duration::from_secs(20);
+
+/// How often the core thread is looked at for such a call.
+pub const WATCHDOG_LOOK: Duration = Duration::from_secs(1);
+
+/// Marks of crashed versions that are remembered. Older ones are forgotten.
+pub const CRASH_MARKS_MAX: usize = 256;
+
+/// Of the file of crash marks this much is read, from its end, in bytes.
+pub const CRASH_MARKS_BYTES_MAX: u64 = 1024 * 1024;
+
 const _: () = {
     assert!(READ_BYTES <= UNREAD_REPLY_BYTES_PAUSE);
     assert!(UNREAD_REPLY_BYTES_PAUSE + 2 * ANSWER_BYTES_MAX <= UNREAD_REPLY_BYTES_MAX);
@@ -120,4 +133,5 @@ const _: () = {
         REPLY_HELD_MAX.as_micros() < 1_000,
         "a promise of the protocol"
     );
+    assert!(WATCHDOG_LOOK.as_millis() <= INLINE_STUCK.as_millis());
 };

@@ -7,7 +7,7 @@ use std::{
     fmt,
     io::{self, BufWriter, IsTerminal, Write},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError},
     },
@@ -18,13 +18,16 @@ use std::{
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-use crate::limits::LOG_LINES_MAX;
+use crate::limits::{LOG_LINES_MAX, LOG_TEXT_BYTES_MAX};
 
 /// How long the end waits for lines to be read.
 const FLUSH_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// Lines that wait are written together, at most this many bytes at once.
 const WRITE_BYTES: usize = 64 * 1024;
+
+/// The log of this process, once it has one.
+static LOG: OnceLock<Lines> = OnceLock::new();
 
 /// Why nothing can be logged.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +90,15 @@ pub fn start(filter: &str) -> Result<LogGuard, LogError> {
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
     let subscriber = subscriber(filter, lines.clone(), colours);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)?;
+    let _ = LOG.set(lines.clone());
     Ok(LogGuard { lines })
+}
+
+/// Waits for a moment until what was logged is written, for an end of the process that drops nothing.
+pub fn flush() {
+    if let Some(lines) = LOG.get() {
+        lines.flush(FLUSH_WAIT_MAX);
+    }
 }
 
 fn subscriber(filter: EnvFilter, lines: Lines, colours: bool) -> impl Subscriber + Send + Sync {
@@ -123,7 +134,7 @@ pub struct OneLine<'a>(pub &'a str);
 
 impl std::fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let end = self.0.floor_char_boundary(limits::LOG_TEXT_BYTES_MAX);
+        let end = self.0.floor_char_boundary(LOG_TEXT_BYTES_MAX);
         for piece in self.0[..end].split_inclusive(char::is_control) {
             match piece.char_indices().next_back() {
                 Some((at, last)) if last.is_control() => {
