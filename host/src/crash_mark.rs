@@ -1,0 +1,179 @@
+//! The crash mark: where a fatal signal comes while code of a plugin runs, a handler writes down whose, and
+//! lets the process end as it would have.
+//!
+//! What cannot be caught blames nobody: `kill -9`, lack of memory, a loss of power. So does a signal that
+//! somebody else has sent, and one on a thread that bears no note (see [`blame`](crate::blame)).
+//!
+//! The handlers run on the alternate stacks that std gives the main thread and every thread that it starts:
+//! the core thread is the main thread, and all others that call plugins are of std's.
+
+#![allow(
+    unsafe_code,
+    reason = "handlers of signals, and an end without clean-up, are calls of C"
+)]
+
+use std::{
+    fs::File,
+    io::{self, IoSlice, Write as _},
+    mem,
+    ptr::{null, null_mut},
+    sync::OnceLock,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use libc::{c_int, c_void, siginfo_t};
+
+use crate::{
+    blame::{self, Blame},
+    crash_list::Mark,
+};
+
+/// What is handled, and what is said of the code that brought it about.
+const FATAL: [(c_int, &str); 5] = [
+    (libc::SIGSEGV, "ended the host with SIGSEGV"),
+    (libc::SIGBUS, "ended the host with SIGBUS"),
+    (libc::SIGILL, "ended the host with SIGILL"),
+    (libc::SIGFPE, "ended the host with SIGFPE"),
+    (libc::SIGABRT, "ended the host with SIGABRT"),
+];
+
+/// Where marks go; opened to append.
+static MARKS: OnceLock<File> = OnceLock::new();
+
+/// What handled each of [`FATAL`] before: std, which tells of an overflowed stack, or nobody.
+static BEFORE: OnceLock<[libc::sigaction; FATAL.len()]> = OnceLock::new();
+
+/// Handles fatal signals from now on, with marks that go to the end of `marks`.
+///
+/// # Errors
+/// The system refuses. It does not, where these signals are known.
+pub fn install(marks: File) -> io::Result<()> {
+    if MARKS.set(marks).is_err() {
+        return Ok(());
+    }
+    let mut before = FATAL.map(|_| none());
+    for ((signal, _), before) in FATAL.iter().zip(&mut before) {
+        // SAFETY: It changes nothing, and writes to a place that is ours.
+        done(unsafe { libc::sigaction(*signal, null(), before) })?;
+    }
+    // Before the first handler can run, which looks there.
+    let _ = BEFORE.set(before);
+    let mut action = none();
+    action.sa_sigaction = handle as *const () as usize;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    for (signal, _) in FATAL {
+        // SAFETY: `handle` is what SA_SIGINFO asks for, and does only what a handler may do.
+        done(unsafe { libc::sigaction(signal, &action, null_mut()) })?;
+    }
+    Ok(())
+}
+
+/// Writes one mark and waits until it is on the disk. A handler may call it: it is a few system calls, and
+/// neither allocates nor waits for another thread.
+pub fn write(blame: &Blame, its_code: &str) {
+    let Some(mut marks) = MARKS.get() else {
+        return;
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let mut digits = [0; 20];
+    let now_ms = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+    let parts = Mark::parts(blame.mark_head(), its_code, decimal(now_ms, &mut digits));
+    // In one write, so that no other stands in between. What comes to be torn is not read.
+    let _ = marks.write_vectored(&parts.map(IoSlice::new));
+    let _ = marks.sync_all();
+}
+
+/// Ends the process, also while a plugin holds up threads: nothing is cleaned up.
+pub fn end_at_once(code: i32) -> ! {
+    // SAFETY: It touches nothing of this process.
+    unsafe { libc::_exit(code) }
+}
+
+/// Runs wherever the thread was interrupted, so it must not allocate, lock or unwind.
+extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    // SAFETY: The kernel passes what tells of the signal.
+    let told = unsafe { &*info };
+    // A fault of the running code, unlike what a process has sent, this one (abort does) or another.
+    let is_fault = told.si_code > 0;
+    // SAFETY: What is sent by a process bears its id.
+    let is_own = is_fault || unsafe { told.si_pid() }.cast_unsigned() == std::process::id();
+    let at = FATAL.iter().position(|(fatal, _)| *fatal == signal);
+    if is_own
+        && let Some(blame) = blame::take_noted()
+        && let Some(at) = at
+    {
+        write(&blame, FATAL[at].1);
+    }
+    // std ends an overflow of the stack with abort. Handling that one too, on top of this one, could be more
+    // than the alternate stack holds.
+    default_action(libc::SIGABRT);
+    if let Some((before, at)) = BEFORE.get().zip(at) {
+        hand_on(&before[at], signal, info, context);
+    }
+    default_action(signal);
+    if !is_fault {
+        // A fault comes again once this returns, with all that tells of it; a signal that was sent does not.
+        // SAFETY: It sends this thread what it has, to be delivered when this handler returns.
+        unsafe { libc::raise(signal) };
+    }
+}
+
+fn hand_on(before: &libc::sigaction, signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    if matches!(before.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN) {
+        return;
+    }
+    if before.sa_flags & libc::SA_SIGINFO == 0 {
+        // SAFETY: Without SA_SIGINFO a handler takes the signal alone; this is none of the two special values.
+        let handler: extern "C" fn(c_int) = unsafe { mem::transmute(before.sa_sigaction) };
+        return handler(signal);
+    }
+    // SAFETY: With SA_SIGINFO it takes what this one was given.
+    let handler: extern "C" fn(c_int, *mut siginfo_t, *mut c_void) =
+        unsafe { mem::transmute(before.sa_sigaction) };
+    handler(signal, info, context);
+}
+
+fn default_action(signal: c_int) {
+    let mut action = none();
+    action.sa_sigaction = libc::SIG_DFL;
+    // SAFETY: It ends the process as if nobody had handled the signal. There is nobody to tell of a failure.
+    unsafe { libc::sigaction(signal, &action, null_mut()) };
+}
+
+fn none() -> libc::sigaction {
+    // SAFETY: All of it is numbers, a set of bits, and a function that may be absent; zero is valid for each.
+    unsafe { mem::zeroed() }
+}
+
+fn done(code: c_int) -> io::Result<()> {
+    match code {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// As `to_string`, without memory of its own.
+fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[at..];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_people_read_them() {
+        for number in [0, 7, 10, 1_752_000_000_123, u64::MAX] {
+            let mut digits = [0; 20];
+            assert_eq!(decimal(number, &mut digits), number.to_string().as_bytes());
+        }
+    }
+}
