@@ -86,6 +86,50 @@ pub fn blame<R>(plugin: &Blame, call: impl FnOnce() -> R) -> R {
     })
 }
 
+/// Something of a plugin's: whatever is done with it is done by the plugin, and so is its drop.
+#[derive(Debug)]
+pub struct Blamed<T> {
+    blame: Blame,
+    /// There until the drop.
+    object: Option<T>,
+}
+
+impl<T> Blamed<T> {
+    /// `object` is one of `blame`'s.
+    pub fn new(blame: Blame, object: T) -> Self {
+        Self {
+            blame,
+            object: Some(object),
+        }
+    }
+
+    /// Whose it is.
+    pub fn blame(&self) -> &Blame {
+        &self.blame
+    }
+
+    /// Calls it.
+    #[inline]
+    pub fn call<R>(&mut self, call: impl FnOnce(&mut T) -> R) -> R {
+        let object = self.object.as_mut().expect("only the drop takes it");
+        blame(&self.blame, || call(object))
+    }
+
+    /// Calls it, where others may at the same time.
+    #[inline]
+    pub fn ask<R>(&self, ask: impl FnOnce(&T) -> R) -> R {
+        let object = self.object.as_ref().expect("only the drop takes it");
+        blame(&self.blame, || ask(object))
+    }
+}
+
+impl<T> Drop for Blamed<T> {
+    fn drop(&mut self) {
+        let object = self.object.take();
+        blame(&self.blame, || drop(object));
+    }
+}
+
 /// Has the watchdog look at the calls of this thread from now on. There is one such thread.
 pub fn watch_this_thread() {
     THREAD.with(|thread| thread.is_watched.set(true));
@@ -179,6 +223,21 @@ mod tests {
         let a = someone("a");
         let unwound = std::panic::catch_unwind(|| blame(&a, || panic!("a test's panic")));
         assert!(unwound.is_err());
+        assert_eq!(noted(), None);
+    }
+
+    #[test]
+    fn what_an_object_of_a_plugin_does_is_the_plugins_its_drop_too() {
+        struct OfA;
+        impl Drop for OfA {
+            fn drop(&mut self) {
+                assert_eq!(noted(), Some("a"));
+            }
+        }
+        let mut object = Blamed::new(someone("a"), OfA);
+        assert_eq!(object.call(|_| noted()), Some("a"));
+        assert_eq!(object.ask(|_| noted()), Some("a"));
+        drop(object);
         assert_eq!(noted(), None);
     }
 

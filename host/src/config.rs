@@ -73,6 +73,19 @@ struct Args {
     #[arg(long, env = "RM_SETTLE", value_name = "DURATION", default_value = "200ms", value_parser = settle)]
     settle: Duration,
 
+    /// Folder of what outlives the process; made when it is missing. Each host needs its own
+    #[arg(long, env = "RM_DATA", value_name = "DIR", default_value = "data")]
+    data: PathBuf,
+
+    /// Load the plugins again that were left out because their code had ended the host
+    #[arg(long, env = "RM_RETRY_CRASHED", value_parser = FalseyValueParser::new())]
+    retry_crashed: bool,
+
+    /// How long a jobber may hold up the core thread before the host ends itself, with exit code 70, and at
+    /// the next start leaves its plugin out
+    #[arg(long, env = "RM_INLINE_STUCK", value_name = "DURATION", default_value = "20s", value_parser = inline_stuck)]
+    inline_stuck: Duration,
+
     /// What is logged: error, warn, info, debug, trace or off, also for single targets as in
     /// info,plugin=debug
     #[arg(long, env = "RM_LOG", value_name = "FILTER", default_value = "info")]
@@ -104,6 +117,12 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// How long a plugin's file must stand still.
     pub settle: Duration,
+    /// The folder of what outlives the process, not yet looked at.
+    pub data: PathBuf,
+    /// Plugins that crashed are loaded again.
+    pub retry_crashed: bool,
+    /// How long a call of a plugin may hold up the core thread, at least [`limits::WATCHDOG_LOOK`].
+    pub inline_stuck: Duration,
     /// The filter of the log, not yet read.
     pub log: String,
 }
@@ -219,6 +238,9 @@ impl Config {
             queue_jobs_max: args.queue_max,
             drain_timeout: args.drain_timeout,
             settle: args.settle,
+            data: args.data,
+            retry_crashed: args.retry_crashed,
+            inline_stuck: args.inline_stuck,
             log: args.log,
         })
     }
@@ -287,6 +309,16 @@ fn settle(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn inline_stuck(text: &str) -> Result<Duration, String> {
+    let limit = duration(text)?;
+    if limit >= limits::WATCHDOG_LOOK {
+        Ok(limit)
+    } else {
+        let least = limits::WATCHDOG_LOOK;
+        Err(format!("expected at least {least:?}, found `{text}`"))
+    }
+}
+
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.trim().parse().map_err(|_| {
         format!("expected an IP address with a port, like 127.0.0.1:41969 or [::1]:41969, found `{text}`")
@@ -349,6 +381,9 @@ mod tests {
         assert_eq!(config.queue_jobs_max, limits::QUEUE_JOBS_MAX);
         assert_eq!(config.drain_timeout, Duration::from_secs(10));
         assert_eq!(config.settle, limits::SETTLE);
+        assert_eq!(config.data, PathBuf::from("data"));
+        assert_eq!(config.inline_stuck, limits::INLINE_STUCK);
+        assert!(!config.retry_crashed);
         assert_eq!(config.log, "info");
     }
 
@@ -420,6 +455,7 @@ mod tests {
             ("--queue-max", "many"),
             ("--settle", "1ms"),
             ("--settle", "2m"),
+            ("--inline-stuck", "0"),
             ("--name", ""),
             ("--name", "a\nb"),
             ("--deadline", "20"),

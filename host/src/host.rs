@@ -17,13 +17,18 @@ use tokio::{
 };
 
 use crate::{
+    blame,
     clock::Clock,
     config::Config,
     coordinator::{Coordinator, Opened, Opener, Settings, Signal},
+    crash_list::CrashList,
+    crash_mark,
+    data_folder::DataFolder,
     limits,
     net::{Hub, Listeners},
     plugins::{PluginEvent, Watcher},
     ticker::Ticker,
+    watchdog,
 };
 
 /// How a host that served ends.
@@ -97,6 +102,7 @@ pub fn run(config: Config) -> anyhow::Result<Ended> {
 impl Host {
     fn start(config: Config) -> anyhow::Result<Self> {
         let clock = Clock::new();
+        let crashes = guard_against_plugins(&config)?;
         let signal = Arc::new(Signal::default());
         let (to_core, from_threads) = unbounded_channel();
         let opener = Opener::start(clock, Arc::clone(&signal), {
@@ -119,7 +125,8 @@ impl Host {
             .map(|address| format!("ready: listening on {address}"))
             .context("none of the addresses to listen on can be had; name one with --listen")?;
         log_start(&config, &addresses);
-        let watcher = Watcher::start(config.plugins.clone(), config.settle, move |event| {
+        let plugins = config.plugins.clone();
+        let watcher = Watcher::start(plugins, crashes, config.settle, move |event| {
             tell(&to_core, FromThreads::Plugin(event));
         })
         .with_context(|| {
@@ -251,6 +258,23 @@ impl Host {
     }
 }
 
+/// From now on what a plugin does to the process is remembered. To be called on the core thread.
+fn guard_against_plugins(config: &Config) -> anyhow::Result<Arc<CrashList>> {
+    let data = DataFolder::open(&config.data)?;
+    let crashes = CrashList::open(data.path(), config.retry_crashed)
+        .and_then(|crashes| {
+            crash_mark::install(crashes.file()?)?;
+            blame::watch_this_thread();
+            watchdog::start(config.inline_stuck)?;
+            Ok(crashes)
+        })
+        .with_context(|| {
+            let data = data.path().display();
+            format!("the crash marks in the data folder {data} cannot be kept")
+        })?;
+    Ok(Arc::new(crashes))
+}
+
 fn tell(to_core: &UnboundedSender<FromThreads>, told: FromThreads) {
     // The core loop ends only with the process.
     let _ = to_core.send(told);
@@ -275,6 +299,7 @@ fn log_start(config: &Config, addresses: &[std::net::SocketAddr]) {
         process = std::process::id(),
         listen = addresses.join(", "),
         plugins = %config.plugins.display(),
+        data = %config.data.display(),
         deadline = ?config.deadline,
         queue_max = config.queue_jobs_max,
         durability = "memory: the state ends with this process",

@@ -1,5 +1,6 @@
 //! `rm-host`: reads its configuration, runs the host, and says with its exit code how that ended: 0 stopped
-//! in order, 1 failed to start, 2 ended by a second signal, 3 jobs were cut off.
+//! in order, 1 failed to start, 2 ended by a second signal, 3 jobs were cut off, 70 a
+//! plugin held up the core thread.
 
 use std::process::ExitCode;
 

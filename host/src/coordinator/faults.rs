@@ -170,6 +170,8 @@ impl Coordinator {
         for id in self.lanes_of(name) {
             if !self.lane(id).opening {
                 self.lane(id).paused = false;
+                // What opened its code may have added what others wait for.
+                self.schedule.state_changed(id);
                 self.mark(id);
             }
         }

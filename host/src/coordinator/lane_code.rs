@@ -15,6 +15,7 @@ use protocol::{ErrorCode, encoder, error_code};
 
 use super::{answer, job::Asked};
 use crate::{
+    blame::Blamed,
     clock::Clock,
     limits,
     logging::OneLine,
@@ -22,7 +23,8 @@ use crate::{
 };
 
 /// Makes the code of a lane: `open_lane` of a loaded plugin.
-pub type OpenLane = Arc<dyn Fn(u32, AbiHostObject) -> Result<AbiLaneObject, String> + Send + Sync>;
+pub type OpenLane =
+    Arc<dyn Fn(u32, AbiHostObject) -> Result<Blamed<AbiLaneObject>, String> + Send + Sync>;
 
 /// The code of one lane, opened and set up.
 pub struct LaneCode {
@@ -35,7 +37,7 @@ pub struct LaneCode {
     /// The request type of each jobber.
     types: Arc<[Box<str>]>,
     /// Gone, with the reason, if it could not be made anew after a panic.
-    code: Result<AbiLaneObject, String>,
+    code: Result<Blamed<AbiLaneObject>, String>,
     answer: RVec<u8>,
     took_ms: u64,
 }
@@ -102,7 +104,7 @@ impl LaneCode {
         let mut code = open(index, host_object(&access))?;
         access.lock().begin(generation, CallFacts::default());
         let mut failure = RVec::new();
-        let done = code.setup(&mut failure);
+        let done = code.call(|code| code.setup(&mut failure));
         if let Some(fault) = access.lock().fault() {
             return Err(fault);
         }
@@ -168,7 +170,7 @@ impl LaneCode {
         }
         self.answer.clear();
         let payload = RSlice::from_slice(asked.payload.as_bytes());
-        let done = code.handle(jobber, payload, &mut self.answer);
+        let done = code.call(|code| code.handle(jobber, payload, &mut self.answer));
         let ended_ms = clock.now_ms();
         self.took_ms = ended_ms - now_ms;
         let fault = self.access.lock().fault();

@@ -15,13 +15,26 @@ use super::{
     listing, loader, log, offer,
     private_copy::{ContentHash, CopyRoom, Image, Untaken},
 };
-use crate::limits::{PLUGIN_CONFIG_BYTES_MAX, PLUGIN_FILE_BYTES_MAX};
+use crate::{
+    blame::Blame,
+    crash_list::CrashList,
+    limits::{PLUGIN_CONFIG_BYTES_MAX, PLUGIN_FILE_BYTES_MAX},
+};
 
 /// What makes one version of a plugin differ from another: the content of its two files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Content {
     library: ContentHash,
     config: Option<ContentHash>,
+}
+
+impl std::fmt::Display for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.config {
+            None => self.library.fmt(f),
+            Some(config) => write!(f, "{}+{config}", self.library),
+        }
+    }
 }
 
 /// How the preparation of a file ended.
@@ -40,13 +53,15 @@ pub(super) enum Outcome {
 pub(super) struct Preparation {
     folder: PathBuf,
     copies: CopyRoom,
+    crashes: Arc<CrashList>,
 }
 
 impl Preparation {
-    pub(super) fn new(folder: PathBuf) -> Self {
+    pub(super) fn new(folder: PathBuf, crashes: Arc<CrashList>) -> Self {
         Self {
             folder,
             copies: CopyRoom::default(),
+            crashes,
         }
     }
 
@@ -65,9 +80,27 @@ impl Preparation {
         if Some(content) == last {
             return Outcome::Same;
         }
-        match self.load(name, entry, &taken) {
-            Ok(prepared) => Outcome::Prepared(Box::new(prepared), content),
+        let prepared = self
+            .not_crashed(name, content)
+            .and_then(|()| self.load(name, entry, &taken));
+        match prepared {
+            Ok(prepared) => {
+                // An earlier version may be put back and tried again.
+                self.crashes.replaced(name);
+                Outcome::Prepared(Box::new(prepared), content)
+            }
             Err(error) => Outcome::Refused(error),
+        }
+    }
+
+    fn not_crashed(&self, name: &str, content: Content) -> Result<(), CheckError> {
+        match self.crashes.mark_of(name, &content.to_string()) {
+            None => Ok(()),
+            Some(mark) => Err(CheckError::new(
+                Step::Crashed,
+                mark.to_string(),
+                "replace the file, or start with --retry-crashed",
+            )),
         }
     }
 
@@ -94,7 +127,9 @@ impl Preparation {
         let config = ConfigFile::read(listing::config_file(name), config)?;
         let copy = self.copies.write(&taken.library, &entry.file)?;
         // A trial of the copy in a process of its own belongs here: beyond this line its code runs in ours.
-        let module = loader::Module::open(copy.path())?;
+        let file = self.folder.join(&entry.file);
+        let blame = Blame::new(name, &taken.content().to_string(), &file);
+        let module = loader::Module::open(copy.path(), blame)?;
         drop(copy);
         let plugin = module
             .create(name, &config.plugin, log::of_plugin(name))
@@ -116,7 +151,7 @@ impl Preparation {
         config.check_types(&types)?;
         Ok(Prepared {
             name: name.to_owned(),
-            file: self.folder.join(&entry.file),
+            file,
             hash: taken.library.hash.short(),
             description,
             plugin: Arc::new(plugin),

@@ -19,6 +19,8 @@ pub struct CheckError {
 pub enum Step {
     /// The file is opened and read, once.
     Read,
+    /// The marks of earlier crashes are asked for it.
+    Crashed,
     /// Its bytes are looked at, none of its code has run.
     Format,
     /// It is opened as a library.
@@ -35,6 +37,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Read => "cannot be read",
+            Self::Crashed => "is left out",
             Self::Format => "is not a plugin of this machine",
             Self::Load => "cannot be loaded",
             Self::Abi => "does not fit this host",

@@ -1,7 +1,7 @@
 //! Opens a plugin's private copy and makes the plugin from its configuration.
 //!
-//! The only file of the host with `unsafe`, and, beside the lanes and the log, the only one that knows what
-//! carries a plugin's calls. It takes what the check let pass; code of the plugin runs from here on.
+//! Beside the lanes and the log the only file of the host that knows what carries a plugin's calls. It takes
+//! what the check let pass; code of the plugin runs from here on, and is blamed for what it does.
 
 #![allow(
     unsafe_code,
@@ -23,6 +23,7 @@ use plugin_api::{
 };
 
 use super::error::{CheckError, Step};
+use crate::blame::{Blame, Blamed, blame};
 
 /// The dynamic symbol by which a plugin is known.
 pub(super) const EXPORT: &str = ROOT_MODULE_LOADER_NAME;
@@ -37,7 +38,7 @@ const PLUGIN_API_VERSION: &str = env!("CARGO_PKG_VERSION");
 pub struct LoadedPlugin {
     name: String,
     // Dropped with this, and with it the plugin's own memory; its code is needed for that.
-    object: AbiPluginObject,
+    object: Blamed<AbiPluginObject>,
 }
 
 impl LoadedPlugin {
@@ -51,16 +52,23 @@ impl LoadedPlugin {
     /// # Errors
     ///
     /// What the plugin says against it, its panic among that.
-    pub fn open_lane(&self, lane: u32, host: AbiHostObject) -> Result<AbiLaneObject, String> {
-        self.object
-            .open_lane(lane, host)
-            .into_result()
-            .map_err(String::from)
+    pub fn open_lane(
+        &self,
+        lane: u32,
+        host: AbiHostObject,
+    ) -> Result<Blamed<AbiLaneObject>, String> {
+        self.object.ask(|object| {
+            let opened = object.open_lane(lane, host).into_result();
+            opened
+                .map(|lane| Blamed::new(*self.object.blame(), lane))
+                .map_err(String::from)
+        })
     }
 
     /// What the plugin says of itself.
     pub(super) fn describe(&self) -> Result<Description, CheckError> {
-        serde_json::from_slice(self.object.describe().as_slice()).map_err(|error| {
+        let said = self.object.ask(|object| object.describe());
+        serde_json::from_slice(said.as_slice()).map_err(|error| {
             CheckError::new(
                 Step::Description,
                 format!("it does not describe itself as plugin-api does: {error}"),
@@ -79,7 +87,10 @@ impl std::fmt::Debug for LoadedPlugin {
 }
 
 /// A plugin's file, opened and found to speak the host's ABI; no plugin is made from it yet.
-pub(super) struct Module(AbiModule_Ref);
+pub(super) struct Module {
+    module: AbiModule_Ref,
+    blame: Blame,
+}
 
 /// Why no plugin was made.
 pub(super) enum Unmade {
@@ -91,7 +102,12 @@ pub(super) enum Unmade {
 
 impl Module {
     /// Opens `copy`, an absolute path that was never opened before in this process.
-    pub(super) fn open(copy: &Path) -> Result<Self, CheckError> {
+    pub(super) fn open(copy: &Path, of: Blame) -> Result<Self, CheckError> {
+        let module = blame(&of, || Self::open_root(copy))?;
+        Ok(Self { module, blame: of })
+    }
+
+    fn open_root(copy: &Path) -> Result<AbiModule_Ref, CheckError> {
         debug_assert!(copy.is_absolute());
         // SAFETY: Running the constructors of a file that others dropped is what this host is for; the check
         // has seen that the file is whole. What they may break is said in the page for authors.
@@ -111,9 +127,7 @@ impl Module {
         let header = header.map_err(|error| unopened(copy, &error))?;
         let header = header.upgrade().map_err(|error| misfit(None, &error))?;
         let module = header.init_root_module::<AbiModule_Ref>();
-        module
-            .map(Self)
-            .map_err(|error| misfit(Some(header), &error))
+        module.map_err(|error| misfit(Some(header), &error))
     }
 
     /// Makes the plugin `name`. `config` is a JSON object.
@@ -123,10 +137,11 @@ impl Module {
         config: &[u8],
         log: AbiLogObject,
     ) -> Result<LoadedPlugin, Unmade> {
-        let made = self.0.create()(config.into(), log).into_result();
+        let create = self.module.create();
+        let made = blame(&self.blame, || create(config.into(), log).into_result());
         made.map(|object| LoadedPlugin {
             name: name.to_owned(),
-            object,
+            object: Blamed::new(self.blame, object),
         })
         .map_err(|said| match said.strip_prefix("it panicked: ") {
             Some(panic) => Unmade::Panicked(panic.to_owned()),
@@ -220,7 +235,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let copy = folder.path().join("0-libx.so");
         std::fs::write(&copy, "text").unwrap();
-        let Err(error) = Module::open(&copy) else {
+        let Err(error) = Module::open(&copy, Blame::new("x", "00", &copy)) else {
             panic!("text was loaded");
         };
         assert_eq!(error.step, Step::Load);

@@ -48,12 +48,23 @@ impl ContentHash {
 
     /// Its first 6 bytes in hex: the beginning of what `sha256sum` prints.
     pub(super) fn short(&self) -> String {
-        use std::fmt::Write as _;
-        self.0[..6].iter().fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        hex(&self.0[..6])
     }
+}
+
+/// In hex, as `sha256sum` prints it.
+impl std::fmt::Display for ContentHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// What a dropped file holds.

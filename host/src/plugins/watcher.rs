@@ -10,7 +10,10 @@ use std::{
     fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -24,7 +27,7 @@ use super::{
     listing,
     signals::Signals,
 };
-use crate::limits::LOOK_INTERVAL;
+use crate::{crash_list::CrashList, limits::LOOK_INTERVAL};
 
 /// Events come in swarms: this long after the first, one look answers them all.
 const GATHER: Duration = Duration::from_millis(20);
@@ -66,7 +69,8 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Starts with what is in `folder`. A file counts once it stood still for `settle`.
+    /// Starts with what is in `folder` and is not among `crashes`. A file counts once it stood still for
+    /// `settle`.
     ///
     /// `emit` is called on the watcher's thread, for one event at a time; while it runs, nothing is watched.
     ///
@@ -76,6 +80,7 @@ impl Watcher {
     /// watched again when it is back.
     pub fn start(
         folder: PathBuf,
+        crashes: Arc<CrashList>,
         settle: Duration,
         emit: impl Fn(PluginEvent) + Send + 'static,
     ) -> Result<Self, FolderError> {
@@ -88,7 +93,7 @@ impl Watcher {
         if listing::read(&absolute).map_err(unreadable)?.is_none() {
             return Err(FolderError::Missing(folder));
         }
-        let preparation = Preparation::new(absolute);
+        let preparation = Preparation::new(absolute, crashes);
         let (signals, woken) = Signals::new();
         let (running, ended) = mpsc::channel();
         let watch = Watch {
@@ -367,6 +372,11 @@ mod tests {
     /// Far more than anything here takes.
     const PATIENCE: Duration = Duration::from_secs(20);
 
+    fn no_crashes() -> Arc<CrashList> {
+        let data = tempfile::tempdir().unwrap();
+        Arc::new(CrashList::open(data.path(), false).unwrap())
+    }
+
     struct Watched {
         folder: tempfile::TempDir,
         events: Receiver<String>,
@@ -391,7 +401,7 @@ mod tests {
                     PluginEvent::Looked => "looked".to_owned(),
                 });
             };
-            let watcher = Watcher::start(plugins, SETTLE, emit).unwrap();
+            let watcher = Watcher::start(plugins, no_crashes(), SETTLE, emit).unwrap();
             Self {
                 folder,
                 events,
@@ -472,7 +482,7 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_is_named() {
         let folder = tempfile::tempdir().unwrap().path().join("plugins");
-        let error = Watcher::start(folder.clone(), SETTLE, |_| {}).unwrap_err();
+        let error = Watcher::start(folder.clone(), no_crashes(), SETTLE, |_| {}).unwrap_err();
         assert!(error.to_string().contains(&folder.display().to_string()));
     }
 }
