@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
@@ -37,6 +38,8 @@ pub struct TestHost {
 pub struct Ended {
     /// Its exit code; `None` if a signal ended it.
     pub code: Option<i32>,
+    /// The number of the signal that ended it.
+    pub signal: Option<i32>,
     /// What it wrote to stdout after the ready line.
     pub more_stdout: String,
     /// What it wrote to stderr.
@@ -203,6 +206,18 @@ impl TestHost {
         kill_process(process, signal).expect("the host runs");
     }
 
+    /// Waits until the host has ended by itself, and plans another start with its folders.
+    #[track_caller]
+    pub fn wait_and_plan(mut self) -> (Ended, HostPlan) {
+        let empty = tempfile::tempdir().expect("a temporary folder can be made");
+        let folder = std::mem::replace(&mut self.folder, empty);
+        let plan = HostPlan {
+            folder,
+            flags: Vec::new(),
+        };
+        (self.wait(), plan)
+    }
+
     /// Waits until the host has ended by itself.
     #[track_caller]
     pub fn wait(mut self) -> Ended {
@@ -212,6 +227,7 @@ impl TestHost {
         self.log.wait_for_end();
         Ended {
             code: status.code(),
+            signal: status.signal(),
             more_stdout: self.stdout.iter().map(|line| line + "\n").collect(),
             log: self.log.clone(),
         }
@@ -267,6 +283,7 @@ fn command(plugins: &Path) -> Command {
         .env("RM_LISTEN", "127.0.0.1:0")
         .env("RM_SETTLE", "50ms")
         .env("RM_LOG", "debug")
+        .env("RM_DATA", plugins.with_file_name("data"))
         .arg("--plugins")
         .arg(plugins)
         .stdin(Stdio::null())
