@@ -43,9 +43,9 @@ impl Package {
         Self { folder }
     }
 
-    /// Runs cargo offline, with its target folder inside this workspace's, so that a second run is quick.
+    /// Runs cargo offline, in the target folder of this workspace, most of whose libraries it can take as they are.
     fn cargo(&self, command: &str) -> (PathBuf, Output) {
-        let target = profile_folder().with_file_name("authors");
+        let target = profile_folder().with_file_name("");
         let output =
             Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()))
                 .args([command, "--offline", "--quiet", "--target-dir"])

@@ -56,6 +56,9 @@ fn a_file_dropped_in_is_served_without_a_restart() {
     );
 }
 
+/// A file's plugin name, how it is put there, and what its refusal says.
+type Refused<'a> = (&'a str, &'a dyn Fn(&str), &'a str);
+
 /// Puts a library into the folder in one of the ways people do.
 type Way = fn(library: &Path, target: &Path);
 
@@ -308,7 +311,7 @@ fn a_file_that_is_no_plugin_is_reported_with_its_reason_and_skipped() {
         fs::write(&unfinished, content).expect("the folder can be written");
         fs::rename(unfinished, folder.join(format!("lib{name}.so"))).expect("it was just written");
     };
-    let cases: [(&str, &dyn Fn(&str), &str); 10] = [
+    let cases: [Refused<'_>; 10] = [
         (
             "text",
             &|name| whole(name, b"#!/bin/sh\necho hello\n"),
@@ -397,8 +400,7 @@ fn a_refused_new_version_leaves_the_old_one_serving_with_its_state() {
     let mut client = host.connect();
     let library = fs::read(fixture("versioned_2")).expect("it was built");
     let damaged = host.beside().join("damaged.so");
-    let mut asked = 0;
-    for (content, says) in [
+    let refused = [
         (&b"garbage"[..], "garbage"),
         (&library[..library.len() - 1000], "cut short"),
         (
@@ -406,7 +408,8 @@ fn a_refused_new_version_leaves_the_old_one_serving_with_its_state() {
             "licence has run out",
         ),
         (b"", "empty"),
-    ] {
+    ];
+    for ((content, says), asked) in refused.into_iter().zip(1..) {
         fs::write(&damaged, content).expect("a temporary folder can be written");
         let line = host.drop_in("versioned", &damaged, &["ERROR", "refused", says]);
         assert!(line.contains("goes on"), "{line}");
@@ -414,10 +417,9 @@ fn a_refused_new_version_leaves_the_old_one_serving_with_its_state() {
             let reply = client.ask(type_name, Value::Null);
             assert_eq!(
                 (reply.number("version"), reply.number("asked")),
-                (1, asked + 1)
+                (1, asked)
             );
         }
-        asked += 1;
     }
     client
         .ask("neverServed", Value::Null)

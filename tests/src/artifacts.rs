@@ -52,8 +52,9 @@ fn workspace() -> &'static Path {
 /// Builds all of them, which takes a moment where nothing has changed. `cargo test` alone would build the fixtures
 /// only, and those only if no single test is named.
 fn built() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
+    // A failure is kept too: what cannot be built once is not tried again for every test.
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
         let profile = profile_folder();
         let cargo = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
         let mut build = Command::new(cargo);
@@ -68,10 +69,11 @@ fn built() -> &'static Path {
             build.arg("--release");
         }
         let status = build.status().expect("cargo runs this test");
-        assert!(
-            status.success(),
-            "what is to be tested cannot be built: {build:?}"
-        );
-        profile
-    })
+        if status.success() {
+            Ok(profile)
+        } else {
+            Err(format!("what is to be tested cannot be built: {build:?}"))
+        }
+    });
+    built.as_ref().unwrap_or_else(|failure| panic!("{failure}"))
 }
