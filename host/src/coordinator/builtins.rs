@@ -31,6 +31,8 @@ impl Coordinator {
                 Ok(hello) => self.greet(slot, request, hello),
                 Err(reason) => self.bad_message(slot, request.query_index, &reason, frame),
             },
+            "rm.plugins" => self.list_plugins(slot, request),
+            "rm.plugin" => self.command_plugin(slot, request),
             unknown => {
                 let shown: String = unknown.chars().take(limits::NAME_BYTES_MAX).collect();
                 let text = format!(
@@ -53,7 +55,7 @@ impl Coordinator {
         );
     }
 
-    fn answer(&mut self, slot: ClientSlot, request: &Request<'_>, result: &Value) {
+    pub(super) fn answer(&mut self, slot: ClientSlot, request: &Request<'_>, result: &Value) {
         let result = result.to_string();
         self.clients.reply(slot, |out| {
             encoder::reply(

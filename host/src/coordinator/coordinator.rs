@@ -278,7 +278,7 @@ impl Coordinator {
                 let outlet = Rc::clone(&client.outlet);
                 let verdict = code.run(jobber, asked, &self.clock, &mut outlet.unsent());
                 let took_ms = code.took_ms();
-                self.log_served(type_id, asked, &verdict, || {
+                self.note_served(type_id, asked, &verdict, || {
                     started.map_or(Duration::ZERO, |at| at.elapsed())
                 });
                 match verdict {

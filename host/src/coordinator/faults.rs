@@ -179,7 +179,9 @@ impl Coordinator {
 
     /// Takes a plugin out of service until its file changes. What it is asked is answered with the reason.
     pub(super) fn quarantine(&mut self, name: &str, reason: &str) {
-        self.slot(name).quarantined = true;
+        let slot = self.slot(name);
+        slot.quarantined = true;
+        slot.last_error = Some(reason.to_owned());
         tracing::error!(
             plugin = %name,
             "quarantined: {reason}; its types are refused until its file changes"
@@ -202,7 +204,9 @@ impl Coordinator {
     /// A jobber has panicked. Once may be a request's fault; again and again is the plugin's.
     pub(super) fn panicked(&mut self, id: LaneId) {
         let name = Rc::clone(&self.lane(id).origin.plugin);
-        let panics = &mut self.slot(&name).panics;
+        let slot = self.slot(&name);
+        slot.panicked += 1;
+        let panics = &mut slot.panics;
         if is_too_often(
             panics,
             Instant::now(),

@@ -15,6 +15,7 @@ mod lane_code;
 mod lane_thread;
 mod list;
 mod opener;
+mod plugin_commands;
 mod plugin_slot;
 mod plugins;
 mod running;
@@ -24,6 +25,8 @@ mod types;
 
 pub use clients::Outlet;
 pub use coordinator::{Coordinator, Settings};
+pub(crate) use job::Asked;
 pub use job::ClientSlot;
+pub(crate) use lane_code::{LaneCode, OpenLane, Verdict};
 pub use opener::{Opened, Opener};
 pub use signal::Signal;

@@ -22,6 +22,16 @@ pub(super) struct PluginSlot {
     pub(super) stuck: usize,
     /// When it panicked lately.
     pub(super) panics: VecDeque<Instant>,
+    /// How often it panicked since its file was first seen.
+    pub(super) panicked: u64,
+    /// An operator took it out of service.
+    pub(super) disabled: bool,
+    /// What is to serve once it is enabled.
+    pub(super) kept: Option<Box<Prepared>>,
+    /// The version that served before the one that serves.
+    pub(super) previous: Option<Box<Prepared>>,
+    /// Why the last version that came does not serve.
+    pub(super) last_error: Option<String>,
 }
 
 /// How far a new version has come.
@@ -39,8 +49,9 @@ pub(super) enum Step {
 
 /// The version that serves.
 pub(super) struct Serving {
-    pub(super) description: Description,
-    pub(super) hash: String,
+    pub(super) prepared: Box<Prepared>,
+    /// On the host's clock.
+    pub(super) since_ms: u64,
     /// In the order of the description.
     pub(super) lanes: Vec<LaneId>,
 }
@@ -54,7 +65,7 @@ impl PluginSlot {
         };
         let serving = self.serving.as_ref();
         serving
-            .map(|serving| &serving.description)
+            .map(|serving| &serving.prepared.description)
             .into_iter()
             .chain(coming)
     }
@@ -74,7 +85,7 @@ pub(super) fn kept_lanes(old: Option<&Serving>, new: &Description) -> Vec<Option
         old.lanes
             .iter()
             .copied()
-            .zip(&old.description.lanes)
+            .zip(&old.prepared.description.lanes)
             .collect()
     });
     let kept = new.lanes.iter().map(|new| {

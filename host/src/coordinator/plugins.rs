@@ -31,22 +31,16 @@ impl Coordinator {
         match event {
             PluginEvent::Prepared(prepared) => {
                 let slot = self.slot(&prepared.name);
+                slot.last_error = None;
                 match slot.step {
+                    _ if slot.disabled => slot.kept = Some(prepared),
                     Step::None | Step::Blocked(_) => self.begin(prepared),
                     Step::Pausing(_) | Step::Opening(_) => slot.next = Some(prepared),
                 }
             }
             PluginEvent::Refused { name, file, error } => {
-                let serves_on = self
-                    .plugins
-                    .get(&name)
-                    .is_some_and(|slot| slot.serving.is_some());
-                tracing::error!(
-                    plugin = %name,
-                    file = %file.display(),
-                    "refused: {error}{}",
-                    if serves_on { "; the version that serves goes on" } else { "" }
-                );
+                let file = file.display();
+                self.refused(&name, &format!("{file}: {error}"));
             }
             PluginEvent::Gone { name } => self.gone(&name),
             PluginEvent::Looked => {}
@@ -79,7 +73,7 @@ impl Coordinator {
         }
     }
 
-    fn begin(&mut self, prepared: Box<Prepared>) {
+    pub(super) fn begin(&mut self, prepared: Box<Prepared>) {
         let name = prepared.name.clone();
         // Its file is back. Whatever comes of that, the version that serves stays.
         self.slot(&name).removing = false;
@@ -186,8 +180,12 @@ impl Coordinator {
         else {
             return;
         };
-        let declared = &serving.description.name;
-        for (lane, described) in serving.lanes.iter().zip(&serving.description.lanes) {
+        let declared = &serving.prepared.description.name;
+        for (lane, described) in serving
+            .lanes
+            .iter()
+            .zip(&serving.prepared.description.lanes)
+        {
             let lane = self.lanes[lane.0 as usize]
                 .as_ref()
                 .expect("a serving lane is open");
@@ -226,8 +224,12 @@ impl Coordinator {
         }
         let slot = self.plugins.get(name);
         if let Some(serving) = slot.and_then(|slot| slot.serving.as_ref()) {
-            let declared = &serving.description.name;
-            for (lane, described) in serving.lanes.iter().zip(&serving.description.lanes) {
+            let declared = &serving.prepared.description.name;
+            for (lane, described) in serving
+                .lanes
+                .iter()
+                .zip(&serving.prepared.description.lanes)
+            {
                 let states = described.states.iter();
                 let maps = states
                     .map(|state| self.store.take(declared, state))
@@ -282,12 +284,15 @@ impl Coordinator {
         let vanished = self.serve_types(&plugin, &prepared, &lanes);
         self.leave_lanes(&old_lanes, &lanes, &vanished);
         self.log_serving(name, &prepared, old.as_ref());
+        let since_ms = self.clock.now_ms();
         let slot = self.slot(name);
         (slot.quarantined, slot.stuck) = (false, 0);
         slot.panics.clear();
+        slot.last_error = None;
+        slot.previous = old.map(|old| old.prepared);
         slot.serving = Some(Serving {
-            description: prepared.description,
-            hash: prepared.hash,
+            prepared: Box::new(prepared),
+            since_ms,
             lanes,
         });
     }
@@ -318,6 +323,7 @@ impl Coordinator {
                         .map(|deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)),
                     wait: settings.wait,
                     closed: None,
+                    served: 0,
                 });
                 vanished.remove(&id);
             }
@@ -356,27 +362,31 @@ impl Coordinator {
 
     fn gone(&mut self, name: &str) {
         let slot = self.slot(name);
-        slot.next = None;
-        slot.removing = true;
+        (slot.next, slot.kept, slot.disabled) = (None, None, false);
         if let Step::Blocked(_) = slot.step {
             slot.step = Step::None;
         }
-        let lanes = self.lanes_of(name);
+        tracing::info!(plugin = %name, "its file is gone: what is queued is still served");
+        self.close(name, REMOVED);
+    }
+
+    /// Takes nothing new for a plugin; once all that is queued is served, it goes.
+    pub(super) fn close(&mut self, name: &str, text: &str) {
+        self.slot(name).removing = true;
         for type_id in self.types_of(name) {
             self.types[type_id].closed.get_or_insert_with(|| Closed {
                 code: ErrorCode::Removed,
-                text: REMOVED.into(),
+                text: text.into(),
             });
         }
-        for lane in lanes {
+        for lane in self.lanes_of(name) {
             // What they wait for may never come now.
             let mut waiting = Vec::new();
             self.schedule.drain_waiting(lane, |job| waiting.push(job));
             for job in waiting {
-                self.answer_unrun(&job, ErrorCode::Removed, REMOVED);
+                self.answer_unrun(&job, ErrorCode::Removed, text);
             }
         }
-        tracing::info!(plugin = %name, "its file is gone: what is queued is still served");
         self.remove_if_idle(name);
     }
 
@@ -402,7 +412,11 @@ impl Coordinator {
         for lane in lanes {
             self.close_lane(lane);
         }
-        self.plugins.remove(name);
+        let slot = self.slot(name);
+        (slot.serving, slot.removing) = (None, false);
+        if !slot.disabled {
+            self.plugins.remove(name);
+        }
         tracing::info!(plugin = %name, "removed; its states are kept");
         self.unblock();
     }
@@ -447,16 +461,19 @@ impl Coordinator {
         types.map(|(id, _)| id).collect()
     }
 
-    /// A version that came well through its check cannot serve here.
-    fn reject(&mut self, name: &str, reason: &str) {
-        let slot = self.plugins.get(name);
-        let serves_on = slot.is_some_and(|slot| slot.serving.is_some());
-        let rest = if serves_on {
-            "; the version that serves goes on"
-        } else {
-            ""
+    fn refused(&mut self, name: &str, reason: &str) {
+        let slot = self.slot(name);
+        slot.last_error = Some(reason.to_owned());
+        let rest = match slot.serving {
+            Some(_) => "; the version that serves goes on",
+            None => "",
         };
         tracing::error!(plugin = %name, "refused: {reason}{rest}");
+    }
+
+    /// A version that came well through its check cannot serve here.
+    fn reject(&mut self, name: &str, reason: &str) {
+        self.refused(name, reason);
         self.rejected.push(name.to_owned());
     }
 
@@ -471,7 +488,7 @@ impl Coordinator {
             plugin = %name,
             version = %prepared.description.version,
             hash = %prepared.hash,
-            replaces = old.map(|old| &*old.hash),
+            replaces = old.map(|old| &*old.prepared.hash),
             "serves {}",
             types.join(", ")
         );

@@ -105,13 +105,14 @@ impl Coordinator {
         self.clients.settle(job.slot, 1);
     }
 
-    pub(super) fn log_served(
-        &self,
+    pub(super) fn note_served(
+        &mut self,
         type_id: TypeId,
         asked: &Asked<'_>,
         verdict: &Verdict,
         took: impl FnOnce() -> Duration,
     ) {
+        self.types[type_id].served += 1;
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
@@ -163,7 +164,7 @@ impl Coordinator {
             let jobber = self.types[job.type_id].jobber;
             let verdict = code.run(jobber, &job.asked(), &self.clock, &mut reply);
             let took_ms = code.took_ms();
-            self.log_served(job.type_id, &job.asked(), &verdict, || {
+            self.note_served(job.type_id, &job.asked(), &verdict, || {
                 started.map_or(Duration::ZERO, |at| at.elapsed())
             });
             self.served(id, job, verdict, &reply, waited);
@@ -257,7 +258,7 @@ impl Coordinator {
         {
             let (reply, rest) = replies.split_at(reply_bytes);
             replies = rest;
-            self.log_served(handed.job.type_id, &handed.job.asked(), &verdict, || took);
+            self.note_served(handed.job.type_id, &handed.job.asked(), &verdict, || took);
             self.served(id, handed.job, verdict, reply, handed.waited);
         }
         fetched.replies.clear();

@@ -25,6 +25,8 @@ pub struct ServedType {
     pub wait: Option<bool>,
     /// Nothing new is taken.
     pub closed: Option<Closed>,
+    /// Requests that were run since the type was first served.
+    pub served: u64,
 }
 
 /// Why a type is served no more, or not now.
@@ -53,7 +55,11 @@ impl Types {
     /// Adds a type, or gives one that is known to another lane: it keeps its id, so its jobs follow it.
     pub fn serve(&mut self, served: ServedType) -> TypeId {
         if let Some(id) = self.find(&served.name) {
-            self.types[id.0 as usize] = served;
+            let known = &mut self.types[id.0 as usize];
+            *known = ServedType {
+                served: known.served,
+                ..served
+            };
             return id;
         }
         let name = Rc::clone(&served.name);

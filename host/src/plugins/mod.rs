@@ -1,23 +1,30 @@
 //! Plugins, from files in a folder to code that can serve: watched, checked, copied and loaded here, on a
 //! thread of their own. What becomes of them is decided by whoever gets the [`PluginEvent`]s.
 //!
-//! The way of a file: `listing` sees it, `folder` decides that it has come to rest, `private_copy` takes it
-//! out of reach, `check` judges its bytes, `loader` opens it, `config_file` reads what it is made from, and
-//! `offer` looks at what it says of itself; `candidate` leads it through, `watcher` drives all of it.
+//! The way of a file: `listing` sees it, `folder` decides that it has come to rest, `owner` that nobody else
+//! may change it, `private_copy` takes it out of reach, `check` judges its bytes, `config_file` reads what it is
+//! made from, `trial` runs it in a process of its own (all that is `examiner`'s), `loader` opens it in this one,
+//! and `offer` looks at what it says of itself. `candidate` leads it through, on a thread of the `workshop`;
+//! `watcher` drives all of it.
 
 mod candidate;
 mod check;
 mod config_file;
 mod error;
+mod examiner;
+mod eyes;
 mod folder;
 mod listing;
 mod loader;
 mod log;
 mod offer;
+mod owner;
 mod private_copy;
 mod settings;
 mod signals;
+pub mod trial;
 mod watcher;
+mod workshop;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -29,7 +36,7 @@ pub use settings::{HostSettings, TypeSettings};
 pub use watcher::{FolderError, Watcher};
 
 /// One version of a plugin, loaded and made from its configuration, ready to open its lanes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Prepared {
     /// NAME of the `libNAME.so` in the folder.
     pub name: String,
