@@ -131,7 +131,7 @@ impl CrashList {
             let forgotten = serde_json::json!({ "forgotten": plugin });
             let written = (&self.file).write_all(format!("\n{forgotten}\n").as_bytes());
             if let Err(error) = written {
-                tracing::warn!(plugin, "its old crash mark cannot be taken back: {error}");
+                tracing::warn!(%plugin, "its old crash mark cannot be taken back: {error}");
             }
         }
     }

@@ -47,7 +47,7 @@ fn end(blame: &Blame, stuck_for: Duration) -> ! {
     let began = jiff::Timestamp::try_from(SystemTime::now() - stuck_for);
     let began = began.unwrap_or_default().to_string();
     tracing::error!(
-        plugin = blame.plugin(),
+        plugin = %blame.plugin(),
         %began,
         "an inline call did not return within {stuck_for:?} and holds up everything: the host ends itself, and \
          leaves this plugin out when it is started again"

@@ -85,7 +85,7 @@ impl HostPlan {
     /// Starts it and waits until it is ready.
     #[track_caller]
     pub fn start(self) -> TestHost {
-        let mut child = command(&self.folder())
+        let mut child = command(&self.folder(), &self.folder.path().join("data"))
             .args(&self.flags)
             .spawn()
             .expect("the host was built");
@@ -256,7 +256,8 @@ impl Drop for TestHost {
 /// Runs a host that is expected not to start, and returns its exit code, its stdout and its stderr.
 #[track_caller]
 pub fn failed_start(plugins: &Path, flags: &[&str]) -> (Option<i32>, String, String) {
-    let mut child = command(plugins)
+    let data = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut child = command(plugins, data.path())
         .args(flags)
         .spawn()
         .expect("the host was built");
@@ -270,7 +271,7 @@ pub fn failed_start(plugins: &Path, flags: &[&str]) -> (Option<i32>, String, Str
     (status.code(), stdout.iter().collect(), log.to_string())
 }
 
-fn command(plugins: &Path) -> Command {
+fn command(plugins: &Path, data: &Path) -> Command {
     let mut command = Command::new(artifacts::host());
     // Whatever the tester's own host is set to.
     for (name, _) in std::env::vars_os() {
@@ -283,7 +284,7 @@ fn command(plugins: &Path) -> Command {
         .env("RM_LISTEN", "127.0.0.1:0")
         .env("RM_SETTLE", "50ms")
         .env("RM_LOG", "debug")
-        .env("RM_DATA", plugins.with_file_name("data"))
+        .env("RM_DATA", data)
         .arg("--plugins")
         .arg(plugins)
         .stdin(Stdio::null())
