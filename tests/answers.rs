@@ -1,7 +1,7 @@
 //! The host checks every answer: what bears another type, none, or is no JSON object never reaches a client as a
 //! result, and neither it nor a refusal nor a panic leaves a trace in the state.
 
-use rm_tests::{RawClient, TestHost};
+use rm_tests::{RawClient, SERVES, TestHost};
 use serde_json::{Value, json};
 
 /// Asks for an answer that is exactly this text.
@@ -289,7 +289,7 @@ fn memory_that_panics_when_it_is_dropped_ends_with_its_version_only() {
     client.ask("remember", Value::Null).ok();
     client.ask("rememberOnThread", Value::Null).ok();
     // A configuration for the host alone: the same code, loaded again.
-    host.configure("answers", "[host]\nwait = false\n", &["serves"]);
+    host.configure("answers", "[host]\nwait = false\n", SERVES);
     assert_eq!(client.ask("remember", Value::Null).number("runs"), 1);
     assert_eq!(
         client.ask("rememberOnThread", Value::Null).number("runs"),

@@ -219,6 +219,10 @@ fn try_again_ends_after_six_runs_in_an_error() {
         }
     }
     assert_eq!((succeeded, failed), (1, 1));
+    // The log comes another way than the replies.
+    for last in ["ok", "jobber_error"] {
+        host.log().wait_from(0, &["served", "attempt=6", last]);
+    }
     assert_eq!(host.log().lines_with(&["of a flaky job"]).len(), 12);
     assert_eq!(host.log().lines_with(&["run 7 of a flaky job"]), [""; 0]);
     host.log()

@@ -1,6 +1,6 @@
 //! The example plugins, asked over the wire as their own pages promise.
 
-use rm_tests::TestHost;
+use rm_tests::{SERVES, TestHost};
 use serde_json::{Value, json};
 
 #[test]
@@ -94,7 +94,7 @@ fn tickets_are_500_unless_configured_and_a_hundred_million_cost_nothing() {
     let host = TestHost::with_plugin("tickets");
     let mut client = host.connect();
     assert_eq!(client.ask("getTickets", Value::Null).number("left"), 499);
-    host.configure("tickets", "seats = 100_000_000\n", &["serves"]);
+    host.configure("tickets", "seats = 100_000_000\n", SERVES);
     assert_eq!(
         client.ask("getTickets", Value::Null).number("left"),
         99_999_998

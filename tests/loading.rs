@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use rm_tests::{Gate, RawClient, TestHost, example_plugin, fixture};
+use rm_tests::{Gate, RawClient, SERVES, TestHost, example_plugin, fixture};
 use serde_json::{Value, json};
 
 fn version(client: &mut RawClient) -> u64 {
@@ -45,11 +45,7 @@ fn a_file_dropped_in_is_served_without_a_restart() {
     client
         .ask("getTickets", Value::Null)
         .refused("unknown_type");
-    host.drop_in(
-        "tickets",
-        &example_plugin("tickets"),
-        &["serves", "getTickets"],
-    );
+    host.drop_in("tickets", &example_plugin("tickets"), SERVES);
     assert_eq!(
         client.ask("getTickets", Value::Null).ok()["tickets"],
         json!([1])
@@ -124,7 +120,7 @@ fn a_replaced_file_runs_its_new_code_whichever_way_it_was_replaced() {
                 &fixture(&format!("versioned_{number}")),
                 &host.folder().join("libversioned.so"),
             );
-            host.said_of(from, "versioned", &["serves"]);
+            host.said_of(from, "versioned", SERVES);
             let reply = client.ask("getVersion", Value::Null);
             asked += 1;
             assert_eq!(
@@ -151,7 +147,7 @@ fn each_of_many_reloads_runs_the_code_that_was_dropped_in() {
             host.folder().join("libversioned.so"),
         )
         .expect("cp");
-        host.said_of(from, "versioned", &["serves"]);
+        host.said_of(from, "versioned", SERVES);
         assert_eq!(version(&mut client), number);
     }
     host.expect_running();
@@ -167,11 +163,7 @@ fn types_come_and_go_with_versions() {
     client
         .ask("onlyInVersion2", Value::Null)
         .refused("unknown_type");
-    host.drop_in(
-        "versioned",
-        &fixture("versioned_2"),
-        &["serves", "onlyInVersion2"],
-    );
+    host.drop_in("versioned", &fixture("versioned_2"), SERVES);
     client
         .ask("onlyInVersion1", Value::Null)
         .refused("unknown_type");
@@ -242,7 +234,7 @@ fn under_load_every_request_is_answered_once_while_versions_change() {
         let threads = types.map(|type_name| scope.spawn(move || load(type_name)));
         for round in 0..6 {
             let library = fixture(&format!("versioned_{}", 2 - round % 2));
-            host.drop_in("versioned", &library, &["serves"]);
+            host.drop_in("versioned", &library, SERVES);
         }
         stop.store(true, Ordering::Relaxed);
         threads.map(|thread| thread.join().expect("every request is answered"))
@@ -415,17 +407,14 @@ fn a_refused_new_version_leaves_the_old_one_serving_with_its_state() {
         assert!(line.contains("goes on"), "{line}");
         for type_name in ["getVersion", "getVersionInline"] {
             let reply = client.ask(type_name, Value::Null);
-            assert_eq!(
-                (reply.number("version"), reply.number("asked")),
-                (1, asked)
-            );
+            assert_eq!((reply.number("version"), reply.number("asked")), (1, asked));
         }
     }
     client
         .ask("neverServed", Value::Null)
         .refused("unknown_type");
     // And the way forward is open.
-    host.drop_in("versioned", &fixture("versioned_2"), &["serves"]);
+    host.drop_in("versioned", &fixture("versioned_2"), SERVES);
     assert_eq!(version(&mut client), 2);
 }
 
@@ -436,9 +425,9 @@ fn a_good_version_that_comes_back_after_a_refused_one_serves() {
         .start();
     let mut client = host.connect();
     host.drop_in("versioned", &fixture("versioned_broken"), &["refused"]);
-    host.drop_in("versioned", &fixture("versioned_1"), &["serves"]);
+    host.drop_in("versioned", &fixture("versioned_1"), SERVES);
     assert_eq!(version(&mut client), 1);
-    host.drop_in("versioned", &fixture("versioned_2"), &["serves"]);
+    host.drop_in("versioned", &fixture("versioned_2"), SERVES);
     assert_eq!(version(&mut client), 2);
 }
 
@@ -477,7 +466,7 @@ fn a_wrong_configuration_is_refused_with_its_line_and_a_mended_one_serves() {
             &[&["ERROR", "refused"], &words[..]].concat(),
         );
     }
-    host.configure("tickets", "seats = 3\n", &["serves"]);
+    host.configure("tickets", "seats = 3\n", SERVES);
     assert_eq!(client.ask("getTickets", Value::Null).number("left"), 2);
     // One that serves is not ended by a wrong edit.
     host.configure(
@@ -504,7 +493,7 @@ fn a_plugin_that_claims_a_served_type_waits_and_takes_over() {
     client.ask("rivalOnly", Value::Null).refused("unknown_type");
     let from = host.log().len();
     host.remove("versioned");
-    host.said_of(from, "rival", &["serves"]);
+    host.said_of(from, "rival", SERVES);
     assert_eq!(version(&mut client), 100);
     client.ask("rivalOnly", Value::Null).ok();
 }
@@ -520,7 +509,7 @@ fn a_copy_under_another_name_waits_for_the_first() {
     assert_eq!(version(&mut client), 1);
     let from = host.log().len();
     fs::remove_file(host.folder().join("libversioned.so")).expect("it is there");
-    host.said_of(from, "renamed", &["serves"]);
+    host.said_of(from, "renamed", SERVES);
     // The state is kept under the declared name, so it is the same one.
     let reply = client.ask("getVersion", Value::Null);
     assert_eq!((reply.number("version"), reply.number("asked")), (2, 3));
@@ -543,16 +532,16 @@ fn a_folder_that_is_removed_serves_on_and_is_watched_again_when_it_is_back() {
     fs::copy(fixture("versioned_2"), anew.join("libversioned.so")).expect("cp");
     let from = host.log().len();
     fs::rename(&anew, &folder).expect("mv");
-    host.said_of(from, "versioned", &["serves"]);
+    host.said_of(from, "versioned", SERVES);
     assert_eq!(version(&mut client), 2);
     // And what happens in it now is noticed.
-    host.drop_in("versioned", &fixture("versioned_1"), &["serves"]);
+    host.drop_in("versioned", &fixture("versioned_1"), SERVES);
     assert_eq!(version(&mut client), 1);
     fs::remove_dir_all(&folder).expect("rm -r");
     let from = host.log().len();
     fs::create_dir(&folder).expect("mkdir");
     host.said_of(from, "versioned", &["removed; its states are kept"]);
-    host.drop_in("versioned", &fixture("versioned_2"), &["serves"]);
+    host.drop_in("versioned", &fixture("versioned_2"), SERVES);
     assert_eq!(client.ask("getVersion", Value::Null).number("asked"), 4);
 }
 
@@ -565,7 +554,7 @@ fn a_plugin_that_is_renamed_goes_on_under_its_new_name() {
     client.ask("getVersion", Value::Null).ok();
     let folder = host.folder();
     fs::rename(folder.join("libversioned.so"), folder.join("libother.so")).expect("mv");
-    host.said_of(0, "other", &["serves"]);
+    host.said_of(0, "other", SERVES);
     assert_eq!(client.ask("getVersion", Value::Null).number("asked"), 2);
 }
 
@@ -573,7 +562,7 @@ fn a_plugin_that_is_renamed_goes_on_under_its_new_name() {
 fn a_plugin_needs_no_lib_in_its_files_name() {
     let host = TestHost::plan().start();
     fs::copy(fixture("rival"), host.folder().join("rival.so")).expect("cp");
-    host.said_of(0, "rival", &["serves"]);
+    host.said_of(0, "rival", SERVES);
     assert_eq!(version(&mut host.connect()), 100);
     // A second file of that name is told, and is no second plugin.
     fs::copy(fixture("rival"), host.folder().join("librival.so")).expect("cp");

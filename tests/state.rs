@@ -1,7 +1,7 @@
 //! The host owns the state: it outlives the versions that work on it, follows their configuration without taking back
 //! what is granted, and is opened only by who can read it.
 
-use rm_tests::{TestHost, fixture};
+use rm_tests::{SERVES, TestHost, fixture};
 use serde_json::{Value, json};
 
 #[test]
@@ -15,7 +15,7 @@ fn the_state_is_kept_across_a_reload() {
             assert_eq!(client.ask(type_name, Value::Null).number("asked"), asked);
         }
     }
-    host.drop_in("versioned", &fixture("versioned_2"), &["serves"]);
+    host.drop_in("versioned", &fixture("versioned_2"), SERVES);
     for type_name in ["getVersion", "getVersionInline"] {
         let reply = client.ask(type_name, Value::Null);
         assert_eq!(
@@ -26,7 +26,7 @@ fn the_state_is_kept_across_a_reload() {
     }
     assert_eq!(client.ask("onlyInVersion2", Value::Null).number("asked"), 1);
     // Also that of a type which only the earlier version serves.
-    host.drop_in("versioned", &fixture("versioned_1"), &["serves"]);
+    host.drop_in("versioned", &fixture("versioned_1"), SERVES);
     assert_eq!(client.ask("onlyInVersion1", Value::Null).number("asked"), 6);
 }
 
@@ -39,7 +39,7 @@ fn the_state_of_a_removed_plugin_is_there_when_it_comes_back() {
     client
         .ask("getTickets", Value::Null)
         .refused("unknown_type");
-    host.drop_in("tickets", &rm_tests::example_plugin("tickets"), &["serves"]);
+    host.drop_in("tickets", &rm_tests::example_plugin("tickets"), SERVES);
     let second = client.ask("getTickets", json!({ "count": 2 })).ok();
     assert_eq!(second["tickets"], json!([4, 5]));
     assert_eq!(second["left"], 495);
@@ -56,7 +56,7 @@ fn the_own_memory_of_a_plugin_ends_with_its_version() {
     for cnt in 0..3 {
         assert_eq!(client.ask("cntResponse", Value::Null).number("cnt"), cnt);
     }
-    host.configure("counter", "delay_ms = 1\n", &["serves"]);
+    host.configure("counter", "delay_ms = 1\n", SERVES);
     assert_eq!(client.ask("cntResponse", Value::Null).number("cnt"), 0);
     assert_eq!(client.ask("getIp", Value::Null).number("ip"), 1000);
 }
@@ -68,7 +68,7 @@ fn an_older_schema_than_the_stored_one_is_refused_and_a_newer_one_takes_over() {
         .start();
     let mut client = host.connect();
     client.ask("getVersion", Value::Null).ok();
-    host.drop_in("versioned", &fixture("versioned_3"), &["serves"]);
+    host.drop_in("versioned", &fixture("versioned_3"), SERVES);
     let reply = client.ask("getVersion", Value::Null);
     assert_eq!((reply.number("version"), reply.number("asked")), (3, 2));
     for older in ["versioned_1", "versioned_2"] {
@@ -88,7 +88,7 @@ fn an_older_schema_than_the_stored_one_is_refused_and_a_newer_one_takes_over() {
     client
         .ask("getVersion", Value::Null)
         .refused("unknown_type");
-    host.drop_in("versioned", &fixture("versioned_3"), &["serves"]);
+    host.drop_in("versioned", &fixture("versioned_3"), SERVES);
     assert_eq!(client.ask("getVersion", Value::Null).number("asked"), 5);
 }
 
@@ -104,12 +104,12 @@ fn more_seats_are_added_and_fewer_are_drained_as_they_return() {
         json!([1, 2, 3])
     );
     client.ask("getTickets", Value::Null).refused("sold_out");
-    host.configure("tickets", "seats = 5\n", &["serves"]);
+    host.configure("tickets", "seats = 5\n", SERVES);
     assert_eq!(
         client.ask("getTickets", Value::Null).ok()["tickets"],
         json!([4])
     );
-    host.configure("tickets", "seats = 2\n", &["serves"]);
+    host.configure("tickets", "seats = 2\n", SERVES);
     // 5 was free and is gone, 3 and 4 are sold and stay so until they return.
     client.ask("getTickets", Value::Null).refused("sold_out");
     assert_eq!(
@@ -146,7 +146,7 @@ fn seats_that_were_added_by_hand_stay_whatever_the_configuration_says() {
             .number("left"),
         4
     );
-    host.configure("tickets", "seats = 1\n", &["serves"]);
+    host.configure("tickets", "seats = 1\n", SERVES);
     assert_eq!(
         client.ask("getTickets", json!({ "count": 3 })).ok()["tickets"],
         json!([1, 3, 4])
@@ -161,7 +161,7 @@ fn a_pool_follows_its_list_and_takes_nothing_from_who_holds_it() {
         .start();
     let mut client = host.connect();
     assert_eq!(client.ask("getProxy", Value::Null).ok()["url"], "a");
-    host.configure("proxies", "urls = [\"b\", \"c\"]\n", &["serves"]);
+    host.configure("proxies", "urls = [\"b\", \"c\"]\n", SERVES);
     assert_eq!(client.ask("getProxy", Value::Null).ok()["url"], "b");
     assert_eq!(client.ask("getProxy", Value::Null).ok()["url"], "c");
     client.ask("getProxy", Value::Null).refused("none_free");
@@ -183,7 +183,7 @@ fn who_waits_survives_a_reload_and_is_served_by_what_it_adds() {
     client.hello(&json!({ "wait": true }));
     client.tell("getProxy", Value::Null);
     client.sync();
-    host.configure("proxies", "urls = [\"a\"]\n", &["serves"]);
+    host.configure("proxies", "urls = [\"a\"]\n", SERVES);
     assert_eq!(client.reply().ok()["url"], "a");
 }
 

@@ -16,6 +16,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{GUARD, artifacts, client::RawClient, log::Log};
 
+/// What the log says of a plugin whose new version has taken over. A copy that is slow may be refused before.
+pub const SERVES: &[&str] = &["INFO", ": serves "];
+
 /// How a host is to be started.
 #[derive(Debug)]
 pub struct HostPlan {

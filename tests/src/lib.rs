@@ -18,7 +18,7 @@ use std::time::Duration;
 pub use artifacts::{cli, example_plugin, fixture, plugin_api_folder, profile_folder};
 pub use client::{RawClient, SEPARATOR};
 pub use gate::{AtGate, Gate};
-pub use host::{Ended, HostPlan, TestHost, failed_start};
+pub use host::{Ended, HostPlan, SERVES, TestHost, failed_start};
 pub use log::Log;
 pub use reply::Reply;
 
