@@ -111,6 +111,30 @@ pub const SETTLE: Duration = Duration::from_millis(200);
 /// The plugin folder is looked at this often even if nobody says that it changed.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
+/// The trial of a plugin, from the start of its process to its end.
+pub const TRIAL_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// Plugins that are prepared at once, each with a trial of its own.
+pub const PREPARED_AT_ONCE_MAX: usize = 4;
+
+/// What a trial reports, the plugin's description above all, in bytes.
+pub const TRIAL_REPORT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Of what a trial writes to stderr, the end is kept, in bytes.
+pub const TRIAL_STDERR_BYTES_KEPT: usize = 64 * 1024;
+
+/// Memory that a trial's process writes to, in bytes.
+pub const TRIAL_MEMORY_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+
+/// Addresses of a trial's process, in bytes; what is only reserved costs nobody anything.
+pub const TRIAL_ADDRESS_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
+
+/// A file that a trial's process writes, in bytes.
+pub const TRIAL_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// CPU time of all threads of a trial's process, in seconds, should nobody be left to end it.
+pub const TRIAL_CPU_SECONDS_MAX: u64 = 10;
+
 /// How long a plugin's call on the core thread may take before the process is given up, unless
 /// `--inline-stuck` says otherwise.
 pub const INLINE_STUCK: Duration = Duration::from_secs(20);
@@ -134,4 +158,7 @@ const _: () = {
         "a promise of the protocol"
     );
     assert!(WATCHDOG_LOOK.as_millis() <= INLINE_STUCK.as_millis());
+    assert!(INLINE_CALL_MS_MAX < TRIAL_TIME_MAX.as_millis() as u64);
+    assert!(TRIAL_MEMORY_BYTES_MAX <= TRIAL_ADDRESS_BYTES_MAX);
+    assert!(TRIAL_TIME_MAX.as_secs() < TRIAL_CPU_SECONDS_MAX);
 };

@@ -4,9 +4,13 @@
 
 use std::process::ExitCode;
 
-use host::{config::Config, host as server, logging};
+use host::{config::Config, host as server, logging, plugins::trial};
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == trial::COMMAND) {
+        return trial::run_inside(words.next().unwrap_or_default().into());
+    }
     let config = match Config::from_command_line(std::env::args_os()) {
         Ok(config) => config,
         Err(error) => return ExitCode::from(error.report()),

@@ -8,34 +8,15 @@ use std::{
 };
 
 use super::{
-    Prepared, check,
-    config_file::ConfigFile,
+    Prepared,
     error::{CheckError, Step},
+    examiner::{Content, Examined, Examiner, Taken},
     folder::Entry,
-    listing, loader, log, offer,
-    private_copy::{ContentHash, CopyRoom, Image, Untaken},
+    loader, log, offer,
+    private_copy::Untaken,
+    trial,
 };
-use crate::{
-    blame::Blame,
-    crash_list::CrashList,
-    limits::{PLUGIN_CONFIG_BYTES_MAX, PLUGIN_FILE_BYTES_MAX},
-};
-
-/// What makes one version of a plugin differ from another: the content of its two files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Content {
-    library: ContentHash,
-    config: Option<ContentHash>,
-}
-
-impl std::fmt::Display for Content {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.config {
-            None => self.library.fmt(f),
-            Some(config) => write!(f, "{}+{config}", self.library),
-        }
-    }
-}
+use crate::{blame::Blame, crash_list::CrashList, logging::OneLine};
 
 /// How the preparation of a file ended.
 #[derive(Debug)]
@@ -52,7 +33,7 @@ pub(super) enum Outcome {
 #[derive(Debug)]
 pub(super) struct Preparation {
     folder: PathBuf,
-    copies: CopyRoom,
+    examiner: Examiner,
     crashes: Arc<CrashList>,
 }
 
@@ -60,13 +41,23 @@ impl Preparation {
     pub(super) fn new(folder: PathBuf, crashes: Arc<CrashList>) -> Self {
         Self {
             folder,
-            copies: CopyRoom::default(),
+            examiner: Examiner::new(),
             crashes,
         }
     }
 
     pub(super) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Whether everything in the folder is refused because of who may write to it.
+    pub(super) fn folder_is_refused(&self) -> bool {
+        self.examiner.check_folder(&self.folder).is_err()
+    }
+
+    /// Lets nobody wait for what is being prepared.
+    pub(super) fn stop(&self) {
+        self.examiner.stop();
     }
 
     /// Prepares the plugin `name`, unless its content is `last`.
@@ -93,6 +84,16 @@ impl Preparation {
         }
     }
 
+    fn take(&self, name: &str, entry: &Entry) -> Result<Taken, Untaken> {
+        if let Some(misnamed) = &entry.misnamed {
+            let remedy = "rename it to libNAME.so, with a NAME that no other plugin has";
+            return Err(CheckError::new(Step::Read, misnamed, remedy).into());
+        }
+        let has_config = entry.config.is_some();
+        self.examiner
+            .take(&self.folder, name, &entry.file, has_config)
+    }
+
     fn not_crashed(&self, name: &str, content: Content) -> Result<(), CheckError> {
         match self.crashes.mark_of(name, &content.to_string()) {
             None => Ok(()),
@@ -104,44 +105,28 @@ impl Preparation {
         }
     }
 
-    fn take(&self, name: &str, entry: &Entry) -> Result<Taken, Untaken> {
-        if let Some(misnamed) = &entry.misnamed {
-            let remedy = "rename it to libNAME.so, with a NAME that no other plugin has";
-            return Err(CheckError::new(Step::Read, misnamed, remedy).into());
-        }
-        let library = Image::read(&self.folder, &entry.file, PLUGIN_FILE_BYTES_MAX)?;
-        let config_file = listing::config_file(name);
-        let config = match entry.config {
-            None => None,
-            Some(_) => {
-                let image = Image::read(&self.folder, &config_file, PLUGIN_CONFIG_BYTES_MAX);
-                Some(image.map_err(|untaken| in_config(&config_file, untaken))?)
-            }
-        };
-        Ok(Taken { library, config })
-    }
-
     fn load(&self, name: &str, entry: &Entry, taken: &Taken) -> Result<Prepared, CheckError> {
-        check::verdict(&taken.library.bytes)?;
-        let config = taken.config.as_ref().map(|image| image.bytes.clone());
-        let config = ConfigFile::read(listing::config_file(name), config)?;
-        let copy = self.copies.write(&taken.library, &entry.file)?;
-        // A trial of the copy in a process of its own belongs here: beyond this line its code runs in ours.
+        let examined = self.examiner.examine(name, &entry.file, taken)?;
+        trial::self_tests_passed(&examined.shown)?;
+        let Examined {
+            copy, config, said, ..
+        } = examined;
+        for line in said {
+            tracing::debug!(plugin = name, "in its trial it said: {}", OneLine(&line));
+        }
         let file = self.folder.join(&entry.file);
         let blame = Blame::new(name, &taken.content().to_string(), &file);
+        // From here on its code runs in this process.
         let module = loader::Module::open(copy.path(), blame)?;
         drop(copy);
         let plugin = module
             .create(name, &config.plugin, log::of_plugin(name))
             .map_err(|unmade| match unmade {
                 loader::Unmade::Refused(said) => config.refused_by_plugin(&said),
-                loader::Unmade::Panicked(said) => CheckError::new(
-                    Step::Load,
-                    format!("it panicked while it was made from its configuration: {said}"),
-                    format!("mend the plugin, or change {}", listing::config_file(name)),
-                ),
+                loader::Unmade::Panicked(said) => loader::panicked_while_made(name, &said),
             })?;
-        let description = plugin.describe()?;
+        // Not what it said in its trial: there it may have been made differently.
+        let mut description = plugin.describe()?;
         offer::check(&description)?;
         let lanes = description.lanes.iter();
         let types: Vec<_> = lanes
@@ -149,6 +134,8 @@ impl Preparation {
             .map(String::as_str)
             .collect();
         config.check_types(&types)?;
+        // They have done their part; a version that serves need not hold them.
+        description.self_tests = Vec::new();
         Ok(Prepared {
             name: name.to_owned(),
             file,
@@ -157,30 +144,5 @@ impl Preparation {
             plugin: Arc::new(plugin),
             settings: config.host,
         })
-    }
-}
-
-/// The files of a plugin, out of the reach of whoever dropped them.
-struct Taken {
-    library: Image,
-    config: Option<Image>,
-}
-
-impl Taken {
-    fn content(&self) -> Content {
-        Content {
-            library: self.library.hash,
-            config: self.config.as_ref().map(|image| image.hash),
-        }
-    }
-}
-
-fn in_config(config_file: &str, untaken: Untaken) -> Untaken {
-    match untaken {
-        Untaken::Refused(error) => {
-            let cause = format!("{config_file}: {}", error.cause);
-            CheckError::new(Step::Configuration, cause, error.remedy).into()
-        }
-        Untaken::Moving => Untaken::Moving,
     }
 }

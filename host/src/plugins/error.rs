@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Why a file was refused: where in its check, by which cause, and what to do. One line.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{step}: {cause}; {remedy}")]
 pub struct CheckError {
     /// How far it came.
@@ -15,7 +17,8 @@ pub struct CheckError {
 }
 
 /// What a file passes before it serves, in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Step {
     /// The file is opened and read, once.
     Read,
@@ -31,6 +34,10 @@ pub enum Step {
     Configuration,
     /// What it says of itself is looked at.
     Description,
+    /// Its code is run in a process of its own.
+    Trial,
+    /// What came of its self-tests there is looked at.
+    SelfTest,
 }
 
 impl fmt::Display for Step {
@@ -43,6 +50,8 @@ impl fmt::Display for Step {
             Self::Abi => "does not fit this host",
             Self::Configuration => "its configuration is wrong",
             Self::Description => "offers what it may not",
+            Self::Trial => "fails its trial",
+            Self::SelfTest => "fails its self-tests",
         })
     }
 }

@@ -89,6 +89,7 @@ impl std::fmt::Debug for LoadedPlugin {
 /// A plugin's file, opened and found to speak the host's ABI; no plugin is made from it yet.
 pub(super) struct Module {
     module: AbiModule_Ref,
+    abi_version: String,
     blame: Blame,
 }
 
@@ -103,11 +104,20 @@ pub(super) enum Unmade {
 impl Module {
     /// Opens `copy`, an absolute path that was never opened before in this process.
     pub(super) fn open(copy: &Path, of: Blame) -> Result<Self, CheckError> {
-        let module = blame(&of, || Self::open_root(copy))?;
-        Ok(Self { module, blame: of })
+        let (module, abi_version) = blame(&of, || Self::open_root(copy))?;
+        Ok(Self {
+            module,
+            abi_version,
+            blame: of,
+        })
     }
 
-    fn open_root(copy: &Path) -> Result<AbiModule_Ref, CheckError> {
+    /// The version of the ABI that the plugin was built against.
+    pub(super) fn abi_version(&self) -> &str {
+        &self.abi_version
+    }
+
+    fn open_root(copy: &Path) -> Result<(AbiModule_Ref, String), CheckError> {
         debug_assert!(copy.is_absolute());
         // SAFETY: Running the constructors of a file that others dropped is what this host is for; the check
         // has seen that the file is whole. What they may break is said in the page for authors.
@@ -127,7 +137,9 @@ impl Module {
         let header = header.map_err(|error| unopened(copy, &error))?;
         let header = header.upgrade().map_err(|error| misfit(None, &error))?;
         let module = header.init_root_module::<AbiModule_Ref>();
-        module.map_err(|error| misfit(Some(header), &error))
+        let module = module.map_err(|error| misfit(Some(header), &error))?;
+        let abi_version = header.version_strings().version.as_str().to_owned();
+        Ok((module, abi_version))
     }
 
     /// Makes the plugin `name`. `config` is a JSON object.
@@ -147,6 +159,37 @@ impl Module {
             Some(panic) => Unmade::Panicked(panic.to_owned()),
             None => Unmade::Refused(said.into_string()),
         })
+    }
+}
+
+/// What is said of a plugin that panicked instead of being made.
+pub(super) fn panicked_while_made(name: &str, said: &str) -> CheckError {
+    CheckError::new(
+        Step::Load,
+        format!("it panicked while it was made from its configuration: {said}"),
+        format!(
+            "mend the plugin, or change {}",
+            super::listing::config_file(name)
+        ),
+    )
+}
+
+/// Closes every descriptor beyond the standard three, which whoever started this process left open, so that
+/// code that is to be tried cannot reach what is behind them.
+///
+/// To be called before the process has opened anything.
+pub(super) fn close_inherited() {
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else {
+        return;
+    };
+    let numbers: Vec<i32> = open
+        .filter_map(|open| open.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|number| *number > 2)
+        .collect();
+    for number in numbers {
+        // SAFETY: Nothing in this process holds a descriptor beyond the standard ones yet, so none of these has
+        // an owner. The one that listed them is closed by now, and closing its number again does no more than fail.
+        unsafe { libc::close(number) };
     }
 }
 

@@ -5,7 +5,7 @@
 //! ends the process, and a name that was loaded before gives the old code.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io::{self, Read, Write},
     os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 use super::{
     error::{CheckError, Step},
     folder::Stamp,
+    owner::Owners,
 };
 
 /// Why a dropped file could not be taken.
@@ -76,9 +77,17 @@ pub(super) struct Image {
 
 impl Image {
     /// Reads `file` of `folder` without being blocked by it, and without being led out of the folder.
-    pub(super) fn read(folder: &Path, file: &str, bytes_max: u64) -> Result<Self, Untaken> {
+    pub(super) fn read(
+        folder: &Path,
+        file: &str,
+        bytes_max: u64,
+        owners: &Owners,
+    ) -> Result<Self, Untaken> {
         let opened = open_beneath(folder, file).map_err(|error| unopened(folder, file, error))?;
-        let bytes = read_still(&opened, bytes_max)?;
+        let found = opened.metadata().map_err(|error| unreadable(&error))?;
+        check_kind(&found)?;
+        owners.check_file(&folder.join(file), &found)?;
+        let bytes = read_still(&opened, &found, bytes_max)?;
         Ok(Self {
             hash: ContentHash::of(&bytes),
             bytes,
@@ -141,20 +150,22 @@ fn not_regular(found: &str) -> CheckError {
     )
 }
 
-/// Reads what the descriptor leads to, all of it or nothing, if it is of the right kind and size and does
-/// not change meanwhile.
-fn read_still(file: &File, bytes_max: u64) -> Result<Vec<u8>, Untaken> {
-    let failed = |error: io::Error| Untaken::from(unreadable(&error));
-    let before = file.metadata().map_err(failed)?;
-    let kind = before.file_type();
-    if !kind.is_file() {
-        return Err(not_regular(match () {
-            () if kind.is_dir() => "a folder",
-            () if kind.is_fifo() => "a named pipe",
-            () => "a device",
-        })
-        .into());
+fn check_kind(found: &Metadata) -> Result<(), CheckError> {
+    let kind = found.file_type();
+    if kind.is_file() {
+        return Ok(());
     }
+    Err(not_regular(match () {
+        () if kind.is_dir() => "a folder",
+        () if kind.is_fifo() => "a named pipe",
+        () => "a device",
+    }))
+}
+
+/// Reads what the descriptor leads to, all of it or nothing, if it is of the right size and not changed since
+/// `before`.
+fn read_still(file: &File, before: &Metadata, bytes_max: u64) -> Result<Vec<u8>, Untaken> {
+    let failed = |error: io::Error| Untaken::from(unreadable(&error));
     if before.size() > bytes_max {
         return Err(CheckError::new(
             Step::Read,
@@ -176,7 +187,7 @@ fn read_still(file: &File, bytes_max: u64) -> Result<Vec<u8>, Untaken> {
     let mut rest = file.take(before.size() + 1);
     rest.read_to_end(&mut bytes).map_err(failed)?;
     let after = file.metadata().map_err(failed)?;
-    if bytes.len() != expected || Stamp::from(&before) != Stamp::from(&after) {
+    if bytes.len() != expected || Stamp::from(before) != Stamp::from(&after) {
         return Err(Untaken::Moving);
     }
     Ok(bytes)
@@ -252,7 +263,7 @@ mod tests {
     const BYTES_MAX: u64 = 1_000;
 
     fn read(folder: &Path, file: &str) -> Result<Image, Untaken> {
-        Image::read(folder, file, BYTES_MAX)
+        Image::read(folder, file, BYTES_MAX, &Owners::default())
     }
 
     fn refusal(folder: &Path, file: &str) -> String {

@@ -76,7 +76,9 @@ impl Signals {
         }
         self.wake();
     }
-    fn wake(&self) {
+
+    /// There is something to do.
+    pub(super) fn wake(&self) {
         // If it is full, a call to wake up is waiting already; if it is closed, there is nobody to wake.
         let _ = self.wake.try_send(());
     }

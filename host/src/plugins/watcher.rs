@@ -1,15 +1,14 @@
-//! Drives the plugins: looks at the folder when something happened there, or when it may have, and leads
-//! what came to rest through its preparation.
+//! Drives the plugins: looks at the folder when something happened there, or when it may have, and has what
+//! came to rest prepared.
 //!
-//! It owns the thread "plugins", the watch on the folder, and what was last prepared under each name. Events
-//! are hints to look and nothing else: they get lost, they come in any order, and the watch of a folder that
-//! is removed and made anew is silent for ever.
+//! It owns the thread "plugins", and what was last prepared under each name. Events are hints to look and
+//! nothing else: they get lost, they come in any order, and the watch of a folder that is removed and made anew
+//! is silent for ever.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    io,
+    path::PathBuf,
     sync::{
         Arc,
         mpsc::{self, Receiver, RecvTimeoutError},
@@ -18,14 +17,15 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use notify::{RecursiveMode, Watcher as _};
-
 use super::{
     PluginEvent,
-    candidate::{Content, Outcome, Preparation},
+    candidate::{Outcome, Preparation},
+    examiner::Content,
+    eyes::Eyes,
     folder::{Folder, Listing, Moment},
     listing,
     signals::Signals,
+    workshop::{Finished, Workshop},
 };
 use crate::{crash_list::CrashList, limits::LOOK_INTERVAL};
 
@@ -38,7 +38,7 @@ const LOOK_INTERVAL_AWAY: Duration = Duration::from_millis(200);
 /// How long the start waits for files that do not come to rest, unless two settle times are more.
 const START_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// How long stopping waits for the thread, which a plugin that is just being made may hold up.
+/// How long stopping waits for the threads, which a plugin that is just being made may hold up.
 const STOP_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// Why a folder cannot be watched.
@@ -56,7 +56,7 @@ pub enum FolderError {
         cause: io::Error,
     },
     /// The system has no thread left.
-    #[error("the thread that watches the plugin folder cannot be started: {0}")]
+    #[error("a thread that watches the plugin folder cannot be started: {0}")]
     Thread(io::Error),
 }
 
@@ -64,7 +64,7 @@ pub enum FolderError {
 #[derive(Debug)]
 pub struct Watcher {
     signals: Signals,
-    // Without a sender once the thread has ended.
+    // Without a sender once the thread and those of the workshop have ended.
     ended: Receiver<()>,
 }
 
@@ -93,22 +93,27 @@ impl Watcher {
         if listing::read(&absolute).map_err(unreadable)?.is_none() {
             return Err(FolderError::Missing(folder));
         }
-        let preparation = Preparation::new(absolute, crashes);
+        let preparation = Arc::new(Preparation::new(absolute, crashes));
         let (signals, woken) = Signals::new();
         let (running, ended) = mpsc::channel();
+        let workshop =
+            Workshop::start(&preparation, &signals, &running).map_err(FolderError::Thread)?;
         let watch = Watch {
             preparation,
+            workshop,
             emit,
             settle,
             started: Instant::now(),
             signals: signals.clone(),
             woken,
-            eyes: None,
+            eyes: Eyes::default(),
             is_away: false,
+            is_refused: false,
             folder: Folder::new(settle),
             last: BTreeMap::new(),
             refused: BTreeSet::new(),
             awaited: Awaited::Unknown,
+            held: BTreeMap::new(),
         };
         let run = move || {
             watch.run();
@@ -136,25 +141,6 @@ impl Drop for Watcher {
     }
 }
 
-/// Tells one folder from another that has taken its place. Inode numbers are used again at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity {
-    device: u64,
-    inode: u64,
-    created: Option<SystemTime>,
-}
-
-impl Identity {
-    fn of(folder: &Path) -> Option<Self> {
-        let seen = fs::metadata(folder).ok()?;
-        Some(Self {
-            device: seen.dev(),
-            inode: seen.ino(),
-            created: seen.created().ok(),
-        })
-    }
-}
-
 /// The names whose preparation the start waits for.
 #[derive(Debug)]
 enum Awaited {
@@ -166,21 +152,26 @@ enum Awaited {
 }
 
 struct Watch<E> {
-    preparation: Preparation,
+    preparation: Arc<Preparation>,
+    workshop: Workshop,
     emit: E,
     settle: Duration,
     started: Instant,
     signals: Signals,
     woken: Receiver<()>,
-    /// The watch, and on which folder. Without it only the looks at intervals are left.
-    eyes: Option<(notify::RecommendedWatcher, Identity)>,
+    eyes: Eyes,
     is_away: bool,
+    /// Everything in the folder is refused because of the folder.
+    is_refused: bool,
     folder: Folder,
     /// What was last prepared under each name that is there.
     last: BTreeMap<String, Content>,
     /// Names whose files were refused since.
     refused: BTreeSet<String>,
     awaited: Awaited,
+    /// What is told at the end of the start, by name: which of two that clash comes first must not depend on
+    /// which was done first.
+    held: BTreeMap<String, Vec<PluginEvent>>,
 }
 
 impl<E: Fn(PluginEvent)> Watch<E> {
@@ -188,32 +179,37 @@ impl<E: Fn(PluginEvent)> Watch<E> {
         while !self.signals.is_stopped() {
             let wait = self.look();
             match self.woken.recv_timeout(wait) {
+                Ok(()) if self.take_finished() => {}
                 Ok(()) => self.gather(),
                 Err(RecvTimeoutError::Timeout) => {}
                 // Not while `signals` holds a sender.
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => break,
             }
             for name in self.signals.take_forgotten() {
                 self.last.remove(&name);
             }
         }
+        self.preparation.stop();
     }
 
-    fn gather(&self) {
+    fn gather(&mut self) {
         let until = Instant::now() + GATHER;
         while !self.signals.is_stopped() {
             let left = until.saturating_duration_since(Instant::now());
             if self.woken.recv_timeout(left).is_err() {
                 break;
             }
+            self.take_finished();
         }
     }
 
     /// One look and all that follows from it. Returns how long nothing more is to be done.
     fn look(&mut self) -> Duration {
         // Before the folder is read: what happens between the two is seen once more, not missed.
-        self.open_eyes();
+        self.eyes
+            .keep_open(self.preparation.folder(), &self.signals);
         let listing = self.list();
+        self.look_at_the_folder_itself();
         let now = self.moment();
         let findings = self.folder.look(now, listing.as_ref());
         if let Awaited::Unknown = self.awaited {
@@ -221,56 +217,38 @@ impl<E: Fn(PluginEvent)> Watch<E> {
             self.awaited = Awaited::Names(names.cloned().collect());
         }
         for name in findings.gone {
+            self.workshop.abandon(&name);
             self.last.remove(&name);
             self.refused.remove(&name);
-            self.emit(PluginEvent::Gone { name });
+            self.tell(&name.clone(), PluginEvent::Gone { name });
         }
-        let mut look_again_in = findings.look_again_in;
         for name in findings.settled {
-            if self.signals.is_stopped() {
-                break;
-            }
-            if !self.prepare(&name) {
-                self.folder.unsettle(&name, self.moment());
-                look_again_in = Some(self.settle);
-            }
+            self.prepare(&name);
         }
+        self.take_finished();
         self.tell_of_the_start();
         let interval = match listing {
             Some(_) => LOOK_INTERVAL,
             None => LOOK_INTERVAL_AWAY,
         };
         let spent = self.started.elapsed().saturating_sub(now.elapsed);
-        let due = look_again_in.map_or(interval, |wait| wait.saturating_sub(spent));
+        let due = findings
+            .look_again_in
+            .map_or(interval, |wait| wait.saturating_sub(spent));
         due.min(interval)
     }
 
-    fn open_eyes(&mut self) {
-        let died = self.signals.take_watch_died();
-        let identity = Identity::of(self.preparation.folder());
-        let is_open = self.eyes.as_ref().map(|(_, watched)| *watched) == identity;
-        if is_open && !died {
-            return;
-        }
-        self.eyes = None;
-        let Some(identity) = identity else {
-            return;
-        };
-        let folder = self.preparation.folder().to_owned();
-        let signals = self.signals.clone();
-        let watched = folder.clone();
-        let watcher = notify::recommended_watcher(move |event| signals.note(&watched, event));
-        let opened = watcher.and_then(|mut watcher| {
-            watcher.watch(&folder, RecursiveMode::NonRecursive)?;
-            Ok(watcher)
-        });
-        match opened {
-            Ok(watcher) => self.eyes = Some((watcher, identity)),
-            Err(error) => tracing::warn!(
-                folder = %folder.display(),
-                "changes in the plugin folder are not announced ({error}); it is looked at every {} s",
-                LOOK_INTERVAL.as_secs()
-            ),
+    /// What was refused because of the folder is looked at again once that is mended.
+    fn look_at_the_folder_itself(&mut self) {
+        let was_refused = std::mem::replace(
+            &mut self.is_refused,
+            !self.is_away && self.preparation.folder_is_refused(),
+        );
+        if was_refused && !self.is_refused {
+            let now = self.moment();
+            for name in &self.refused {
+                self.folder.unsettle(name, now);
+            }
         }
     }
 
@@ -295,15 +273,36 @@ impl<E: Fn(PluginEvent)> Watch<E> {
         listing
     }
 
-    /// `false` if the file moved meanwhile.
-    fn prepare(&mut self, name: &str) -> bool {
-        let Some(entry) = self.folder.entry(name).cloned() else {
-            return true;
-        };
-        let last = self.last.get(name).copied();
-        match self.preparation.prepare(name, &entry, last) {
-            Outcome::Moving => return false,
-            Outcome::Same if self.refused.remove(name) => {
+    fn prepare(&mut self, name: &str) {
+        if let Some(entry) = self.folder.entry(name) {
+            let last = self.last.get(name).copied();
+            self.workshop.order(name, entry, last);
+        }
+    }
+
+    /// Takes in what was prepared; `false` if that is nothing.
+    fn take_finished(&mut self) -> bool {
+        let mut took_any = false;
+        while let Some(finished) = self.workshop.take_finished() {
+            took_any = true;
+            self.finished(finished);
+        }
+        took_any
+    }
+
+    fn finished(&mut self, finished: Finished) {
+        let Finished {
+            name,
+            entry,
+            outcome,
+            again,
+        } = finished;
+        match outcome {
+            Outcome::Moving => {
+                let now = self.moment();
+                self.folder.unsettle(&name, now);
+            }
+            Outcome::Same if self.refused.remove(&name) => {
                 tracing::info!(
                     plugin = name,
                     "its files are again those that were loaded last"
@@ -313,38 +312,59 @@ impl<E: Fn(PluginEvent)> Watch<E> {
                 tracing::debug!(plugin = name, "its files hold what was loaded last");
             }
             Outcome::Refused(error) => {
-                self.refused.insert(name.to_owned());
-                self.emit(PluginEvent::Refused {
-                    name: name.to_owned(),
+                self.refused.insert(name.clone());
+                let refused = PluginEvent::Refused {
+                    name: name.clone(),
                     file: self.preparation.folder().join(&entry.file),
                     error,
-                });
+                };
+                self.tell(&name, refused);
             }
             Outcome::Prepared(prepared, content) => {
-                self.refused.remove(name);
-                self.last.insert(name.to_owned(), content);
-                self.emit(PluginEvent::Prepared(prepared));
+                self.refused.remove(&name);
+                self.last.insert(name.clone(), content);
+                self.tell(&name, PluginEvent::Prepared(prepared));
             }
         }
-        true
+        if again {
+            self.prepare(&name);
+        }
     }
 
     fn tell_of_the_start(&mut self) {
         let Awaited::Names(names) = &mut self.awaited else {
             return;
         };
-        names.retain(|name| self.folder.is_unsettled(name));
-        if !names.is_empty() {
-            if self.started.elapsed() < START_WAIT_MAX.max(2 * self.settle) {
-                return;
+        let (folder, workshop) = (&self.folder, &self.workshop);
+        names.retain(|name| folder.is_unsettled(name) || workshop.is_in_work(name));
+        if !names.is_empty() && self.started.elapsed() >= START_WAIT_MAX.max(2 * self.settle) {
+            // What is in work comes to an end by itself.
+            let moving: Vec<_> = names
+                .extract_if(.., |name| !workshop.is_in_work(name))
+                .collect();
+            if !moving.is_empty() {
+                tracing::warn!(
+                    plugins = moving.join(", "),
+                    "these files keep changing; the start does not wait for them"
+                );
             }
-            tracing::warn!(
-                plugins = Vec::from_iter(std::mem::take(names)).join(", "),
-                "these files keep changing; the start does not wait for them"
-            );
+        }
+        if !names.is_empty() {
+            return;
         }
         self.awaited = Awaited::None;
+        for event in std::mem::take(&mut self.held).into_values().flatten() {
+            self.emit(event);
+        }
         self.emit(PluginEvent::Looked);
+    }
+
+    /// Tells of the plugin `name`, at the end of the start or now.
+    fn tell(&mut self, name: &str, event: PluginEvent) {
+        match self.awaited {
+            Awaited::None => self.emit(event),
+            _ => self.held.entry(name.to_owned()).or_default().push(event),
+        }
     }
 
     fn emit(&self, event: PluginEvent) {
@@ -366,6 +386,8 @@ impl<E: Fn(PluginEvent)> Watch<E> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const SETTLE: Duration = Duration::from_millis(40);

@@ -1,0 +1,173 @@
+//! A plugin opened on empty state, and its self-tests run on it as the host would run their requests.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use plugin_api::{
+    description::Description,
+    self_test::{Example, Failed, SelfTest},
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    clock::Clock,
+    coordinator::{Asked, LaneCode, OpenLane, Verdict},
+    limits::INLINE_CALL_MS_MAX,
+    plugins::loader::LoadedPlugin,
+    state::{Access, SharedAccess, StateMap},
+};
+
+/// How often a self-test is run whose inline jobber was slow, before that is held against it: a busy machine
+/// must not be.
+const SLOW_RUNS_MAX: u32 = 3;
+
+/// A plugin with all its lanes open, each on state of its own in which nothing has happened.
+pub(super) struct TriedPlugin {
+    lanes: Vec<TriedLane>,
+    clock: Clock,
+    /// The slowest inline call so far, and its type.
+    slowest: Option<(Duration, String)>,
+}
+
+struct TriedLane {
+    types: Arc<[Box<str>]>,
+    inline: bool,
+    code: LaneCode,
+}
+
+impl TriedPlugin {
+    /// Opens and sets up every lane.
+    pub(super) fn open(plugin: LoadedPlugin, description: &Description) -> Result<Self, String> {
+        let name: Arc<str> = plugin.name().into();
+        let plugin = Arc::new(plugin);
+        let open: OpenLane = Arc::new(move |lane, host| plugin.open_lane(lane, host));
+        let lanes = (0..).zip(&description.lanes).map(|(index, lane)| {
+            let maps = lane.states.iter().map(|_| StateMap::default()).collect();
+            let access = SharedAccess::new(Access::new(maps));
+            let types: Arc<[Box<str>]> =
+                lane.types.iter().map(|name| name.as_str().into()).collect();
+            let code = LaneCode::open(
+                Arc::clone(&name),
+                index,
+                Arc::clone(&open),
+                access.clone(),
+                Arc::clone(&types),
+            )?;
+            let mut access = access.lock();
+            let generation = access.generation();
+            access.commit(generation);
+            Ok(TriedLane {
+                types,
+                inline: lane.inline,
+                code,
+            })
+        });
+        Ok(Self {
+            lanes: lanes.collect::<Result<_, String>>()?,
+            clock: Clock::new(),
+            slowest: None,
+        })
+    }
+
+    fn ask(&mut self, example: &Example) -> Result<Value, Failed> {
+        let serving = self.lanes.iter_mut().find_map(|lane| {
+            let jobber = lane
+                .types
+                .iter()
+                .position(|name| **name == *example.type_name)?;
+            Some((lane, jobber))
+        });
+        let Some((lane, jobber)) = serving else {
+            return Err(failed(
+                "unknown_type",
+                "no function of this plugin serves it",
+            ));
+        };
+        let payload = example.payload.as_ref();
+        let payload = payload.map_or_else(String::new, ToString::to_string);
+        let asked = Asked {
+            client: 1,
+            attempt: 1,
+            wait: false,
+            deadline_ms: u64::MAX,
+            query_index: "0",
+            payload: &payload,
+        };
+        let mut reply = Vec::new();
+        let start = Instant::now();
+        let jobber = u32::try_from(jobber).expect("a lane's jobbers are counted in 32 bits");
+        let verdict = lane.code.run(jobber, &asked, &self.clock, &mut reply);
+        let took = start.elapsed();
+        if lane.inline
+            && self
+                .slowest
+                .as_ref()
+                .is_none_or(|(slowest, _)| took > *slowest)
+        {
+            self.slowest = Some((took, example.type_name.clone()));
+        }
+        match verdict {
+            Verdict::Replied { .. } => read(&reply),
+            Verdict::TryAgain | Verdict::Wait { .. } | Verdict::Void => {
+                Err(failed("jobber_error", "it asked to be run again"))
+            }
+        }
+    }
+}
+
+/// Runs a self-test on a plugin that `make` makes from its configuration.
+pub(super) fn run(
+    test: &SelfTest,
+    make: impl Fn(&str) -> Result<LoadedPlugin, String>,
+) -> Result<(), String> {
+    let inline_max = Duration::from_millis(INLINE_CALL_MS_MAX);
+    let mut slow = String::new();
+    for _ in 0..SLOW_RUNS_MAX {
+        let config = test.config.to_string();
+        let refused =
+            |said| format!("it cannot be made with the test's configuration {config}: {said}");
+        let plugin = make(&config).map_err(refused)?;
+        let description = plugin.describe().map_err(|error| error.to_string())?;
+        let mut plugin = TriedPlugin::open(plugin, &description).map_err(refused)?;
+        test.run(|example| plugin.ask(example))?;
+        match plugin.slowest {
+            Some((took, type_name)) if took > inline_max => {
+                slow = format!(
+                    "the inline function for `{type_name}` took {} ms, at most {INLINE_CALL_MS_MAX} are allowed: \
+                     take `inline` away from its block",
+                    took.as_millis()
+                );
+            }
+            _ => return Ok(()),
+        }
+    }
+    Err(slow)
+}
+
+/// Takes a reply apart, as a client does.
+fn read(reply: &[u8]) -> Result<Value, Failed> {
+    #[derive(Deserialize)]
+    struct Reply {
+        #[serde(rename = "resultJob")]
+        result: Value,
+    }
+    let text = String::from_utf8_lossy(reply);
+    let text = text.trim_end_matches('🦀');
+    let Ok(Reply { result }) = serde_json::from_str(text) else {
+        return Err(failed("jobber_error", "its reply cannot be read"));
+    };
+    match (result.get("err"), result.get("code")) {
+        (Some(Value::String(message)), Some(Value::String(code))) => Err(failed(code, message)),
+        _ => Ok(result),
+    }
+}
+
+fn failed(code: &str, message: &str) -> Failed {
+    Failed {
+        code: code.to_owned(),
+        message: message.to_owned(),
+    }
+}
