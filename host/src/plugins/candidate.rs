@@ -112,7 +112,7 @@ impl Preparation {
             copy, config, said, ..
         } = examined;
         for line in said {
-            tracing::debug!(plugin = name, "in its trial it said: {}", OneLine(&line));
+            tracing::debug!(plugin = %name, "in its trial it said: {}", OneLine(&line));
         }
         let file = self.folder.join(&entry.file);
         let blame = Blame::new(name, &taken.content().to_string(), &file);

@@ -304,12 +304,12 @@ impl<E: Fn(PluginEvent)> Watch<E> {
             }
             Outcome::Same if self.refused.remove(&name) => {
                 tracing::info!(
-                    plugin = name,
+                    plugin = %name,
                     "its files are again those that were loaded last"
                 );
             }
             Outcome::Same => {
-                tracing::debug!(plugin = name, "its files hold what was loaded last");
+                tracing::debug!(plugin = %name, "its files hold what was loaded last");
             }
             Outcome::Refused(error) => {
                 self.refused.insert(name.clone());
