@@ -273,9 +273,20 @@ impl<T> Guard<T> {
 impl<T> Drop for Guard<T> {
     fn drop(&mut self) {
         let value = self.0.take();
-        if let Err(payload) = guarded(|| drop(value)) {
+        if let Err(payload) = guarded(|| drop(value)).or_else(quiet_if_revoked) {
             tracing::error!("it panicked while it was dropped: {}", panic_text(payload));
         }
+    }
+}
+
+/// What is dropped may have touched a state that is no longer its own, which is no fault.
+fn quiet_if_revoked(
+    payload: Box<dyn std::any::Any + Send>,
+) -> Result<(), Box<dyn std::any::Any + Send>> {
+    if payload.is::<GaveUp>() {
+        Ok(())
+    } else {
+        Err(payload)
     }
 }
 

@@ -60,6 +60,10 @@ pub struct Call {
 ///
 /// All kinds of state are built on it. Its functions return plain values: when access was revoked they
 /// unwind, quietly, to the entry of the plugin, because nothing that the job could still do would count.
+///
+/// While the thread unwinds already, an author's `Drop` may come here once more. To unwind out of it would end
+/// the process, so a revoked access then finds nothing and changes nothing; and so does what is built on this:
+/// see [`unwinding`].
 pub struct StateMap {
     host: Arc<dyn HostAccess>,
     state: u32,
@@ -114,6 +118,19 @@ impl StateMap {
 /// What a revoked job unwinds with. It never reaches the author: the plugin's entry catches it.
 pub(crate) struct GaveUp;
 
-fn or_unwind<T>(result: Result<T, Revoked>) -> T {
-    result.unwrap_or_else(|Revoked| std::panic::resume_unwind(Box::new(GaveUp)))
+/// Whether the job is on its way out. Whatever it still does is void, and it must not panic: where a state
+/// has no right answer it gives an empty one.
+pub(crate) fn unwinding() -> bool {
+    std::thread::panicking()
 }
+
+fn or_unwind(found: Result<bool, Revoked>) -> bool {
+    match found {
+        Ok(found) => found,
+        Err(Revoked) if unwinding() => false,
+        Err(Revoked) => std::panic::resume_unwind(Box::new(GaveUp)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    context::StateMap,
+    context::{StateMap, unwinding},
     description::StateDescription,
     key::{self, Key},
     state::{Maps, State},
@@ -76,7 +76,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Map<K, V> {
     pub fn get(&mut self, key: &K) -> Option<V> {
         self.encode(key);
         let json = self.map.read(&self.low)?;
-        Some(or_panic(&self.name, stored::from_json(&self.low, json)))
+        or_panic(&self.name, stored::from_json(&self.low, json))
     }
 
     /// Whether `key` has a value.
@@ -203,7 +203,7 @@ impl<K: Key, V: DeserializeOwned> Iterator for MapRange<'_, K, V> {
 
     fn next(&mut self) -> Option<(K, V)> {
         let entry = self.next_bytes().map(|(key, json)| decode(key, json))?;
-        Some(or_panic(&self.map.name, entry))
+        or_panic(&self.map.name, entry)
     }
 }
 
@@ -212,7 +212,7 @@ impl<K: Key, V: DeserializeOwned> DoubleEndedIterator for MapRange<'_, K, V> {
         let entry = self
             .next_back_bytes()
             .map(|(key, json)| decode(key, json))?;
-        Some(or_panic(&self.map.name, entry))
+        or_panic(&self.map.name, entry)
     }
 }
 
@@ -229,8 +229,12 @@ fn decode<K: Key, V: DeserializeOwned>(bytes: &[u8], json: &[u8]) -> Result<(K, 
 }
 
 /// What is stored was checked when the state was set up, but not every entry: a job must not go on without it.
-fn or_panic<T>(name: &str, read: Result<T, String>) -> T {
-    read.unwrap_or_else(|text| panic!("state `{name}`: {text}"))
+fn or_panic<T>(name: &str, read: Result<T, String>) -> Option<T> {
+    match read {
+        Ok(read) => Some(read),
+        Err(_) if unwinding() => None,
+        Err(text) => panic!("state `{name}`: {text}"),
+    }
 }
 
 impl<K, V> MapState<K, V> {

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    context::StateMap,
+    context::{StateMap, unwinding},
     description::StateDescription,
     state::{Maps, State},
     stored,
@@ -56,8 +56,11 @@ impl<T: Default + Serialize + DeserializeOwned> Value<T> {
 
     /// The value.
     pub fn get(&mut self) -> T {
-        self.read()
-            .unwrap_or_else(|text| panic!("state `{}`: {text}", self.name))
+        match self.read() {
+            Ok(value) => value,
+            Err(_) if unwinding() => T::default(),
+            Err(text) => panic!("state `{}`: {text}", self.name),
+        }
     }
 
     /// Replaces the value.

@@ -16,7 +16,7 @@ use super::{
     stock::{PREFIX_OF_OTHERS, Stock},
 };
 use crate::{
-    context::StateMap,
+    context::{StateMap, unwinding},
     description::StateDescription,
     state::{Maps, State},
     stored,
@@ -168,18 +168,15 @@ impl<T: Serialize + DeserializeOwned> Pool<T> {
     /// Fewer are free, or `count` is 0: check that one yourself, to name the field of the payload.
     pub fn take(&mut self, count: u64) -> Result<PoolGrant<T>, NoneFree> {
         let grant = self.stock.take(count)?;
-        let resources = grant
-            .ranges()
-            .flatten()
-            .map(|id| Resource {
-                id,
-                data: self.data_of(id),
-            })
-            .collect();
+        let resources = grant.ranges().flatten().map(|id| {
+            let data = self.data_of(id)?;
+            Some(Resource { id, data })
+        });
+        let resources: Option<Vec<_>> = resources.collect();
         Ok(PoolGrant {
             token: grant.token,
             left: grant.left,
-            resources,
+            resources: resources.ok_or(void(count))?,
         })
     }
 
@@ -194,7 +191,7 @@ impl<T: Serialize + DeserializeOwned> Pool<T> {
             token: grant.token,
             left: grant.left,
             id,
-            data: self.data_of(id),
+            data: self.data_of(id).ok_or(void(1))?,
         })
     }
 
@@ -211,7 +208,7 @@ impl<T: Serialize + DeserializeOwned> Pool<T> {
     /// The data of a resource that is in the pool, free or held.
     pub fn data(&mut self, id: u64) -> Option<T> {
         let is_member = self.stock.is_member(id);
-        is_member.then(|| self.data_of(id))
+        is_member.then(|| self.data_of(id))?
     }
 
     /// The id of the resource with this data, if it is in the pool, free or held.
@@ -243,9 +240,13 @@ impl<T: Serialize + DeserializeOwned> Pool<T> {
         self.stock.is_held(id)
     }
 
-    fn data_of(&mut self, id: u64) -> T {
-        self.read_data(id)
-            .unwrap_or_else(|text| panic!("state `{}`: {text}", self.name))
+    /// The data of a member. `None` only while the job is on its way out.
+    fn data_of(&mut self, id: u64) -> Option<T> {
+        match self.read_data(id) {
+            Ok(data) => Some(data),
+            Err(_) if unwinding() => None,
+            Err(text) => panic!("state `{}`: {text}", self.name),
+        }
     }
 
     fn read_data(&mut self, id: u64) -> Result<T, String> {
@@ -373,6 +374,11 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> State for PoolStat
         pool.stock.setup().map_err(named)?;
         pool.configure(&self.configured).map_err(named)
     }
+}
+
+/// What a job that is on its way out gets instead of a grant.
+fn void(asked: u64) -> NoneFree {
+    NoneFree { asked, free: 0 }
 }
 
 fn no_data(key: &[u8]) -> String {

@@ -6,7 +6,10 @@
 //!
 //! Invariant: ranges neither overlap nor touch, so a span is wholly in the set only if one range covers it.
 
-use crate::{context::StateMap, stored};
+use crate::{
+    context::{StateMap, unwinding},
+    stored,
+};
 
 /// Numbers from `start` to `end`, both included. Never empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,8 +87,12 @@ impl RangeSet {
         if key.first() != Some(&self.prefix) {
             return None;
         }
-        // Checked when the state was set up; a job that finds it otherwise must not go on.
-        Some(Self::span(key, value).unwrap_or_else(|| panic!("{}", Self::unreadable(key, value))))
+        match Self::span(key, value) {
+            Some(span) => Some(span),
+            None if unwinding() => None,
+            // A job that finds it otherwise than it was written must not go on.
+            None => panic!("{}", Self::unreadable(key, value)),
+        }
     }
 
     pub(crate) fn lowest(self, map: &mut StateMap) -> Option<Span> {

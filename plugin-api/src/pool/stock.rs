@@ -17,7 +17,10 @@ use super::{
     grant::{Grant, NoneFree, NotHeld, Token},
     ranges::{RangeSet, Span},
 };
-use crate::{context::StateMap, stored};
+use crate::{
+    context::{StateMap, unwinding},
+    stored,
+};
 
 /// The greatest number that a pool admits: one less than `u64` has, so that a pool of all of them can be
 /// counted in a `u64`.
@@ -76,7 +79,11 @@ impl Stock {
 
     pub(super) fn header(&mut self) -> Header {
         let record = self.map.read(&HEADER).unwrap_or_default();
-        Header::decode(record).unwrap_or_else(|| panic!("{}", Header::unreadable(record)))
+        match Header::decode(record) {
+            Some(header) => header,
+            None if unwinding() => Header::default(),
+            None => panic!("{}", Header::unreadable(record)),
+        }
     }
 
     /// Takes the `count` lowest free numbers, or nothing.
@@ -89,11 +96,11 @@ impl Stock {
         if count == 0 || count > header.free {
             return Err(refused);
         }
-        let first = self.take_lowest(count);
+        let first = self.take_lowest(count).ok_or(refused)?;
         let mut missing = count - first.len();
         let mut rest = Vec::new();
         while missing > 0 {
-            let span = self.take_lowest(missing);
+            let span = self.take_lowest(missing).ok_or(refused)?;
             missing -= span.len();
             rest.push(span);
         }
@@ -103,9 +110,13 @@ impl Stock {
         Ok(Grant::new(Token(header.token), header.free, first, rest))
     }
 
-    fn take_lowest(&mut self, count: u64) -> Span {
-        FREE.take_lowest(&mut self.map, count)
-            .expect("the header counts what is free")
+    fn take_lowest(&mut self, count: u64) -> Option<Span> {
+        let taken = FREE.take_lowest(&mut self.map, count);
+        assert!(
+            taken.is_some() || unwinding(),
+            "the header counts what is free"
+        );
+        taken
     }
 
     /// Gives back all numbers of `spans`, which are in rising order, or none. Returns those that left the pool
