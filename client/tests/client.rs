@@ -96,6 +96,23 @@ async fn a_reply_of_another_type_under_the_same_number_is_not_taken() {
 }
 
 #[tokio::test]
+async fn a_result_that_is_hardly_text_costs_nobody_the_connection() {
+    let server = TestServer::start().await;
+    let (client, mut peer) = connected(&server).await;
+    for result in [
+        r#"{"\ud800":1}"#,
+        r#"{"\ud800":1,"code":"\udc00","err":"\ud800"}"#,
+        r#"{"n":1e999999,"n":"\ud800"}"#,
+    ] {
+        let options = RequestOptions::default();
+        let (got, _) = tokio::join!(client.request_raw("a", None, &options), peer.serve(result));
+        assert_eq!(got.unwrap().get(), result);
+    }
+    let (got, _) = tokio::join!(client.request::<Count>("a", ()), peer.serve(r#"{"n":1}"#));
+    assert_eq!(got.unwrap(), Count { n: 1 });
+}
+
+#[tokio::test]
 async fn an_error_reply_becomes_a_refusal_with_its_code_and_the_whole_result() {
     let server = TestServer::start().await;
     let (client, mut peer) = connected(&server).await;

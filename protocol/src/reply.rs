@@ -84,7 +84,7 @@ impl<'a> Reply<'a> {
             "msg" => msg = object::string(value),
             _ => {}
         })
-        .expect("the result was read as an object");
+        .ok()?;
         Some(Refusal {
             code: code?,
             err: err?,

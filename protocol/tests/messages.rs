@@ -1,7 +1,7 @@
 //! What is a request, what is none, and what its sender is told.
 
 use protocol::limits::DEPTH_MAX;
-use protocol::{BadMessage, Hello, Meta, Request};
+use protocol::{BadMessage, Hello, Meta, Reply, Request};
 
 fn refused(message: &str) -> BadMessage {
     Request::parse(message.as_bytes(), false).expect_err(message)
@@ -155,6 +155,11 @@ fn a_wrong_object_is_answered_under_its_number() {
             "expected `type` to be Unicode text",
         ),
         (
+            r#"{"\ud800":2,"type":"a","queryIndex":1}"#,
+            "1",
+            r"the key `\ud800` is unknown",
+        ),
+        (
             r#"{"type":"a","queryIndex":"7"}"#,
             "0",
             "expected `queryIndex` to be a number, got a string",
@@ -299,4 +304,17 @@ fn hello_needs_its_version_and_refuses_what_is_not_built() {
         let reason = Hello::parse(payload).unwrap_err();
         assert!(reason.contains(expected), "{payload:?}: {reason}");
     }
+}
+
+#[test]
+fn a_key_that_is_no_unicode_text_is_an_unknown_one() {
+    let reply = Reply::parse(br#"{"\ud800":0,"type":"a","queryIndex":1,"resultJob":{"\ud800":1}}"#)
+        .unwrap();
+    assert_eq!((&*reply.type_name, reply.refusal()), ("a", None));
+    let refused =
+        br#"{"type":"a","queryIndex":1,"resultJob":{"\udc00\ud800":1,"code":"b","err":"c"}}"#;
+    let reply = Reply::parse(refused).unwrap();
+    assert_eq!(reply.refusal().unwrap().code, "b");
+    let reason = Meta::parse(r#"{"wait":true,"\ud800":1}"#).unwrap_err();
+    assert!(reason.contains("of `meta` is unknown"), "{reason}");
 }
