@@ -1,14 +1,13 @@
 //! What the operator wants, from flags and environment, validated in one step.
 
 use std::{
-    ffi::OsString,
     fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
-use clap::{Parser, builder::FalseyValueParser, error::ErrorKind};
+use clap::{builder::FalseyValueParser, error::ErrorKind};
 use jiff::SignedDuration;
 
 use crate::limits;
@@ -25,16 +24,9 @@ const SETTLE_MAX: Duration = Duration::from_secs(60);
 /// How a duration is written.
 pub(crate) const DURATION_EXPECTED: &str = "a duration like 20s, 500ms, 1m 30s or 0";
 
-/// The flags of `rm-host`, as they were given.
-#[derive(Debug, Parser)]
-#[command(
-    name = "rm-host",
-    version,
-    about,
-    after_help = "Every flag can be given in the environment too, as RM_ and its name. \
-                  A flag on the command line wins."
-)]
-struct Args {
+// The flags of the host, as they were given. No doc comment: clap would make it the program's own.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Flags {
     /// Folder of the plugins: each *.so in it is loaded, and it is watched for changes
     #[arg(
         long,
@@ -199,18 +191,12 @@ impl ConfigError {
 }
 
 impl Config {
-    /// Reads a command line, its first word being the program's name, and the environment.
+    /// Validates what was given.
     ///
     /// # Errors
     ///
-    /// Everything in them that the host cannot run with.
-    pub fn from_command_line<A: Into<OsString> + Clone>(
-        words: impl IntoIterator<Item = A>,
-    ) -> Result<Self, ConfigError> {
-        Self::from_args(Args::try_parse_from(words)?)
-    }
-
-    fn from_args(args: Args) -> Result<Self, ConfigError> {
+    /// Everything in it that the host cannot run with.
+    pub(crate) fn from_flags(args: Flags) -> Result<Self, ConfigError> {
         let listen_is_default = args.listen.is_empty();
         let listen = if listen_is_default {
             let port = protocol::limits::DEFAULT_PORT;
@@ -350,12 +336,24 @@ fn count(text: &str) -> Result<usize, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
+    use crate::command_line::Order;
+
+    fn from_words<A: Into<OsString> + Clone>(
+        words: impl IntoIterator<Item = A>,
+    ) -> Result<Config, ConfigError> {
+        match Order::from_command_line(words)? {
+            Order::Serve(config) => Ok(*config),
+            other => panic!("expected to serve, found {other:?}"),
+        }
+    }
 
     /// A command line with a plugin folder that is there.
     fn read(flags: &[&str]) -> Result<Config, ConfigError> {
         let words = ["rm-host", "--plugins", "/"].iter().chain(flags);
-        Config::from_command_line(words)
+        from_words(words)
     }
 
     fn refusal(flags: &[&str]) -> String {
@@ -482,7 +480,7 @@ mod tests {
                 "--plugins".into(),
                 folder.clone().into_os_string(),
             ];
-            let refusal = Config::from_command_line::<OsString>(words).unwrap_err();
+            let refusal = from_words::<OsString>(words).unwrap_err();
             let refusal = refusal.to_string();
             for part in [&folder.display().to_string(), expected, "--plugins DIR"] {
                 assert!(refusal.contains(part), "{refusal}");

@@ -3,6 +3,7 @@
 
 pub mod blame;
 pub mod clock;
+pub mod command_line;
 pub mod config;
 pub mod coordinator;
 pub mod crash_list;

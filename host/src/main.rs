@@ -1,20 +1,34 @@
-//! `rm-host`: reads its configuration, runs the host, and says with its exit code how that ended: 0 stopped
+//! `rm-host`: reads its command line, runs the host, and says with its exit code how that ended: 0 stopped
 //! in order, 1 failed to start, 2 ended by a second signal, 3 jobs were cut off, 70 a
 //! plugin held up the core thread.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
-use host::{config::Config, host as server, logging, plugins::trial};
+use host::{
+    command_line::Order,
+    config::Config,
+    host as server, logging,
+    plugins::{Inspector, trial},
+};
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
+    // Said by the host to itself; before anything else is done in this process.
     if words.next().is_some_and(|word| word == trial::COMMAND) {
         return trial::run_inside(words.next().unwrap_or_default().into());
     }
-    let config = match Config::from_command_line(std::env::args_os()) {
-        Ok(config) => config,
-        Err(error) => return ExitCode::from(error.report()),
-    };
+    match Order::from_command_line(std::env::args_os()) {
+        Ok(Order::Serve(config)) => serve(*config),
+        Ok(Order::Check { files, json }) => check(&files, json),
+        Err(error) => ExitCode::from(error.report()),
+    }
+}
+
+fn serve(config: Config) -> ExitCode {
     // Waits, when dropped, until what was logged is written.
     let _log = match logging::start(&config.log) {
         Ok(log) => log,
@@ -29,9 +43,29 @@ fn main() -> ExitCode {
     }
 }
 
-/// There is no log yet to say it to.
+fn check(files: &[PathBuf], json: bool) -> ExitCode {
+    let inspector = Inspector::new();
+    let mut found = Vec::new();
+    let mut out = io::stdout();
+    for file in files {
+        let inspection = inspector.inspect(file);
+        if !json && let Err(error) = write!(out, "{inspection}") {
+            return failed(&error);
+        }
+        found.push(inspection);
+    }
+    if json {
+        let text = serde_json::to_string_pretty(&found).expect("strings and numbers");
+        if let Err(error) = writeln!(out, "{text}") {
+            return failed(&error);
+        }
+    }
+    let all_fit = found.iter().all(|inspection| inspection.fits());
+    ExitCode::from(u8::from(!all_fit))
+}
+
+/// There is no log to say it to.
 fn failed(error: &dyn std::error::Error) -> ExitCode {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "error: {error}");
+    let _ = writeln!(io::stderr(), "error: {error}");
     ExitCode::from(1)
 }

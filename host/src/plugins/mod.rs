@@ -14,6 +14,7 @@ mod error;
 mod examiner;
 mod eyes;
 mod folder;
+mod inspection;
 mod listing;
 mod loader;
 mod log;
@@ -31,6 +32,7 @@ use std::{path::PathBuf, sync::Arc};
 use plugin_api::description::Description;
 
 pub use error::{CheckError, Step};
+pub use inspection::{Inspection, Inspector};
 pub use loader::LoadedPlugin;
 pub use settings::{HostSettings, TypeSettings};
 pub use watcher::{FolderError, Watcher};

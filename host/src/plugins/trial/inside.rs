@@ -6,7 +6,7 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
@@ -90,8 +90,10 @@ fn bound() -> io::Result<()> {
 /// The plugin runs on a thread that ends before the trial does, as a lane's thread would: destructors of its
 /// thread-local values are tried, too.
 fn try_on_thread(copy: PathBuf, order: Order, reports: Arc<Reports>) -> ExitCode {
+    let said = Said::default();
+    let in_log = said.clone();
     let subscriber = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
+        .with_writer(move || in_log.clone())
         .with_max_level(tracing::Level::WARN)
         .with_ansi(false)
         .without_time()
@@ -103,7 +105,7 @@ fn try_on_thread(copy: PathBuf, order: Order, reports: Arc<Reports>) -> ExitCode
     let started = thread::Builder::new()
         .name("plugin".to_owned())
         .stack_size(LANE_STACK_BYTES)
-        .spawn(move || tried(&copy, &order, &on_thread));
+        .spawn(move || tried(&copy, &order, &on_thread, &said));
     let ended = started.map(thread::JoinHandle::join);
     match ended {
         Ok(Ok(Ok(shown))) => reports.tell(&Report::Done(Box::new(shown))),
@@ -138,7 +140,7 @@ impl From<Refused> for Report {
     }
 }
 
-fn tried(copy: &Path, order: &Order, reports: &Reports) -> Result<Shown, Refused> {
+fn tried(copy: &Path, order: &Order, reports: &Reports, said: &Said) -> Result<Shown, Refused> {
     reports.step(TrialStep::Load);
     let module = Module::open(copy, Blame::new(&order.name, "", copy))?;
     reports.step(TrialStep::Create);
@@ -148,7 +150,7 @@ fn tried(copy: &Path, order: &Order, reports: &Reports) -> Result<Shown, Refused
     offer::check(&description)?;
     reports.step(TrialStep::SetUp);
     let opened = TriedPlugin::open(plugin, &description).map_err(|said| not_set_up(&said))?;
-    let self_tests = self_tests(&module, order, &description, reports);
+    let self_tests = self_tests(&module, order, &description, reports, said);
     reports.step(TrialStep::Drop);
     drop(opened);
     Ok(Shown {
@@ -171,6 +173,7 @@ fn self_tests(
     order: &Order,
     description: &Description,
     reports: &Reports,
+    said: &Said,
 ) -> Vec<SelfTested> {
     let tests = description.self_tests.iter();
     tests
@@ -182,9 +185,15 @@ fn self_tests(
                     Refused::ForConfig(said) => said,
                 })
             };
+            said.forget();
+            let failure = super::self_tests::run(test, made).err();
             SelfTested {
                 name: test.name.clone(),
-                failure: super::self_tests::run(test, made).err(),
+                // A panic's text, above all, is in the log and not in the reply.
+                failure: failure.map(|failure| match said.last() {
+                    Some(line) => format!("{failure}; the log says: {line}"),
+                    None => failure,
+                }),
             }
         })
         .collect()
@@ -196,6 +205,38 @@ fn not_set_up(said: &str) -> CheckError {
         format!("it cannot be opened on empty state: {said}"),
         "mend the plugin or its configuration",
     )
+}
+
+/// The log, which goes to stderr, and its last line.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<String>>);
+
+impl Said {
+    fn forget(&self) {
+        self.lock().clear();
+    }
+
+    fn last(&self) -> Option<String> {
+        let line = self.lock().trim().to_owned();
+        (!line.is_empty()).then_some(line)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Write for Said {
+    /// Called with one whole line at a time.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        *self.lock() = String::from_utf8_lossy(line).into_owned();
+        io::stderr().write_all(line)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The way to the host.

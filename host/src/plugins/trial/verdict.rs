@@ -51,9 +51,12 @@ impl Ended {
         }
     }
 
-    /// What was written to stderr, without what Rust adds.
+    /// What was written to stderr, line by line.
     pub(in crate::plugins) fn said(&self) -> impl Iterator<Item = &str> {
-        self.said.lines().filter(|line| !line.trim().is_empty())
+        self.said
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
     }
 
     fn refusal(&self) -> CheckError {

@@ -1,0 +1,103 @@
+//! What the program was called for: to serve, or to do one thing and end.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, Flags};
+
+/// A command line, validated.
+#[derive(Debug)]
+pub enum Order {
+    /// To serve until it is told to stop.
+    Serve(Box<Config>),
+    /// To say what plugins offer, or why they are refused.
+    Check {
+        /// The libraries, at least one.
+        files: Vec<PathBuf>,
+        /// For programs.
+        json: bool,
+    },
+}
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "rm-host",
+    version,
+    about = env!("CARGO_PKG_DESCRIPTION"),
+    long_about = None,
+    args_conflicts_with_subcommands = true,
+    after_help = "Without a command the host serves. Every flag can be given in the environment too, as RM_ and \
+                  its name. A flag on the command line wins."
+)]
+struct Words {
+    #[command(flatten)]
+    flags: Flags,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what plugins offer, or why the host would refuse them
+    ///
+    /// Each file passes what it would pass in the plugin folder, its self-tests among that, in a process of its
+    /// own; NAME.toml beside libNAME.so is its configuration. Exits with 1 if one is refused.
+    Check {
+        /// The plugins' libraries
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+
+        /// Print a JSON list, with one object for each file
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Order {
+    /// Reads a command line, its first word being the program's name, and the environment.
+    ///
+    /// # Errors
+    ///
+    /// Everything in them that the program cannot be run with.
+    pub fn from_command_line<A: Into<OsString> + Clone>(
+        words: impl IntoIterator<Item = A>,
+    ) -> Result<Self, ConfigError> {
+        let words = Words::try_parse_from(words)?;
+        Ok(match words.command {
+            Some(Command::Check { files, json }) => Self::Check { files, json },
+            None => Self::Serve(Box::new(Config::from_flags(words.flags)?)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_command_it_serves_and_with_one_it_does_that() {
+        let serve = Order::from_command_line(["rm-host", "--plugins", "/"]).unwrap();
+        assert!(matches!(serve, Order::Serve(_)));
+        let check =
+            Order::from_command_line(["rm-host", "check", "a.so", "b.so", "--json"]).unwrap();
+        let Order::Check { files, json } = check else {
+            panic!("expected a check, found {check:?}");
+        };
+        assert_eq!(files, [PathBuf::from("a.so"), PathBuf::from("b.so")]);
+        assert!(json);
+    }
+
+    #[test]
+    fn a_command_that_is_incomplete_or_unknown_is_refused() {
+        for words in [
+            &["rm-host", "check"][..],
+            &["rm-host", "--settle", "1s", "check", "a.so"],
+            &["rm-host", "chek", "a.so"],
+        ] {
+            let refusal = Order::from_command_line(words).unwrap_err();
+            assert!(refusal.to_string().contains("Usage"), "{refusal}");
+        }
+    }
+}
