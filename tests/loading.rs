@@ -195,6 +195,9 @@ fn a_swap_waits_for_the_job_in_work_and_the_queue_goes_to_the_new_version() {
         }
         assert_eq!(probe.reply().number("version"), 1);
     }
+    // Of a type that the new version does not have.
+    other.tell("onlyInVersion1", Value::Null);
+    other.sync();
     entered.release();
     let old = client.reply();
     assert_eq!((old.number("version"), old.number("asked")), (1, 1));
@@ -202,6 +205,30 @@ fn a_swap_waits_for_the_job_in_work_and_the_queue_goes_to_the_new_version() {
         assert_eq!((reply.number("version"), reply.number("asked")), (2, asked));
     }
     assert_eq!(probe.reply().number("version"), 2);
+    other.reply().refused("removed");
+}
+
+#[test]
+fn a_request_that_is_to_be_tried_again_is_tried_on_the_new_version() {
+    let host = TestHost::with_fixture("gates");
+    let mut client = host.connect();
+    client.tell("flaky", json!({ "fails": 1 }));
+    host.log().wait_from(0, &["flaky", "try again"]);
+    host.configure("gates", "[host]\nwait = false\n", SERVES);
+    assert_eq!(client.reply().number("attempt"), 2);
+}
+
+#[test]
+fn a_request_that_is_to_be_tried_again_is_answered_before_its_plugin_goes() {
+    let host = TestHost::with_fixture("gates");
+    let mut client = host.connect();
+    client.tell("flaky", json!({ "fails": 1 }));
+    host.log().wait_from(0, &["flaky", "try again"]);
+    host.remove("gates");
+    assert_eq!(client.reply().query_index, "1");
+    client
+        .ask("flaky", json!({ "fails": 0 }))
+        .refused("unknown_type");
 }
 
 #[test]
