@@ -212,19 +212,15 @@ impl Client {
         options: &RequestOptions,
     ) -> Result<String, ClientError> {
         let connection = self.connection();
-        let meta = options.meta();
+        let of_client = self.shared.options.timeout;
+        let meta = options.meta(of_client);
         let asked = async {
             if meta.is_some() {
                 connection.greet(hello(&connection)).await?;
             }
             result_of(connection.ask(type_name, payload, meta.as_deref()).await?)
         };
-        within(
-            type_name,
-            options.effective_timeout(self.shared.options.timeout),
-            asked,
-        )
-        .await
+        within(type_name, options.effective_timeout(of_client), asked).await
     }
 }
 

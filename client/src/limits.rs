@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::limits::{MESSAGE_BYTES_MAX, SEPARATOR};
+use protocol::limits::{DEFAULT_WAIT, MESSAGE_BYTES_MAX, SEPARATOR};
 
 /// How many requests of one connection may be in flight; more wait for one of them to end.
 pub const IN_FLIGHT_MAX: usize = 1 << 16;
@@ -19,6 +19,9 @@ pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
 /// How much longer than a request's deadline its client waits at least, so that it hears `expired` from the host.
 pub const DEADLINE_GRACE: Duration = Duration::from_secs(2);
 
+/// The longest deadline that a host takes: 365 days.
+pub const DEADLINE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Bytes read from the socket at once.
 pub(crate) const READ_BYTES: usize = 1 << 16;
 
@@ -28,3 +31,5 @@ pub(crate) const BUFFER_BYTES_KEPT: usize = 1 << 16;
 // The bytes are counted by a semaphore that takes a message at once.
 const _: () = assert!(OUTGOING_BYTES_MAX >= MESSAGE_BYTES_MAX + SEPARATOR.len());
 const _: () = assert!(OUTGOING_BYTES_MAX <= u32::MAX as usize);
+// Else who waits would wait less than half as long as its client.
+const _: () = assert!(DEADLINE_GRACE.as_millis() * 2 <= DEFAULT_WAIT.as_millis());

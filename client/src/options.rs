@@ -6,7 +6,7 @@ use protocol::limits::DEFAULT_WAIT;
 
 use crate::client::Client;
 use crate::error::ClientError;
-use crate::limits::DEADLINE_GRACE;
+use crate::limits::{DEADLINE_GRACE, DEADLINE_MAX};
 use crate::server::Server;
 
 /// What can be chosen for a client.
@@ -61,6 +61,18 @@ impl ClientOptions {
 
 /// What can be chosen for a single request. With a deadline or `wait`, the connection says `rm.hello` first, once.
 ///
+/// A request and its host are to give up in the right order: first the host, with the answer `expired`, then the
+/// client. Otherwise something could be granted to a client that no longer waits. So, with [`DEADLINE_GRACE`]:
+///
+/// | chosen for the request | deadline sent | the client waits |
+/// |---|---|---|
+/// | nothing | none, so the host's or the type's own holds | its own timeout |
+/// | a deadline | that | its own timeout, or the deadline and the grace if that is longer |
+/// | `wait` alone | its client's timeout less the grace, or half of a timeout under twice the grace | its own timeout |
+/// | a timeout | only a deadline chosen with it | that timeout |
+///
+/// Where the client's timeout is without end, `wait` alone sends no deadline either.
+///
 /// ```no_run
 /// # async fn run() -> Result<(), client::ClientError> {
 /// use std::time::Duration;
@@ -81,13 +93,15 @@ pub struct RequestOptions {
 
 impl RequestOptions {
     /// After this long from its arrival the host neither starts nor commits the request, and answers `expired`. Sent in
-    /// milliseconds, rounded up.
+    /// milliseconds, rounded up. Zero: no deadline, not even the host's or the type's own. A host refuses one longer
+    /// than [`DEADLINE_MAX`].
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// Whether to wait until the deadline where the jobber answers "not yet", instead of being refused.
+    /// Whether to wait until the deadline where the jobber answers "not yet", instead of being refused. Without a
+    /// deadline and a timeout for this request, the deadline lies a little before its client's timeout.
     pub fn wait(mut self, wait: bool) -> Self {
         self.wait = Some(wait);
         self
@@ -103,16 +117,25 @@ impl RequestOptions {
     pub(crate) fn effective_timeout(&self, of_client: Option<Duration>) -> Option<Duration> {
         match (self.timeout, self.deadline) {
             (Some(own), _) => Some(own).filter(|own| !own.is_zero()),
-            (None, None) => of_client,
+            (None, None | Some(Duration::ZERO)) => of_client,
             (None, Some(deadline)) => {
                 of_client.map(|of_client| of_client.max(deadline.saturating_add(DEADLINE_GRACE)))
             }
         }
     }
 
+    /// What the host is told, where it is told any.
+    fn effective_deadline(&self, of_client: Option<Duration>) -> Option<Duration> {
+        let waits = self.wait == Some(true);
+        match (self.deadline, self.timeout, of_client) {
+            (None, None, Some(timeout)) if waits => Some(deadline_within(timeout)),
+            (own, ..) => own,
+        }
+    }
+
     /// The value of the key `meta`, if one is needed.
-    pub(crate) fn meta(&self) -> Option<String> {
-        let deadline = self.deadline.map(|deadline| {
+    pub(crate) fn meta(&self, of_client: Option<Duration>) -> Option<String> {
+        let deadline = self.effective_deadline(of_client).map(|deadline| {
             let deadline_ms =
                 u64::try_from(deadline.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
             format!("\"deadline_ms\":{deadline_ms}")
@@ -127,23 +150,70 @@ impl RequestOptions {
     }
 }
 
+/// The deadline of a request whose client waits for `timeout`. Never zero, which would be none.
+fn deadline_within(timeout: Duration) -> Duration {
+    timeout
+        .saturating_sub(DEADLINE_GRACE)
+        .max(timeout / 2)
+        .clamp(Duration::from_millis(1), DEADLINE_MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const OF_CLIENT: Option<Duration> = Some(DEFAULT_WAIT);
+
     #[test]
     fn meta_holds_what_was_chosen_and_is_absent_otherwise() {
         let options = RequestOptions::default();
-        assert_eq!(options.meta(), None);
+        assert_eq!(options.meta(OF_CLIENT), None);
         assert_eq!(
-            options.clone().wait(false).meta().as_deref(),
+            options.clone().wait(false).meta(OF_CLIENT).as_deref(),
             Some(r#"{"wait":false}"#)
         );
         let both = options.wait(true).deadline(Duration::from_micros(1500));
         assert_eq!(
-            both.meta().as_deref(),
+            both.meta(OF_CLIENT).as_deref(),
             Some(r#"{"deadline_ms":2,"wait":true}"#)
         );
+    }
+
+    #[test]
+    fn who_waits_without_a_choice_of_its_own_ends_its_wait_before_its_client_does() {
+        let ms = Duration::from_millis;
+        let waits = RequestOptions::default().wait(true);
+        let cases = [
+            (ms(20_000), 18_000_u64),
+            (ms(4_000), 2_000),
+            (ms(3_000), 1_500),
+            (Duration::from_nanos(1), 1),
+            (Duration::MAX, 31_536_000_000),
+        ];
+        for (of_client, deadline_ms) in cases {
+            assert_eq!(
+                waits.meta(Some(of_client)),
+                Some(format!(r#"{{"deadline_ms":{deadline_ms},"wait":true}}"#))
+            );
+            assert_eq!(waits.effective_timeout(Some(of_client)), Some(of_client));
+        }
+        let only_wait = Some(r#"{"wait":true}"#);
+        assert_eq!(waits.meta(None).as_deref(), only_wait);
+        let own = waits.clone().timeout(ms(5_000));
+        assert_eq!(own.meta(OF_CLIENT).as_deref(), only_wait);
+        let endless = waits.deadline(Duration::ZERO);
+        assert_eq!(
+            endless.meta(OF_CLIENT).as_deref(),
+            Some(r#"{"deadline_ms":0,"wait":true}"#)
+        );
+    }
+
+    #[test]
+    fn a_deadline_of_zero_is_none_and_changes_no_timeout() {
+        let none = RequestOptions::default().deadline(Duration::ZERO);
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(none.effective_timeout(second), second);
+        assert_eq!(none.effective_timeout(None), None);
     }
 
     #[test]

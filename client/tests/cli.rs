@@ -145,6 +145,20 @@ async fn deadline_and_wait_are_sent_after_hello() {
 }
 
 #[tokio::test]
+async fn who_waits_in_vain_hears_so_from_the_host() {
+    let server = TestServer::start().await;
+    let command = command(&["request", "a", "--wait"]);
+    let ran = run(&server, command, None, async |peer| {
+        peer.serve(r#"{"v":1}"#).await;
+        let asked = peer.serve(r#"{"err":"too late","code":"expired"}"#).await;
+        let meta = r#"{"deadline_ms":18000,"wait":true}"#;
+        assert_eq!(asked.meta.as_deref(), Some(meta));
+    })
+    .await;
+    assert_eq!((ran.status, ran.err.as_str()), (1, "expired: too late\n"));
+}
+
+#[tokio::test]
 async fn an_error_reply_is_told_with_its_code_on_stderr_and_exits_1() {
     let server = TestServer::start().await;
     let ran = run(

@@ -45,10 +45,11 @@ enum Command {
         /// The payload; `-` reads it from stdin, as does leaving it out where stdin is a file or a pipe
         #[arg(value_name = "JSON", allow_negative_numbers = true)]
         json: Option<String>,
-        /// Wait for what is not there yet, up to the deadline, instead of being refused
+        /// Wait for what is not there yet, up to the deadline, instead of being refused [without --deadline and
+        /// --timeout: for 18s]
         #[arg(long)]
         wait: bool,
-        /// Tell the host not to serve the request later than this after its arrival
+        /// Tell the host not to serve the request later than this after its arrival, 0 for no deadline
         #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration)]
         deadline: Option<Duration>,
     },
