@@ -4,6 +4,7 @@ mod support;
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use support::{Asked, Peer, TestServer};
 
@@ -115,6 +116,37 @@ async fn the_payload_comes_from_the_argument_or_from_stdin_or_is_left_out() {
             ran.err
         );
     }
+}
+
+#[test]
+fn a_stdin_that_nobody_closes_ends_the_wait_with_a_remedy() {
+    let mut command = command(&["request", "a", "-s", "127.0.0.1:1", "--timeout", "50ms"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let open = child.stdin.take();
+    let ran = finished(child.wait_with_output().unwrap());
+    drop(open);
+    assert_eq!((ran.status, ran.out.as_str()), (64, ""), "{}", ran.err);
+    for part in ["on stdin within 50ms", "</dev/null", "`-`"] {
+        assert!(ran.err.contains(part), "{}", ran.err);
+    }
+}
+
+#[test]
+fn a_stdin_asked_for_by_name_is_read_to_its_end() {
+    let mut command = command(&["request", "a", "-", "-s", "127.0.0.1:1", "--timeout", "1ms"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // More than a pipe holds, so that it is being read; then for longer than the timeout.
+    stdin.write_all(" ".repeat(1 << 19).as_bytes()).unwrap();
+    let reading = Instant::now();
+    while reading.elapsed() < Duration::from_millis(20) {
+        stdin.write_all(b" ").unwrap();
+    }
+    stdin.write_all(b"{").unwrap();
+    drop(stdin);
+    let ran = finished(child.wait_with_output().unwrap());
+    assert_eq!(ran.status, 64);
+    assert!(ran.err.contains("stdin is not JSON"), "{}", ran.err);
 }
 
 #[tokio::test]
@@ -272,6 +304,9 @@ fn help_and_version_are_results() {
         let ran = run_alone(arguments);
         assert_eq!((ran.status, ran.err.as_str()), (0, ""), "{arguments:?}");
         assert!(ran.out.contains("rm-cli"), "{}", ran.out);
+        if arguments[0] == "request" {
+            assert!(ran.out.contains("</dev/null"), "{}", ran.out);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use client::{ClientOptions, RequestOptions, Server};
 use jiff::SignedDuration;
+use protocol::limits::DEFAULT_WAIT;
 use serde_json::value::RawValue;
 
 use crate::outcome::{Failure, USAGE};
@@ -27,7 +28,8 @@ pub(crate) struct Arguments {
         default_value_t
     )]
     server: Server,
-    /// How long to wait for the reply, 0 for without end [default: 20s, or a little over the deadline]
+    /// How long to wait for the end of stdin, for the host, and for the reply, each; 0 for without end [default: 20s, for
+    /// the reply a little over the deadline if that is longer]
     #[arg(long, global = true, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration)]
     timeout: Option<Duration>,
     #[command(subcommand)]
@@ -42,7 +44,8 @@ enum Command {
         /// The request's type, such as getTickets
         #[arg(value_name = "TYPE")]
         type_name: String,
-        /// The payload; `-` reads it from stdin, as does leaving it out where stdin is a file or a pipe
+        /// The payload; `-` reads it from stdin, however long that takes. Left out, it comes from stdin unless that is a
+        /// terminal or empty; in a loop over lines give </dev/null, or the command takes the loop's input
         #[arg(value_name = "JSON", allow_negative_numbers = true)]
         json: Option<String>,
         /// Wait for what is not there yet, up to the deadline, instead of being refused [without --deadline and
@@ -66,7 +69,8 @@ const REQUEST_HELP: &str = "\
 Examples:
   rm-cli request getTickets '{\"count\": 2}'
   rm-cli request getProxy --wait --deadline 60s
-  jq -c .booking booking.json | rm-cli request bookRoom -";
+  jq -c .booking booking.json | rm-cli request bookRoom -
+  while read -r type; do rm-cli request \"$type\" </dev/null; done <types.txt";
 
 /// One request, as the client takes it.
 pub(crate) struct Asked {
@@ -102,6 +106,11 @@ impl Arguments {
         }
     }
 
+    /// How long a stdin may stay open that was not asked for by name; `None`: without end.
+    fn stdin_wait(&self) -> Option<Duration> {
+        Some(self.timeout.unwrap_or(DEFAULT_WAIT)).filter(|wait| !wait.is_zero())
+    }
+
     /// Reads stdin where the payload comes from there.
     pub(crate) fn asked(&self) -> Result<Asked, Failure> {
         let plain = |type_name: &str| Asked {
@@ -127,7 +136,7 @@ impl Arguments {
             Some("-") => Some(payload::required(stdin())?),
             Some(json) => Some(payload::from_argument(json)?),
             None if stdin().is_terminal() => None,
-            None => payload::optional(stdin())?,
+            None => payload::offered(stdin(), self.stdin_wait())?,
         };
         if let Some(timeout) = self.timeout {
             // The user's word goes before the deadline.

@@ -1,6 +1,9 @@
 //! The payload's JSON, from the command line or from stdin, refused with its place where it is none.
 
 use std::io::Read;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use protocol::limits::MESSAGE_BYTES_MAX;
 use serde_json::value::RawValue;
@@ -28,8 +31,27 @@ pub(crate) fn required(stdin: impl Read) -> Result<Box<RawValue>, Failure> {
     })
 }
 
+/// From stdin, which nobody named: it may be a pipe that nobody is ever going to close. `wait`: `None` without end.
+pub(crate) fn offered(
+    stdin: impl Read + Send + 'static,
+    wait: Option<Duration>,
+) -> Result<Option<Box<RawValue>>, Failure> {
+    let Some(wait) = wait else {
+        return optional(stdin);
+    };
+    let (done, payload) = mpsc::channel();
+    // Nobody waits for the thread: a read cannot be called off, it ends with the process.
+    thread::spawn(move || done.send(optional(stdin)));
+    payload.recv_timeout(wait).unwrap_or_else(|_| {
+        Err(Failure::Usage(format!(
+            "expected an end of what comes on stdin within {wait:?}, got none; give </dev/null where there is no \
+             payload, or `-` to read stdin however long it takes"
+        )))
+    })
+}
+
 /// From stdin; nothing there is no payload.
-pub(crate) fn optional(stdin: impl Read) -> Result<Option<Box<RawValue>>, Failure> {
+fn optional(stdin: impl Read) -> Result<Option<Box<RawValue>>, Failure> {
     let mut bytes = Vec::new();
     // One byte more than could ever be sent shows that there is too much.
     let limit = MESSAGE_BYTES_MAX as u64 + 1;
