@@ -51,6 +51,7 @@ impl Definition {
         let config = read_config::<P::Config>(config)?;
         let mut lanes = Lanes {
             config: Arc::new(config),
+            version: P::VERSION,
             blocks: Vec::new(),
         };
         P::declare(&mut lanes);
@@ -118,6 +119,8 @@ pub(crate) trait LaneCode: Send {
 /// Collects the blocks of a [`plugin!`](crate::plugin).
 pub struct Lanes<C> {
     config: Arc<C>,
+    /// Of the plugin.
+    version: &'static str,
     blocks: Vec<Box<dyn AnyBlock>>,
 }
 
@@ -132,6 +135,7 @@ impl<C: Send + Sync + 'static> Lanes<C> {
         let state = Arc::new(make(&self.config));
         let state_of_open = Arc::clone(&state);
         self.blocks.push(Box::new(Arc::new(Block {
+            version: self.version,
             inline: inline(&self.config),
             states: state.describe(),
             open: Box::new(move |maps| state_of_open.open(maps)),
@@ -150,6 +154,7 @@ impl<C: Send + Sync + 'static> Lanes<C> {
     ) {
         let config = Arc::clone(&self.config);
         self.blocks.push(Box::new(Arc::new(Block {
+            version: self.version,
             inline: inline(&self.config),
             states: Vec::new(),
             open: Box::new(move |_| make(&config)),
@@ -163,6 +168,7 @@ impl<C: Send + Sync + 'static> Lanes<C> {
         let inline = inline(&self.config);
         for jobber in jobbers.0 {
             self.blocks.push(Box::new(Arc::new(Block {
+                version: self.version,
                 inline,
                 states: Vec::new(),
                 open: Box::new(|_| ()),
@@ -217,6 +223,8 @@ type RunJobber<H> =
 type SetUp<H> = dyn Fn(&mut H) -> Result<(), String> + Send + Sync;
 
 struct Block<H> {
+    /// Of the plugin.
+    version: &'static str,
     inline: bool,
     states: Vec<StateDescription>,
     open: Box<dyn Fn(&mut Maps) -> H + Send + Sync>,
@@ -243,7 +251,7 @@ impl<H: Send + 'static> AnyBlock for Arc<Block<H>> {
     }
 
     fn open(&self, host: Arc<dyn HostAccess>) -> Box<dyn LaneCode> {
-        let handle = (self.open)(&mut Maps::new(Arc::clone(&host)));
+        let handle = (self.open)(&mut Maps::new(Arc::clone(&host), self.version));
         Box::new(OpenBlock {
             block: Arc::clone(self),
             host,

@@ -37,11 +37,17 @@ pub trait State: Send + Sync + 'static {
 pub struct Maps {
     host: Arc<dyn HostAccess>,
     next: u32,
+    /// Of the plugin.
+    pub(crate) version: &'static str,
 }
 
 impl Maps {
-    pub(crate) fn new(host: Arc<dyn HostAccess>) -> Self {
-        Self { host, next: 0 }
+    pub(crate) fn new(host: Arc<dyn HostAccess>, version: &'static str) -> Self {
+        Self {
+            host,
+            next: 0,
+            version,
+        }
     }
 
     pub(crate) fn take(&mut self) -> StateMap {

@@ -101,7 +101,7 @@ fn a_revoked_job_unwinds_once_whatever_its_destructors_touch() {
         (Map::named("map"), Value::named("value")),
     );
     let memory = MemoryHost::new();
-    let mut handles = states.open(&mut Maps::new(memory.access()));
+    let mut handles = states.open(&mut Maps::new(memory.access(), "0.1.0"));
     states.setup(&mut handles).unwrap();
     memory.commit();
 
@@ -110,7 +110,7 @@ fn a_revoked_job_unwinds_once_whatever_its_destructors_touch() {
             host: memory.access(),
             left: AtomicU64::new(left),
         });
-        let mut handles = states.open(&mut Maps::new(host));
+        let mut handles = states.open(&mut Maps::new(host, "0.1.0"));
         let ended = catch_unwind(AssertUnwindSafe(|| {
             let guard = TidiesUp(&mut handles);
             touch(guard.0);
@@ -137,7 +137,7 @@ fn a_job_that_panics_and_is_revoked_meanwhile_is_not_the_end() {
         host: MemoryHost::new().access(),
         left: AtomicU64::new(0),
     });
-    let mut handles = states.open(&mut Maps::new(host));
+    let mut handles = states.open(&mut Maps::new(host, "0.1.0"));
     let ended = catch_unwind(AssertUnwindSafe(|| {
         let _guard = TidiesUp(&mut handles);
         panic!("on purpose");

@@ -4,6 +4,7 @@
 //! Both keep their books in a [`Stock`](stock::Stock), which knows resources by number only, and that in
 //! [range sets](ranges::RangeSet), so that a hundred million free seats cost as much as one.
 
+mod footing;
 mod grant;
 mod numbers;
 #[expect(

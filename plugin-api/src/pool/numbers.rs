@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    footing::{self, Footing},
     grant::{Grant, NoneFree, NotHeld},
     ranges::Span,
     stock::{NUMBER_MAX, Stock},
@@ -187,6 +188,20 @@ impl State for NumbersState {
         }
         let stock = &mut numbers.stock;
         stock.setup().map_err(named)?;
+        // No range at all is none that there could be.
+        let range = now.map_or([1, 0], |span| [span.start, span.end]);
+        let range = range.map(u64::to_be_bytes);
+        let footing = Footing {
+            code: footing::of_books(),
+            configured: footing::digest(range.iter().map(|end| &end[..])),
+        };
+        let found = Footing::read(&mut stock.map);
+        if found == Some(footing) {
+            return Ok(());
+        }
+        if found.is_none_or(|found| found.code != footing.code) {
+            stock.check().map_err(named)?;
+        }
         let before = stock.configured();
         for span in &before {
             for part in span.minus(now.as_slice()) {
@@ -196,6 +211,7 @@ impl State for NumbersState {
         for part in now.map_or_else(Vec::new, |span| span.minus(&before)) {
             stock.configure(part);
         }
+        footing.write(&mut stock.map);
         Ok(())
     }
 }

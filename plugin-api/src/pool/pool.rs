@@ -4,13 +4,14 @@
 //! stand, in the same map, the data of each id and an index that finds the id of given data.
 //!
 //! Invariant: an id has data and an index entry as long as it is a member of the stock or the configuration
-//! names it. So data that was removed by hand, and is still configured, is known and not added again.
+//! names it, and the data is stored as the present version writes it. So data that was removed by hand, and is still configured, is known and not added again.
 
 use std::{collections::HashSet, marker::PhantomData};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
+    footing::{self, Footing, hash},
     grant::{NoneFree, NotHeld, Token},
     ranges::Span,
     stock::{PREFIX_OF_OTHERS, Stock},
@@ -29,7 +30,11 @@ const INDEX: u8 = PREFIX_OF_OTHERS + 1;
 
 /// A pool of distinct resources, lowest id first.
 ///
-/// Two resources whose data have the same JSON are one: it is never in the pool twice.
+/// Two resources whose data have the same JSON are one: it is never in the pool twice. What an earlier version
+/// of the plugin stored is rewritten as the present `T` writes it; where that makes one of two, the version is
+/// refused. To be sure of it, raise the version of your package when you change `T`: everything is walked through
+/// unless plugin-api, that version, and the name, size and fields (or variants) of `T` are what they were, and
+/// the first and the last few resources are stored as `T` writes them.
 ///
 /// ```
 /// use plugin_api::{Pool, prelude::*};
@@ -45,6 +50,8 @@ const INDEX: u8 = PREFIX_OF_OTHERS + 1;
 pub struct Pool<T> {
     stock: Stock,
     name: String,
+    /// Of the plugin.
+    version: &'static str,
     /// The JSON of what is looked up or stored, kept for its room.
     json: Vec<u8>,
     data: PhantomData<fn() -> T>,
@@ -54,7 +61,10 @@ pub struct Pool<T> {
 pub struct PoolState<T> {
     name: String,
     schema: u32,
-    configured: Vec<T>,
+    /// As JSON: written before the state is opened, because requests wait for what comes then.
+    configured: Vec<Vec<u8>>,
+    digest: u64,
+    data: PhantomData<fn() -> T>,
 }
 
 /// One resource of a [`PoolGrant`].
@@ -114,10 +124,13 @@ impl<T: Serialize + DeserializeOwned> Pool<T> {
     /// let proxies = plugin_api::Pool::list("proxies", ["10.0.0.1:8080".to_owned()]);
     /// ```
     pub fn list(name: impl Into<String>, configured: impl IntoIterator<Item = T>) -> PoolState<T> {
+        let configured: Vec<_> = configured.into_iter().map(into_json).collect();
         PoolState {
             name: name.into(),
             schema: 1,
-            configured: configured.into_iter().collect(),
+            digest: footing::digest(configured.iter().map(Vec::as_slice)),
+            configured,
+            data: PhantomData,
         }
     }
 
@@ -261,11 +274,16 @@ impl<T: Serialize + DeserializeOwned> Pool<T> {
 
     /// The id of the data whose JSON was written last.
     fn id_of_json(&mut self) -> Option<u64> {
+        self.same_json(|_| true)
+    }
+
+    /// The first `wanted` id of the data whose JSON was written last.
+    fn same_json(&mut self, wanted: impl Fn(u64) -> bool) -> Option<u64> {
         let hash = hash(&self.json);
         let mut from = index_key(hash, 0);
         while let Some(id) = indexed_id(&mut self.stock.map, &from, hash) {
             // A hash in common is not yet the same data.
-            if self.stock.map.read(&data_key(id)) == Some(&self.json[..]) {
+            if wanted(id) && self.stock.map.read(&data_key(id)) == Some(&self.json[..]) {
                 return Some(id);
             }
             from = index_key(hash, id.checked_add(1)?);
@@ -276,9 +294,13 @@ impl<T: Serialize + DeserializeOwned> Pool<T> {
     /// Stores the data whose JSON was written last, under a new id.
     fn store(&mut self) -> u64 {
         let id = self.stock.unused(1).expect("ids do not run out");
+        self.put(id);
+        id
+    }
+
+    fn put(&mut self, id: u64) {
         self.stock.map.write(&data_key(id), &self.json);
         self.stock.map.write(&index_key(hash(&self.json), id), &[]);
-        id
     }
 
     /// Drops the data of ids that left the stock, unless the configuration still names them.
@@ -300,15 +322,7 @@ impl<T: Serialize + DeserializeOwned> Pool<T> {
     }
 
     /// Brings the configured resources in line with the configuration.
-    fn configure(&mut self, configured: &[T]) -> Result<(), String> {
-        stored::check_first(&mut self.stock.map, DATA, |key, json| {
-            stored::from_json::<T>(key, json).map(|_| ())
-        })?;
-        let mut named: Vec<Vec<u8>> = Vec::with_capacity(configured.len());
-        for data in configured {
-            self.write_json(data);
-            named.push(self.json.clone());
-        }
+    fn configure(&mut self, named: &[Vec<u8>]) -> Result<(), String> {
         let mut unknown: HashSet<&[u8]> = named.iter().map(Vec::as_slice).collect();
         for span in self.stock.configured() {
             for id in span.start..=span.end {
@@ -320,7 +334,7 @@ impl<T: Serialize + DeserializeOwned> Pool<T> {
             }
         }
         // In the order of the configuration, which becomes the order of the ids.
-        for json in &named {
+        for json in named {
             if unknown.remove(&json[..]) {
                 self.json.clone_from(json);
                 let id = match self.id_of_json() {
@@ -361,9 +375,11 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> State for PoolStat
     }
 
     fn open(&self, maps: &mut Maps) -> Pool<T> {
+        let version = maps.version;
         Pool {
             stock: Stock::new(maps.take()),
             name: self.name.clone(),
+            version,
             json: Vec::new(),
             data: PhantomData,
         }
@@ -372,8 +388,29 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> State for PoolStat
     fn setup(&self, pool: &mut Pool<T>) -> Result<(), String> {
         let named = |text| format!("state `{}`: {text}", self.name);
         pool.stock.setup().map_err(named)?;
-        pool.configure(&self.configured).map_err(named)
+        let footing = Footing {
+            code: footing::of_type::<T>(pool.version),
+            configured: self.digest,
+        };
+        let found = Footing::read(&mut pool.stock.map);
+        let same_code = found.is_some_and(|found| found.code == footing.code);
+        let same_form = same_code && pool.looks_canonical();
+        if !same_form {
+            pool.stock.check().map_err(named)?;
+            pool.normalize().map_err(named)?;
+        }
+        if !same_form || found != Some(footing) {
+            pool.configure(&self.configured).map_err(named)?;
+            footing.write(&mut pool.stock.map);
+        }
+        Ok(())
     }
+}
+
+fn into_json<T: Serialize>(data: T) -> Vec<u8> {
+    let mut json = Vec::new();
+    stored::to_sorted_json(&data, &mut json);
+    json
 }
 
 /// What a job that is on its way out gets instead of a grant.
@@ -406,14 +443,6 @@ fn indexed_id(map: &mut StateMap, from: &[u8; 17], hash: u64) -> Option<u64> {
     (head == &index_key(hash, id)[..9]).then_some(id)
 }
 
-/// SipHash 2-4, because it is stored: the hasher that replaced this one in the standard library may become
-/// another with any release. Data comes from clients, and a simpler hash would let them make it collide.
-fn hash(json: &[u8]) -> u64 {
-    #[expect(deprecated, reason = "the one hasher of std that stays what it is")]
-    let mut hasher = std::hash::SipHasher::new_with_keys(0x726d_2d68_6f73_7400, 0x706f_6f6c);
-    std::hash::Hasher::write(&mut hasher, json);
-    std::hash::Hasher::finish(&hasher)
-}
-
+mod canonical;
 #[cfg(test)]
 mod tests;

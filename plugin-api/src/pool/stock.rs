@@ -1,6 +1,6 @@
 //! The books of a pool: which numbers it has, which of them are free, and which leave once they come back.
 //!
-//! It owns one header record and five range sets of its state's map:
+//! It owns one header record and five range sets of its state's map, beside the record of [`footing`](super::footing):
 //!
 //! | set | numbers that |
 //! |---|---|
@@ -57,7 +57,7 @@ impl Stock {
         Self { map }
     }
 
-    /// Reads all books, or opens empty ones the first time. Takes as long as there are ranges.
+    /// Reads the header, or opens empty books the first time.
     ///
     /// # Errors
     /// What is stored is no stock.
@@ -72,6 +72,14 @@ impl Stock {
                     .ok_or_else(|| Header::unreadable(record))?;
             }
         }
+        Ok(())
+    }
+
+    /// Reads all books. Takes as long as there are ranges.
+    ///
+    /// # Errors
+    /// One of them is none.
+    pub(super) fn check(&mut self) -> Result<(), String> {
         [MEMBERS, FREE, DRAINING, CONFIGURED, ADDED]
             .into_iter()
             .try_for_each(|set| set.check(&mut self.map))

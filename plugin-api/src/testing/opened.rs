@@ -26,7 +26,16 @@ impl<S: State> Opened<S> {
     }
 
     pub(crate) fn try_new(host: &MemoryHost, state: S) -> Result<Self, String> {
-        let mut handle = state.open(&mut Maps::new(host.access()));
+        Self::of_version(host, state, "0.1.0")
+    }
+
+    /// As a plugin of this version opens it.
+    pub(crate) fn of_version(
+        host: &MemoryHost,
+        state: S,
+        version: &'static str,
+    ) -> Result<Self, String> {
+        let mut handle = state.open(&mut Maps::new(host.access(), version));
         state.setup(&mut handle)?;
         host.commit();
         Ok(Self {

@@ -296,3 +296,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_reload_that_changes_nothing_costs_the_same_for_any_number_of_ranges() {
+    let host = MemoryHost::new();
+    let mut hall = Opened::new(&host, Numbers::range("hall", 1..=20_000));
+    for number in (1..=20_000).step_by(2) {
+        hall.remove(number);
+    }
+    let before = host.accesses();
+    Opened::new(&host, Numbers::range("hall", 1..=20_000));
+    let cost = (host.accesses() - before).total();
+    assert!(cost < 10, "{cost} accesses");
+}

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use proptest::prelude::*;
 
+use serde::Deserialize;
+
 use super::*;
 use crate::testing::{MemoryHost, Opened};
 
@@ -159,12 +161,135 @@ fn data_of_another_type_is_refused_with_its_name_and_key() {
 fn an_id_without_data_is_refused() {
     let first = proxies(&["a"]);
     first.host.map(0).remove(&data_key(1));
-    let opened = Opened::try_new(&first.host, Pool::list("proxies", ["a".to_owned()]));
+    let opened = Opened::try_new(&first.host, Pool::list("proxies", ["b".to_owned()]));
     let text = opened.err().unwrap();
     assert!(
         text.contains("the data of a resource, but is not there"),
         "{text}"
     );
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Plain {
+    url: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Weighed {
+    url: String,
+    #[serde(default)]
+    weight: u32,
+}
+
+/// The same, with a change deep inside that neither its size nor its own fields show.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Nested {
+    plain: Vec<Plain>,
+}
+
+fn plain(url: impl ToString) -> Plain {
+    let url = url.to_string();
+    Plain { url }
+}
+
+fn weighed(url: impl ToString, weight: u32) -> Weighed {
+    let url = url.to_string();
+    Weighed { url, weight }
+}
+
+#[test]
+fn data_that_a_later_version_writes_otherwise_stays_one_resource() {
+    let listed = ["a", "b"];
+    let mut first = Opened::new(&MemoryHost::new(), Pool::list("pool", listed.map(plain)));
+    first.add(&plain("by hand"));
+    assert_eq!(first.take_one().unwrap().id, 1);
+    first.host.commit();
+
+    let now = Pool::list("pool", listed.map(|url| weighed(url, 0)));
+    let mut second = Opened::new(&first.host, now);
+    assert_eq!((second.len(), second.free()), (3, 2));
+    assert_eq!(second.find(&weighed("a", 0)), Some(1));
+    assert!(!second.add(&weighed("by hand", 0)).new);
+    assert_eq!(second.take_one().unwrap().data, weighed("b", 0));
+
+    let third = Opened::new(&second.host, Pool::list("pool", listed.map(plain)));
+    let back = (third.host.entries(0), first.host.entries(0));
+    let data = |entries: &BTreeMap<Vec<u8>, Vec<u8>>| {
+        let entries = entries.clone().into_iter();
+        let entries = entries.filter(|(key, _)| key[0] >= PREFIX_OF_OTHERS);
+        entries.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        data(&back.0),
+        data(&back.1),
+        "no index entry is left behind"
+    );
+}
+
+#[test]
+fn resources_that_a_version_cannot_tell_apart_are_refused() {
+    let both = [weighed("a", 1), weighed("b", 1), weighed("a", 2)];
+    let first = Opened::new(&MemoryHost::new(), Pool::list("pool", both));
+    let opened = Opened::try_new(&first.host, Pool::list("pool", [plain("a")]));
+    let text = opened.err().unwrap();
+    assert!(
+        text.starts_with(r#"state `pool`: the resources 1 and 3, which differed when they were added, are both {"url":"a"}"#),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_form_that_changed_in_the_middle_is_seen_with_the_plugins_version() {
+    let host = MemoryHost::new();
+    let all = || (0..100).map(|url| vec![url]);
+    let first = Opened::new(&host, Pool::list("pool", all()));
+    let other = b"[ 50]";
+    first.host.map(0).write(&data_key(51), other);
+    let read = |version| {
+        let pool = Opened::of_version(&host, Pool::list("pool", all()), version);
+        pool.unwrap()
+            .host
+            .map(0)
+            .read(&data_key(51))
+            .unwrap()
+            .to_vec()
+    };
+    assert_eq!(read("0.1.0"), other);
+    assert_eq!(read("0.1.1"), b"[50]");
+}
+
+#[test]
+fn a_reload_that_changes_nothing_costs_the_same_for_any_number() {
+    let host = MemoryHost::new();
+    let list = || Pool::list("pool", (0..30_000).map(plain));
+    let mut pool = Opened::new(&host, list());
+    for id in (1..30_000).step_by(2) {
+        pool.remove(id);
+    }
+    let before = host.accesses();
+    Opened::new(&host, list());
+    let cost = (host.accesses() - before).total();
+    assert!(cost < 50, "{cost} accesses");
+}
+
+#[test]
+fn a_change_deep_inside_shows_at_the_ends() {
+    #[derive(Serialize, Deserialize)]
+    struct NestedOtherwise {
+        plain: Vec<Weighed>,
+    }
+    let one = |url| Nested {
+        plain: vec![plain(url)],
+    };
+    let first = Opened::new(&MemoryHost::new(), Pool::list("pool", [one(1), one(2)]));
+    let otherwise = Pool::list(
+        "pool",
+        [1, 2].map(|url| NestedOtherwise {
+            plain: vec![weighed(url, 0)],
+        }),
+    );
+    let mut second = Opened::new(&first.host, otherwise);
+    assert_eq!(second.len(), 2);
 }
 
 /// What the pool should be, said as plainly as can be. Data are small numbers.
