@@ -1,6 +1,6 @@
 //! From an author's functions to what the host calls: the `plugin!` macro and the blocks that it declares.
 
-use std::sync::Arc;
+use std::{any::TypeId, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -10,7 +10,8 @@ use crate::{
     context::{Call, HostAccess},
     description::{Description, LaneDescription, StateDescription},
     jobber::{Answer, RawJson, Refusal},
-    payload::Payload,
+    objects::ObjectsOnly,
+    payload::{Payload, without_place},
     self_test::{Example, Expected, SelfTest},
     state::{Maps, State},
 };
@@ -88,13 +89,13 @@ fn read_config<C: DeserializeOwned>(json: &[u8]) -> Result<C, String> {
     let mut track = serde_path_to_error::Track::new();
     let mut json = serde_json::Deserializer::from_slice(json);
     let config = {
-        let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
+        let tracked = serde_path_to_error::Deserializer::new(ObjectsOnly(&mut json), &mut track);
         serde_ignored::deserialize(tracked, |path| unknown.push(path.to_string()))
     };
     match config {
         Err(error) => {
             let cause = error.to_string();
-            let cause = cause.split(" at line ").next().unwrap_or(&cause);
+            let cause = without_place(&cause);
             Err(match track.path().to_string().as_str() {
                 "." => cause.to_owned(),
                 path => format!("`{path}`: {cause}"),
@@ -300,7 +301,7 @@ pub trait AnswerBody {
     fn write(self, writer: &mut AnswerWriter<'_>);
 }
 
-impl<T: Serialize> AnswerBody for T {
+impl<T: Serialize + 'static> AnswerBody for T {
     fn write(self, writer: &mut AnswerWriter<'_>) {
         let AnswerWriter { head, answer } = writer;
         answer.extend(head);
@@ -308,14 +309,20 @@ impl<T: Serialize> AnswerBody for T {
             panic!("the answer cannot be written as JSON: {error}");
         }
         // The type becomes the first field of the object that was written behind it.
-        match &answer[head.len()..] {
-            b"{}" | b"null" => {
-                answer.truncate(head.len());
-                answer.extend(b"}");
-            }
-            [b'{', ..] => answer[head.len()] = b',',
+        let body = &answer[head.len()..];
+        let is_empty = match body.strip_prefix(b"{") {
+            Some(fields) => fields.trim_ascii_start() == b"}",
+            // Only who answers nothing by design answers `{}`: a `None` is a value that is missing.
+            None => TypeId::of::<T>() == TypeId::of::<()>(),
+        };
+        if is_empty {
+            answer.truncate(head.len());
+            answer.extend(b"}");
+        } else if body.starts_with(b"{") {
+            answer[head.len()] = b',';
+        } else {
             // No object, so no place for a type: the host refuses it and says so.
-            _ => answer.remove_first(head.len()),
+            answer.remove_first(head.len());
         }
     }
 }

@@ -12,6 +12,7 @@ mod jobber;
 mod key;
 mod log_bridge;
 mod map;
+mod objects;
 mod payload;
 mod pool;
 pub mod self_test;

@@ -11,7 +11,10 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use crate::jobber::{RawJson, Refusal};
+use crate::{
+    jobber::{RawJson, Refusal},
+    objects::ObjectsOnly,
+};
 
 /// How much of what serde says is passed on, in characters.
 const CAUSE_CHARS_MAX: usize = 300;
@@ -34,14 +37,22 @@ impl<T: DeserializeOwned + 'static> Payload for T {
                 .map_err(|error| Refusal::bad_payload(error.to_string()));
         }
         match Placeholder::of(json) {
-            Some(placeholder) => read_with_path(placeholder),
-            None => serde_json::from_slice(json).or_else(|_| {
+            // What serde reads from a copy of its own, an untagged enum, does not say that it is an object.
+            Some(placeholder) => read_with_path(placeholder)
+                .or_else(|refusal| read_plainly(b"{}").map_err(|_| placeholder.reword(refusal))),
+            None => read_plainly(json).or_else(|_| {
                 // Only a payload that failed pays for finding out where.
                 let mut json = serde_json::Deserializer::from_slice(json);
-                read_with_path(&mut json)
+                read_with_path(ObjectsOnly(&mut json))
             }),
         }
     }
+}
+
+fn read_plainly<T: DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Error> {
+    let mut json = serde_json::Deserializer::from_slice(json);
+    let read = T::deserialize(ObjectsOnly(&mut json))?;
+    json.end().map(|()| read)
 }
 
 impl Payload for RawJson {
@@ -65,14 +76,22 @@ where
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let path = error.path().to_string();
         let cause = error.into_inner().to_string();
-        // serde_json adds a place in the payload's text, which nobody but the sender sees.
-        let cause = cause.split(" at line ").next().unwrap_or(&cause);
-        let cause = shortened(cause);
+        let cause = shortened(without_place(&cause));
         Refusal::bad_payload(match path.as_str() {
             "." => format!("payload: {cause}"),
             path => format!("payload, field `{path}`: {cause}"),
         })
     })
+}
+
+/// Takes the place off that serde_json adds at the end, which means nothing to whoever did not see the text.
+pub(crate) fn without_place(cause: &str) -> &str {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let place = cause.rsplit_once(" at line ");
+    match place.and_then(|(cause, place)| Some((cause, place.split_once(" column ")?))) {
+        Some((cause, (line, column))) if number(line) && number(column) => cause,
+        _ => cause,
+    }
 }
 
 /// serde quotes what came, however long it is; a refusal is no place to send it all back.
@@ -100,6 +119,19 @@ impl Placeholder {
             b"0" => Some(Self::Zero),
             _ => None,
         }
+    }
+
+    /// serde has one word for what says nothing, and it is none that a client knows.
+    fn reword(self, refusal: Refusal) -> Refusal {
+        let came = match self {
+            Self::Absent => "no payload",
+            Self::Null => "null",
+            Self::Zero => return refusal,
+        };
+        let message = refusal
+            .message
+            .replacen("invalid type: unit value", came, 1);
+        Refusal { message, ..refusal }
     }
 }
 
@@ -144,9 +176,17 @@ impl<'de> Deserializer<'de> for Placeholder {
         visitor.visit_newtype_struct(self)
     }
 
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        visitor.visit_unit()
+    }
+
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct seq tuple tuple_struct enum identifier ignored_any
+        seq tuple tuple_struct enum identifier ignored_any
     }
 }
 
@@ -193,6 +233,68 @@ mod tests {
         for json in ["", "null", "0", "[1,2]", "\"x\""] {
             assert_eq!(<()>::read(json.as_bytes()), Ok(()));
         }
+    }
+
+    fn message<T: Payload>(json: &str) -> String {
+        T::read(json.as_bytes()).err().unwrap().message
+    }
+
+    #[test]
+    fn a_struct_is_read_from_an_object_only() {
+        #[derive(Deserialize)]
+        #[allow(dead_code, reason = "only read")]
+        struct Outer {
+            asks: Option<Vec<Ask>>,
+            kind: Option<Kind>,
+        }
+        #[derive(Deserialize)]
+        #[allow(dead_code, reason = "only read")]
+        enum Kind {
+            Two { a: u8 },
+            Pair(u8, u8),
+        }
+        let text = "expected an object, got an array";
+        for json in ["[3]", "[]", " [ null ] "] {
+            assert_eq!(message::<Ask>(json), format!("payload: {text}"));
+        }
+        for (json, field) in [
+            (r#"{"asks":[{"count":1},[3]]}"#, "asks[1]"),
+            (r#"{"kind":{"Two":[3]}}"#, "kind.Two"),
+        ] {
+            let expected = format!("payload, field `{field}`: {text}");
+            assert_eq!(message::<Outer>(json), expected);
+        }
+        Outer::read(br#"{"asks":[{"count":1}],"kind":{"Pair":[3,4]}}"#).unwrap();
+        assert_eq!(<(u8, u8)>::read(b"[3,4]"), Ok((3, 4)));
+        let raw = Box::<serde_json::value::RawValue>::read(b"[1, 2]").unwrap();
+        assert_eq!(raw.get(), "[1, 2]");
+    }
+
+    #[test]
+    fn a_payload_that_says_nothing_is_an_empty_object_also_where_serde_hides_it() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            ByUrl { url: String },
+            ByCount { count: Option<u32> },
+        }
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct Nothing;
+        for json in ["", "null", "0"] {
+            let read = Either::read(json.as_bytes());
+            assert_eq!(read, Ok(Either::ByCount { count: None }), "{json:?}");
+            assert_eq!(Nothing::read(json.as_bytes()), Ok(Nothing));
+        }
+        assert_eq!(message::<u64>(""), "payload: no payload, expected u64");
+        assert_eq!(message::<u64>("null"), "payload: null, expected u64");
+    }
+
+    #[test]
+    fn what_a_client_wrote_is_quoted_as_it_is() {
+        assert_eq!(
+            message::<Ask>(r#"{"count":"x at line 3 column 4 of it"}"#),
+            r#"payload, field `count`: invalid type: string "x at line 3 column 4 of it", expected u32"#
+        );
     }
 
     #[test]
