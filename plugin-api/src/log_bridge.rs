@@ -68,10 +68,11 @@ pub(crate) fn panic_text(payload: Box<dyn std::any::Any + Send>) -> String {
         .map(|text| (*text).to_owned())
         .or_else(|| payload.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without a text".to_owned());
+    // Before the payload goes, whose own panic would leave another place.
+    let place = PANIC_PLACE.with_borrow_mut(std::mem::take);
     if let Err(payload_of_drop) = guarded(|| drop(payload)) {
         std::mem::forget(payload_of_drop);
     }
-    let place = PANIC_PLACE.with_borrow_mut(std::mem::take);
     if !place.is_empty() {
         let _ = write!(text, " ({place})");
     }
@@ -148,5 +149,25 @@ impl Visit for Line {
             "message" => write!(self.message, "{value:?}"),
             name => write!(self.fields, " {name}={value:?}"),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_a_panic_is_its_own_and_not_that_of_its_payload() {
+        struct PanicsToo;
+        impl Drop for PanicsToo {
+            fn drop(&mut self) {
+                // As the hook does, which tests must not replace.
+                PANIC_PLACE.set("the place of the drop".to_owned());
+                std::panic::resume_unwind(Box::new("in drop"));
+            }
+        }
+        PANIC_PLACE.set("src/lib.rs:1:2".to_owned());
+        let text = panic_text(Box::new(PanicsToo));
+        assert_eq!(text, "a panic without a text (src/lib.rs:1:2)");
     }
 }
