@@ -15,23 +15,30 @@ struct Config {
     urls: Vec<Url>,
 }
 
-/// A proxy's address: any text but an empty one.
+/// Bytes of an address. Each is read, compared and answered while everybody waits.
+const URL_BYTES_MAX: usize = 2_048;
+
+/// A proxy's address: any text that is neither empty nor too long.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 struct Url(String);
 
 impl TryFrom<String> for Url {
-    type Error = &'static str;
+    type Error = String;
 
-    fn try_from(url: String) -> Result<Self, &'static str> {
-        match url.trim() {
-            "" => Err("an empty text, expected a url"),
-            _ => Ok(Self(url)),
+    fn try_from(url: String) -> Result<Self, String> {
+        match url.len() {
+            _ if url.trim().is_empty() => Err("an empty text, expected a url".to_owned()),
+            0..=URL_BYTES_MAX => Ok(Self(url)),
+            len => Err(format!(
+                "a url of {len} bytes, expected at most {URL_BYTES_MAX}"
+            )),
         }
     }
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Add {
     url: Url,
 }
@@ -44,6 +51,7 @@ struct Lent {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Proxy {
     id: u64,
 }

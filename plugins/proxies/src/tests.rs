@@ -73,6 +73,21 @@ fn a_wrong_payload_is_named() {
         ("addProxy", json!({}), "`url`"),
         ("addProxy", json!({ "url": " " }), "`url`"),
         ("addProxy", json!({ "url": 7 }), "`url`"),
+        (
+            "addProxy",
+            json!({ "url": "u".repeat(2_049) }),
+            "`url`: a url of 2049 bytes, expected at most 2048",
+        ),
+        (
+            "addProxy",
+            json!({ "url": "a", "weight": 1 }),
+            "unknown field `weight`, expected `url`",
+        ),
+        (
+            "returnProxy",
+            json!({ "id": 1, "url": "a" }),
+            "unknown field `url`, expected `id`",
+        ),
         ("returnProxy", json!({}), "`id`"),
         ("returnProxy", json!({ "id": -1 }), "`id`"),
     ];
@@ -81,6 +96,8 @@ fn a_wrong_payload_is_named() {
         assert_eq!(refusal.code(), "bad_payload");
         assert!(refusal.message().contains(field), "{}", refusal.message());
     }
+    let longest = json!({ "url": "u".repeat(2_048) });
+    assert!(pool.client(1).request("addProxy", longest).is_ok());
 }
 
 #[test]

@@ -49,6 +49,7 @@ type Diary = (
 );
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Book {
     room: Room,
     from: Instant,
@@ -56,11 +57,13 @@ struct Book {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Booked {
     booking: u64,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct List {
     room: Option<Room>,
 }

@@ -162,6 +162,10 @@ fn a_wrong_payload_is_named() {
             "`room`",
         ),
         (json!({}), "`room`"),
+        (
+            json!({ "room": "blue", "from": noon, "until": noon }),
+            "unknown field `until`, expected one of `room`, `from`, `to`",
+        ),
     ];
     for (payload, fields) in cases {
         let refusal = rooms.client(1).request("bookRoom", payload).unwrap_err();

@@ -10,8 +10,8 @@ use std::num::NonZeroU64;
 
 use plugin_api::prelude::*;
 
-/// What one request gets at most, so that its answer stays within what a client reads.
-const TICKETS_PER_REQUEST_MAX: u64 = 100_000;
+/// What one request gets or returns at most: everybody waits for as long as it takes.
+const TICKETS_PER_REQUEST_MAX: u64 = 10_000;
 /// The greatest whole number that every client can read: JavaScript would round the next ones.
 const TICKET_MAX: u64 = (1 << 53) - 1;
 
@@ -44,6 +44,7 @@ impl TryFrom<u64> for Seats {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Get {
     count: Option<NonZeroU64>,
 }
@@ -56,11 +57,13 @@ struct Sold {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Return {
     tickets: Vec<u64>,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Add {
     count: NonZeroU64,
 }
@@ -91,6 +94,12 @@ fn take_back(ask: Return, hall: &mut Numbers) -> Answer<Left> {
         return Err(Refusal::bad_payload(
             "payload, field `tickets`: an empty list, expected at least one number",
         ));
+    }
+    let count = ask.tickets.len() as u64;
+    if count > TICKETS_PER_REQUEST_MAX {
+        return Err(Refusal::bad_payload(format!(
+            "payload, field `tickets`: {count} at once, expected at most {TICKETS_PER_REQUEST_MAX}"
+        )));
     }
     hall.release_all(&ask.tickets).or_code("not_sold")?;
     Ok(Left { left: hall.free() })

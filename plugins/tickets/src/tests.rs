@@ -71,10 +71,54 @@ fn a_wrong_count_is_named() {
     let refusal = refused(&mut hall, "getTickets", too_many);
     assert_eq!(
         refusal.message(),
-        "payload, field `count`: 100001 at once, expected at most 100000"
+        "payload, field `count`: 10001 at once, expected at most 10000"
     );
     let most = json!({ "count": TICKETS_PER_REQUEST_MAX });
     assert!(hall.client(1).request("getTickets", most).is_ok());
+
+    let sold = |count: u64| json!({ "tickets": (1..=count).collect::<Vec<_>>() });
+    let refusal = refused(
+        &mut hall,
+        "returnTickets",
+        sold(TICKETS_PER_REQUEST_MAX + 1),
+    );
+    assert_eq!(
+        refusal.message(),
+        "payload, field `tickets`: 10001 at once, expected at most 10000"
+    );
+    let back = hall
+        .client(1)
+        .request("returnTickets", sold(TICKETS_PER_REQUEST_MAX));
+    assert_eq!(back, Ok(json!({ "left": 1_000_000 })));
+}
+
+#[test]
+fn what_is_no_field_is_refused_and_the_fields_are_named() {
+    let mut hall = hall(5);
+    for (type_name, payload, field) in [
+        ("getTickets", json!({ "cuont": 3 }), "`count`"),
+        (
+            "returnTickets",
+            json!({ "tickets": [1], "all": true }),
+            "`tickets`",
+        ),
+        ("addTickets", json!({ "count": 3, "row": 1 }), "`count`"),
+    ] {
+        let refusal = refused(&mut hall, type_name, payload);
+        assert_eq!(refusal.code(), "bad_payload");
+        let text = refusal.message();
+        assert!(
+            text.contains("unknown field `") && text.contains(field),
+            "{text}"
+        );
+    }
+    let refusal = refused(&mut hall, "getTickets", json!([3]));
+    assert_eq!(
+        refusal.message(),
+        "payload: expected an object, got an array"
+    );
+    let left = hall.client(1).request("addTickets", json!({ "count": 1 }));
+    assert_eq!(left, Ok(json!({ "left": 6 })), "nothing was sold");
 }
 
 #[test]
