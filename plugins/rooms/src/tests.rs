@@ -175,6 +175,60 @@ fn a_wrong_payload_is_named() {
 }
 
 #[test]
+fn an_instant_is_written_as_rfc_3339_and_in_no_other_way() {
+    let mut rooms = any_room();
+    let mut ask = |from: &str| {
+        let payload = json!({ "room": "blue", "from": from, "to": "9000-01-01T00:00:00Z" });
+        rooms.client(1).request("bookRoom", payload)
+    };
+    for from in [
+        "2026-05-04T12:00Z",
+        "2026-05-04T12Z",
+        "20260504T120000Z",
+        "2026-05-04T120000Z",
+        "2026-05-04T12:00:00+02",
+        "2026-05-04T12:00:00+0200",
+        "2026-05-04T12:00:00+02:00:00",
+        "2026-05-04T12:00:00+24:00",
+        "2026-05-04T12:00:00+02:60",
+        "2026-05-04T12:00:60Z",
+        "2026-05-04T24:00:00Z",
+        "2026-05-04T12:60:00Z",
+        "2026-05-04T12:00:00.Z",
+        "2026-05-04T12:00:00,5Z",
+        "2026-05-04T12:00:00Z[Europe/Berlin]",
+        "2026-05-04T12:00:00+02:00[Europe/Berlin]",
+        "+002026-05-04T12:00:00Z",
+        "2026-05-04_12:00:00Z",
+        " 2026-05-04T12:00:00Z",
+        "2026-05-04T12:00:00",
+        "2026-13-04T12:00:00Z",
+        "２026-05-04T12:00:00Z",
+        "0000-01-01T00:00:00+00:01",
+        "",
+    ] {
+        let refusal = ask(from).unwrap_err();
+        assert_eq!(refusal.code(), "bad_payload", "{from}");
+        let expected = "expected RFC 3339, as in 2026-05-04T09:30:00+02:00";
+        assert!(
+            refusal.message().contains(expected),
+            "{}",
+            refusal.message()
+        );
+    }
+    // They are one instant, so that all but the first are taken.
+    let codes = [
+        "2026-05-04T12:00:00Z",
+        "2026-05-04t12:00:00z",
+        "2026-05-04 12:00:00.000000000-00:00",
+        "2026-05-05T11:59:00+23:59",
+    ]
+    .map(|from| ask(from).err().map(|refusal| refusal.code().to_owned()));
+    let taken = || Some("taken".to_owned());
+    assert_eq!(codes, [None, taken(), taken(), taken()]);
+}
+
+#[test]
 fn a_list_that_is_too_long_is_refused() {
     let mut rooms = any_room();
     for second in 0..=BOOKINGS_PER_ANSWER_MAX as i64 {
