@@ -6,7 +6,8 @@
 //! replaced in one place.
 //!
 //! To change anything here: only append methods, after the one marked `last_prefix_field`, with a default
-//! body. A renamed or changed one breaks every plugin that was ever built.
+//! body. A renamed or changed one breaks every plugin that was ever built. Who calls an appended one may meet
+//! the default, since newer plugins run on older hosts and older plugins on newer hosts.
 
 #![allow(
     non_local_definitions,
@@ -41,8 +42,8 @@ use crate::{
     log_bridge::{self, HostLog, guarded, panic_text},
 };
 
-/// The version of this file, and not of the crate: it changes only when this file does. Below 1.0 a plugin
-/// and a host need the same minor version.
+/// The version of this file, and not of the crate: it changes only when this file does. A plugin and a host
+/// need the same major version, and below 1.0 the same minor version, too.
 pub const ABI_VERSION: &str = "0.1.0";
 
 /// How a call of [`AbiLane::handle`] or [`AbiLane::setup`] ended.
@@ -86,7 +87,7 @@ pub const NO_DEADLINE: u64 = u64::MAX;
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = AbiModule_Ref)))]
-#[sabi(missing_field(panic))]
+#[sabi(missing_field(option))]
 pub struct AbiModule {
     /// Makes the plugin from its configuration, a JSON object, or says why it cannot be.
     #[sabi(last_prefix_field)]
@@ -427,13 +428,4 @@ impl HostLog for LogTwin {
 }
 
 #[cfg(test)]
-mod tests {
-    use abi_stable::library::ROOT_MODULE_LOADER_NAME;
-
-    #[test]
-    fn the_exported_name_is_the_one_that_the_host_looks_for() {
-        // The attribute takes a literal only, so the macro has to repeat the name.
-        let attribute = format!("export_name = \"{ROOT_MODULE_LOADER_NAME}\"");
-        assert!(include_str!("export.rs").contains(&attribute));
-    }
-}
+mod tests;

@@ -10,9 +10,13 @@
 
 use std::{error::Error, mem::ManuallyDrop, path::Path};
 
-use abi_stable::library::{
-    AbiHeader, AbiHeaderRef, LibHeader, LibraryError, ROOT_MODULE_LOADER_NAME,
-    ROOT_MODULE_LOADER_NAME_WITH_NUL,
+use abi_stable::{
+    StableAbi,
+    abi_stability::abi_checking::check_layout_compatibility,
+    library::{
+        AbiHeader, AbiHeaderRef, LibHeader, LibraryError, ROOT_MODULE_LOADER_NAME,
+        ROOT_MODULE_LOADER_NAME_WITH_NUL,
+    },
 };
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use plugin_api::{
@@ -72,7 +76,7 @@ impl LoadedPlugin {
             CheckError::new(
                 Step::Description,
                 format!("it does not describe itself as plugin-api does: {error}"),
-                format!("rebuild it against plugin-api {PLUGIN_API_VERSION}"),
+                rebuild(),
             )
         })
     }
@@ -136,8 +140,7 @@ impl Module {
         };
         let header = header.map_err(|error| unopened(copy, &error))?;
         let header = header.upgrade().map_err(|error| misfit(None, &error))?;
-        let module = header.init_root_module::<AbiModule_Ref>();
-        let module = module.map_err(|error| misfit(Some(header), &error))?;
+        let module = root(header)?;
         let abi_version = header.version_strings().version.as_str().to_owned();
         Ok((module, abi_version))
     }
@@ -160,6 +163,40 @@ impl Module {
             None => Unmade::Refused(said.into_string()),
         })
     }
+}
+
+/// The module of a plugin that was built against this ABI, a newer version of it, or an older one.
+fn root(header: &'static LibHeader) -> Result<AbiModule_Ref, CheckError> {
+    let found = header.version_strings().version.as_str();
+    if !speak_the_same(found, ABI_VERSION) {
+        return Err(other_abi(found, ""));
+    }
+    let Some(layout) = header.layout() else {
+        return Err(other_abi(found, "it does not say what it consists of"));
+    };
+    let refused = match header.init_root_module::<AbiModule_Ref>() {
+        // It has less than this host knows, or it differs.
+        Err(refused @ LibraryError::AbiInstability(_)) => refused,
+        module => return module.map_err(|error| misfit(Some(header), &error)),
+    };
+    if check_layout_compatibility(layout, <AbiModule_Ref as StableAbi>::LAYOUT).is_err() {
+        return Err(misfit(Some(header), &refused));
+    }
+    // SAFETY: All that the plugin has, this host has in the same places; what only the host has is appended
+    // behind that, where accessors look at the length of what the plugin brings before they reach for it.
+    unsafe { header.init_root_module_with_unchecked_layout::<AbiModule_Ref>() }
+        .map_err(|error| misfit(Some(header), &error))
+}
+
+/// Whether a plugin of the ABI's version `found` may be loaded by a host that was built with `own`.
+fn speak_the_same(found: &str, own: &str) -> bool {
+    let generation = |version: &str| {
+        let mut numbers = version.split('.').map(str::parse::<u32>);
+        let (major, minor) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+        // Before the first release every minor version may change everything.
+        Some((major, if major == 0 { minor } else { 0 }))
+    };
+    generation(found).is_some() && generation(found) == generation(own)
 }
 
 /// What is said of a plugin that panicked instead of being made.
@@ -226,26 +263,31 @@ fn misfit(header: Option<&'static LibHeader>, error: &LibraryError) -> CheckErro
             AbiHeader::VALUE.abi_major,
             AbiHeader::VALUE.abi_minor
         ),
-        LibraryError::IncompatibleVersionNumber { .. } => String::new(),
         LibraryError::RootModule { err, .. } => format!("its module could not be made: {err}"),
         other => tail(&other.to_string()).to_owned(),
     };
-    let versions = header.map(|header| {
-        let found = header.version_strings().version.as_str();
-        format!("built against ABI {found}, this host speaks {ABI_VERSION}")
-    });
-    let parts = [versions.unwrap_or_default(), cause];
-    let parts = Vec::from_iter(
-        parts
-            .iter()
-            .map(String::as_str)
-            .filter(|part| !part.is_empty()),
-    );
-    CheckError::new(
-        Step::Abi,
-        parts.join(": "),
-        format!("rebuild it against plugin-api {PLUGIN_API_VERSION}"),
-    )
+    match header {
+        Some(header) => other_abi(header.version_strings().version.as_str(), &cause),
+        None => CheckError::new(Step::Abi, cause, rebuild()),
+    }
+}
+
+fn other_abi(found: &str, cause: &str) -> CheckError {
+    let speaks = match ABI_VERSION.split('.').collect::<Vec<_>>()[..] {
+        ["0", minor, ..] => format!("0.{minor}.x"),
+        [major, ..] => format!("{major}.x"),
+        [] => ABI_VERSION.to_owned(),
+    };
+    let mut text = format!("built against ABI {found}, this host speaks {speaks}");
+    if !cause.is_empty() {
+        text.push_str(": ");
+        text.push_str(cause);
+    }
+    CheckError::new(Step::Abi, text, rebuild())
+}
+
+fn rebuild() -> String {
+    format!("rebuild it against plugin-api {PLUGIN_API_VERSION}")
 }
 
 /// Of a refused layout, tens of kilobytes, the part that says what differs.
@@ -268,6 +310,42 @@ mod tests {
         assert!(
             refusal.ends_with(&format!(
                 "host: too many fields Expected: 1 Found: 2; rebuild it against plugin-api {PLUGIN_API_VERSION}"
+            )),
+            "{refusal}"
+        );
+    }
+
+    #[test]
+    fn a_plugin_needs_the_same_major_and_before_the_first_release_the_same_minor_version() {
+        for (found, own, fits) in [
+            ("0.1.0", "0.1.7", true),
+            ("0.1.9", "0.1.0", true),
+            ("0.2.0", "0.1.0", false),
+            ("0.1.0", "0.2.0", false),
+            ("1.0.0", "1.4.0", true),
+            ("1.4.0", "1.0.0", true),
+            ("2.0.0", "1.9.0", false),
+            ("0.1.0", "1.0.0", false),
+            ("1", "1.0.0", false),
+            ("", "", false),
+        ] {
+            assert_eq!(speak_the_same(found, own), fits, "{found} on {own}");
+        }
+        let refusal = other_abi("2.0.0", "").to_string();
+        let [major, minor, _] = ABI_VERSION.split('.').collect::<Vec<_>>()[..] else {
+            panic!("expected three numbers");
+        };
+        let speaks = format!(
+            "{major}.{}",
+            if major == "0" {
+                format!("{minor}.x")
+            } else {
+                "x".into()
+            }
+        );
+        assert!(
+            refusal.contains(&format!(
+                "built against ABI 2.0.0, this host speaks {speaks}; rebuild"
             )),
             "{refusal}"
         );
