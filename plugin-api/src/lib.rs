@@ -6,6 +6,7 @@ pub mod abi;
 mod context;
 pub mod description;
 pub mod export;
+mod finite;
 #[cfg(doctest)]
 mod guide;
 mod jobber;
@@ -15,6 +16,7 @@ mod map;
 mod objects;
 mod payload;
 mod pool;
+mod read_back;
 pub mod self_test;
 mod setting;
 mod state;

@@ -91,8 +91,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Map<K, V> {
     /// `value` has no JSON.
     pub fn insert(&mut self, key: &K, value: &V) -> bool {
         self.encode(key);
-        stored::to_json(value, &mut self.json);
-        self.map.write(&self.low, &self.json)
+        stored::to_json(&self.name, value, &mut self.json) && self.map.write(&self.low, &self.json)
     }
 
     /// Removes `key`; returns whether it had a value.

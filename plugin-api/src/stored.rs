@@ -6,7 +6,11 @@ use std::fmt::{self, Display};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::context::StateMap;
+use crate::{
+    context::{StateMap, unwinding},
+    finite::is_finite,
+    read_back,
+};
 
 /// Says that the entry at `key` is not what this kind of state stores. The state's name is put before it by
 /// whoever knows it.
@@ -52,28 +56,63 @@ pub(crate) fn check_first(
     Ok(())
 }
 
-/// Writes the JSON of `value` into `json`, which is emptied first.
+/// Writes the JSON of `value`, which is to be stored in the state `name`, into `json`, emptied first. False: it has
+/// none, and the job is on its way out.
 ///
 /// # Panics
-/// `value` has no JSON: a map whose keys are no strings, or a `Serialize` of the author's that fails.
-pub(crate) fn to_json<T: Serialize>(value: &T, json: &mut Vec<u8>) {
+/// `value` has no JSON that could be read back: a map whose keys are no strings, a float that is no number, a
+/// `Serialize` of the author's that fails.
+#[must_use]
+pub(crate) fn to_json<T>(name: &str, value: &T, json: &mut Vec<u8>) -> bool
+where
+    T: Serialize + DeserializeOwned,
+{
     json.clear();
-    serde_json::to_writer(json, value).unwrap_or_else(|error| no_json::<T>(&error));
+    let written = serde_json::to_writer(&mut *json, value);
+    is_storable(name, value, json, written)
 }
 
-/// The JSON of `value` with the keys of all its maps sorted, so that equal values have equal JSON.
+/// The same with the keys of all maps sorted, so that equal values have equal JSON.
 ///
 /// # Panics
-/// As [`to_json`].
-pub(crate) fn to_sorted_json<T: Serialize>(value: &T, json: &mut Vec<u8>) {
-    let mut sorted = serde_json::to_value(value).unwrap_or_else(|error| no_json::<T>(&error));
-    sorted.sort_all_objects();
-    to_json(&sorted, json);
+/// As [`to_json`]; and of whole numbers beyond 64 bits.
+#[must_use]
+pub(crate) fn to_sorted_json<T>(name: &str, value: &T, json: &mut Vec<u8>) -> bool
+where
+    T: Serialize + DeserializeOwned,
+{
+    json.clear();
+    let written = serde_json::to_value(value).and_then(|mut sorted| {
+        sorted.sort_all_objects();
+        serde_json::to_writer(&mut *json, &sorted)
+    });
+    is_storable(name, value, json, written)
 }
 
-fn no_json<T>(error: &serde_json::Error) -> ! {
-    let name = std::any::type_name::<T>();
-    panic!("{name} cannot be stored, because it has no JSON: {error}")
+fn is_storable<T>(name: &str, value: &T, json: &[u8], written: serde_json::Result<()>) -> bool
+where
+    T: Serialize + DeserializeOwned,
+{
+    let reason = match written {
+        Err(error) => error.to_string(),
+        Ok(()) if memmem(json, b"null") && !is_finite(value) => {
+            "a float in it is infinite or not a number".to_owned()
+        }
+        Ok(()) => {
+            read_back::check::<T>(name, json);
+            return true;
+        }
+    };
+    let type_name = std::any::type_name::<T>();
+    assert!(
+        unwinding(),
+        "state `{name}`: a value of type {type_name} cannot be stored, because it has no JSON: {reason}"
+    );
+    false
+}
+
+fn memmem(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
 }
 
 /// Shows bytes in hexadecimal, the first 32 of them.

@@ -68,8 +68,9 @@ impl<T: Default + Serialize + DeserializeOwned> Value<T> {
     /// # Panics
     /// `value` has no JSON.
     pub fn set(&mut self, value: &T) {
-        stored::to_json(value, &mut self.json);
-        self.map.write(&KEY, &self.json);
+        if stored::to_json(&self.name, value, &mut self.json) {
+            self.map.write(&KEY, &self.json);
+        }
     }
 
     /// Changes the value in place and returns what `change` does.
@@ -148,6 +149,48 @@ mod tests {
         let text = opened.err().unwrap();
         assert!(
             text.contains("state `total`: the entry stored at key 01 should be"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn floats_come_back_as_they_are() {
+        let mut value = Opened::new(&MemoryHost::new(), Value::<f64>::named("value"));
+        for float in [
+            0.1 + 0.2,
+            f64::MIN_POSITIVE,
+            f64::MAX,
+            1.0000000000000002,
+            8.41e21,
+        ] {
+            value.set(&float);
+            assert_eq!(value.get().to_bits(), float.to_bits());
+        }
+    }
+
+    #[test]
+    #[should_panic(
+        expected = "state `value`: a value of type alloc::vec::Vec<core::option::Option<f32>> cannot be stored"
+    )]
+    fn what_is_not_a_number_is_not_stored() {
+        let mut value = Opened::new(&MemoryHost::new(), Value::named("value"));
+        value.set(&vec![None, Some(f32::MAX)]);
+        assert_eq!(value.get(), [None, Some(f32::MAX)]);
+        value.set(&vec![Some(f32::NAN)]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_again_is_noted_where_somebody_asks() {
+        #[derive(Default, serde::Serialize, serde::Deserialize)]
+        struct Lossy {
+            #[serde(skip_serializing)]
+            lost: u8,
+        }
+        let mut value = Opened::new(&MemoryHost::new(), Value::<Lossy>::named("value"));
+        let ((), unreadable) = crate::read_back::watched(|| value.set(&Lossy { lost: 1 }));
+        let text = &unreadable[0];
+        assert!(
+            text.contains("state `value`: ") && text.contains("missing field `lost`"),
             "{text}"
         );
     }

@@ -124,9 +124,11 @@ impl<T: Serialize + DeserializeOwned> Pool<T> {
     /// let proxies = plugin_api::Pool::list("proxies", ["10.0.0.1:8080".to_owned()]);
     /// ```
     pub fn list(name: impl Into<String>, configured: impl IntoIterator<Item = T>) -> PoolState<T> {
-        let configured: Vec<_> = configured.into_iter().map(into_json).collect();
+        let name = name.into();
+        let configured = configured.into_iter();
+        let configured: Vec<_> = configured.map(|data| into_json(&name, &data)).collect();
         PoolState {
-            name: name.into(),
+            name,
             schema: 1,
             digest: footing::digest(configured.iter().map(Vec::as_slice)),
             configured,
@@ -269,7 +271,8 @@ impl<T: Serialize + DeserializeOwned> Pool<T> {
     }
 
     fn write_json(&mut self, data: &T) {
-        stored::to_sorted_json(data, &mut self.json);
+        // Without JSON the job is on its way out, and what it stores is void.
+        let _ = stored::to_sorted_json(&self.name, data, &mut self.json);
     }
 
     /// The id of the data whose JSON was written last.
@@ -407,9 +410,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> State for PoolStat
     }
 }
 
-fn into_json<T: Serialize>(data: T) -> Vec<u8> {
+fn into_json<T: Serialize + DeserializeOwned>(name: &str, data: &T) -> Vec<u8> {
     let mut json = Vec::new();
-    stored::to_sorted_json(&data, &mut json);
+    let _ = stored::to_sorted_json(name, data, &mut json);
     json
 }
 

@@ -15,6 +15,7 @@ use crate::{
     description::{Description, StateDescription},
     export::{Definition, LaneCode, Plugin},
     log_bridge::{guarded, panic_text},
+    read_back,
 };
 
 /// 2026-01-01T00:00Z, so that what subtracts from the time has something to subtract from.
@@ -129,7 +130,7 @@ impl<P: Plugin> TestClient<'_, P> {
     /// `jobber_error`, `type_mismatch`. Nothing stays changed then.
     ///
     /// # Panics
-    /// `payload` has no JSON.
+    /// `payload` has no JSON; or the plugin stored what it cannot read again.
     pub fn request(self, type_name: &str, payload: impl Serialize) -> Answer<Value> {
         let payload = serde_json::to_vec(&payload).expect("a payload that has JSON");
         self.request_text(type_name, &payload)
@@ -214,7 +215,10 @@ impl Version {
         let lane = &mut self.lanes[index];
         lane.host.begin(call);
         let mut answer = Buffer::new();
-        let reply = match unwound(|| lane.code.handle(jobber, payload, &mut answer)) {
+        let handle = || unwound(|| lane.code.handle(jobber, payload, &mut answer));
+        let (handled, unreadable) = read_back::watched(handle);
+        assert!(unreadable.is_empty(), "{}", unreadable.join("\n"));
+        let reply = match handled {
             Ok(done) => done.and_then(|()| check_answer(type_name, &answer)),
             Err(text) => Err(Refusal::new("jobber_panicked", text)),
         };

@@ -52,7 +52,7 @@ impl<T: Serialize + DeserializeOwned> Pool<T> {
     /// The first data at or after an id, or the last at or before it: as it is stored, and as it would be.
     #[expect(clippy::type_complexity, reason = "taken apart where it is got")]
     fn canonical(&mut self, near: Near) -> Option<(u64, Result<(Vec<u8>, Vec<u8>), String>)> {
-        let map = &mut self.stock.map;
+        let (map, name) = (&mut self.stock.map, &self.name);
         let (key, json) = match near {
             Near::AtOrAfter(id) => map.at_or_after(&data_key(id))?,
             Near::AtOrBefore(id) => map.at_or_before(&data_key(id))?,
@@ -60,7 +60,7 @@ impl<T: Serialize + DeserializeOwned> Pool<T> {
         let id = u64::from_be_bytes(*key.strip_prefix(&[DATA])?.first_chunk()?);
         let read = stored::from_json::<T>(key, json).map(|data| {
             let mut now = Vec::with_capacity(json.len());
-            stored::to_sorted_json(&data, &mut now);
+            let _ = stored::to_sorted_json(name, &data, &mut now);
             (json.to_vec(), now)
         });
         Some((id, read))

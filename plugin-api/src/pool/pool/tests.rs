@@ -292,6 +292,19 @@ fn a_change_deep_inside_shows_at_the_ends() {
     assert_eq!(second.len(), 2);
 }
 
+#[test]
+#[should_panic(
+    expected = "state `pool`: a value of type u128 cannot be stored, because it has no JSON: number out of range"
+)]
+fn a_number_that_json_cannot_hold_is_refused() {
+    let mut pool = Opened::new(
+        &MemoryHost::new(),
+        Pool::list("pool", [u128::from(u64::MAX)]),
+    );
+    assert_eq!(pool.take_one().unwrap().data, u128::from(u64::MAX));
+    pool.add(&(u128::from(u64::MAX) + 1));
+}
+
 /// What the pool should be, said as plainly as can be. Data are small numbers.
 #[derive(Default)]
 struct Model {
