@@ -225,7 +225,6 @@ impl<E: Fn(PluginEvent)> Watch<E> {
         for name in findings.settled {
             self.prepare(&name);
         }
-        self.take_finished();
         self.tell_of_the_start();
         let interval = match listing {
             Some(_) => LOOK_INTERVAL,
@@ -298,10 +297,9 @@ impl<E: Fn(PluginEvent)> Watch<E> {
             again,
         } = finished;
         match outcome {
-            Outcome::Moving => {
-                let now = self.moment();
-                self.folder.unsettle(&name, now);
-            }
+            Outcome::Moving => self.unsettle(&name),
+            // What it is the same as was forgotten meanwhile, or the name was gone for a while.
+            Outcome::Same if !self.last.contains_key(&name) => self.unsettle(&name),
             Outcome::Same if self.refused.remove(&name) => {
                 tracing::info!(
                     plugin = %name,
@@ -329,6 +327,11 @@ impl<E: Fn(PluginEvent)> Watch<E> {
         if again {
             self.prepare(&name);
         }
+    }
+
+    fn unsettle(&mut self, name: &str) {
+        let now = self.moment();
+        self.folder.unsettle(name, now);
     }
 
     fn tell_of_the_start(&mut self) {
@@ -385,126 +388,4 @@ impl<E: Fn(PluginEvent)> Watch<E> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    const SETTLE: Duration = Duration::from_millis(40);
-    /// Far more than anything here takes.
-    const PATIENCE: Duration = Duration::from_secs(20);
-
-    fn no_crashes() -> Arc<CrashList> {
-        let data = tempfile::tempdir().unwrap();
-        Arc::new(CrashList::open(data.path(), false).unwrap())
-    }
-
-    struct Watched {
-        folder: tempfile::TempDir,
-        events: Receiver<String>,
-        watcher: Watcher,
-    }
-
-    impl Watched {
-        fn start(files: &[&str]) -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            let plugins = folder.path().join("plugins");
-            fs::create_dir(&plugins).unwrap();
-            for file in files {
-                fs::write(plugins.join(file), "text").unwrap();
-            }
-            let (told, events) = mpsc::channel();
-            let emit = move |event| {
-                // A test that has seen enough listens no more.
-                let _ = told.send(match event {
-                    PluginEvent::Prepared(prepared) => format!("prepared {}", prepared.name),
-                    PluginEvent::Refused { name, error, .. } => format!("refused {name} {error}"),
-                    PluginEvent::Gone { name } => format!("gone {name}"),
-                    PluginEvent::Looked => "looked".to_owned(),
-                });
-            };
-            let watcher = Watcher::start(plugins, no_crashes(), SETTLE, emit).unwrap();
-            Self {
-                folder,
-                events,
-                watcher,
-            }
-        }
-
-        fn path(&self, file: &str) -> PathBuf {
-            self.folder.path().join("plugins").join(file)
-        }
-
-        fn expect(&self, beginning: &str) {
-            let event = self.events.recv_timeout(PATIENCE).expect(beginning);
-            assert!(event.starts_with(beginning), "{event:?}, not {beginning:?}");
-        }
-    }
-
-    #[test]
-    fn the_start_is_over_once_every_file_was_told_of() {
-        let watched = Watched::start(&["libb.so", "liba.so", ".libc.so", "notes.txt"]);
-        watched.expect("refused a ");
-        watched.expect("refused b ");
-        watched.expect("looked");
-        Watched::start(&[]).expect("looked");
-    }
-
-    #[test]
-    fn a_file_is_told_of_when_it_comes_changes_and_goes() {
-        let watched = Watched::start(&[]);
-        watched.expect("looked");
-        fs::write(watched.path("liba.so"), "text").unwrap();
-        watched.expect("refused a ");
-        fs::write(watched.path("a.toml"), "changed").unwrap();
-        watched.expect("refused a ");
-        fs::write(watched.path("b.so.part"), "").unwrap();
-        fs::rename(watched.path("b.so.part"), watched.path("liba.so")).unwrap();
-        watched.expect(
-            "refused a is not a plugin of this machine: expected a shared library, found an empty",
-        );
-        fs::remove_file(watched.path("liba.so")).unwrap();
-        watched.expect("gone a");
-    }
-
-    #[test]
-    fn a_folder_that_was_removed_and_made_anew_is_watched_on() {
-        let watched = Watched::start(&["liba.so"]);
-        watched.expect("refused a ");
-        watched.expect("looked");
-        for _ in 0..3 {
-            fs::remove_dir_all(watched.path("")).unwrap();
-            fs::create_dir(watched.path("")).unwrap();
-            fs::write(watched.path("liba.so"), "text").unwrap();
-            watched.expect("refused a ");
-            // Announced by the new watch: it comes long before the next look at an interval.
-            let written = Instant::now();
-            fs::write(watched.path("liba.so"), "").unwrap();
-            watched.expect("refused a ");
-            assert!(written.elapsed() < LOOK_INTERVAL);
-        }
-    }
-
-    #[test]
-    fn once_it_is_dropped_nothing_more_is_told() {
-        let watched = Watched::start(&[]);
-        watched.expect("looked");
-        let library = watched.path("liba.so");
-        let Watched {
-            watcher,
-            events,
-            folder: _folder,
-        } = watched;
-        drop(watcher);
-        fs::write(library, "text").unwrap();
-        // The thread has ended, and with it the sender.
-        assert!(events.recv_timeout(PATIENCE).is_err());
-    }
-
-    #[test]
-    fn a_folder_that_is_not_there_is_named() {
-        let folder = tempfile::tempdir().unwrap().path().join("plugins");
-        let error = Watcher::start(folder.clone(), no_crashes(), SETTLE, |_| {}).unwrap_err();
-        assert!(error.to_string().contains(&folder.display().to_string()));
-    }
-}
+mod tests;

@@ -25,7 +25,9 @@ use super::{
     COMMAND, Order, Report, TrialStep,
     verdict::{Ended, How},
 };
-use crate::limits::{TRIAL_REPORT_BYTES_MAX, TRIAL_STDERR_BYTES_KEPT, TRIAL_TIME_MAX};
+use crate::limits::{
+    TRIAL_REPORT_BYTES_MAX, TRIAL_STDERR_BYTES_KEPT, TRIAL_TIME_MAX, TRIAL_WALL_TIME_MAX,
+};
 
 /// How often a trial is asked whether it is still wanted, and, where the system cannot tell when a process
 /// ends, whether it has.
@@ -82,7 +84,7 @@ impl Trials {
         let mut orders = tempfile::tempfile()?;
         serde_json::to_writer(&mut orders, &order)?;
         orders.rewind()?;
-        let until = Instant::now() + TRIAL_TIME_MAX;
+        let started = Instant::now();
         let child = Command::new(&self.program)
             .arg0("rm-host")
             .arg(COMMAND)
@@ -97,7 +99,7 @@ impl Trials {
             if let Some(how) = process.listen()? {
                 break how;
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = process.time_left(started.elapsed());
             if left.is_zero() || self.stopped.load(Ordering::Relaxed) {
                 break How::TimedOut;
             }
@@ -109,6 +111,19 @@ impl Trials {
             said: String::from_utf8_lossy(&process.stderr).into_owned(),
         })
     }
+}
+
+/// How long the thread of a process that waited longest for a processor has done so. Nothing where the
+/// system does not say.
+fn time_kept_waiting(process: Pid) -> Duration {
+    let tasks = format!("/proc/{}/task", process.as_raw_nonzero());
+    let tasks = std::fs::read_dir(tasks).into_iter().flatten().flatten();
+    let waited_ns = tasks.filter_map(|task| {
+        // "TIME_ON_CPU TIME_KEPT_WAITING SLICES", in nanoseconds.
+        let schedule = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        schedule.split_whitespace().nth(1)?.parse().ok()
+    });
+    Duration::from_nanos(waited_ns.max().unwrap_or(0))
 }
 
 /// A running trial. Dropped, it and all processes that it started in its group are gone.
@@ -143,6 +158,14 @@ impl Process {
         rustix::io::ioctl_fionbio(stdout.as_ref().expect(PIPED), true)?;
         rustix::io::ioctl_fionbio(stderr.as_ref().expect(PIPED), true)?;
         Ok(process)
+    }
+
+    /// How much longer it may take. Time in which it was ready to run and got no processor is the machine's
+    /// fault, and does not count, up to a bound.
+    fn time_left(&self, elapsed: Duration) -> Duration {
+        let kept_waiting = time_kept_waiting(self.group).min(elapsed);
+        let left = TRIAL_TIME_MAX.saturating_sub(elapsed - kept_waiting);
+        left.min(TRIAL_WALL_TIME_MAX.saturating_sub(elapsed))
     }
 
     /// Takes in what was written so far; returns how the trial ended, if it has.
