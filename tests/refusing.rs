@@ -1,0 +1,182 @@
+//! A file that is no plugin, a bad version of one and a wrong configuration are each reported with their reason, and
+//! touch nobody.
+
+use std::{fs, os::unix::fs::symlink, process::Command};
+
+use rm_tests::{RawClient, SERVES, TestHost, example_plugin, fixture};
+use serde_json::Value;
+
+fn version(client: &mut RawClient) -> u64 {
+    client.ask("getVersion", Value::Null).number("version")
+}
+
+/// Waits for the refusal of `libNAME.so`, and checks that a plugin beside it serves on.
+#[track_caller]
+fn expect_refused(host: &mut TestHost, name: &str, says: &str) {
+    let line = host.said_of(0, name, &["ERROR", "refused"]);
+    assert!(
+        line.contains(says) && line.contains(&format!("lib{name}.so")),
+        "{line}"
+    );
+    host.connect().ask("getTickets", Value::Null).ok();
+    host.expect_running();
+}
+
+#[test]
+fn a_file_whose_content_is_no_plugin_is_reported_with_its_reason_and_skipped() {
+    let mut host = TestHost::with_plugin("tickets");
+    let tickets = fs::read(example_plugin("tickets")).expect("it was built");
+    let mut other_machine = tickets.clone();
+    // The machine in the file's header: IA-64.
+    other_machine[18] = 50;
+    let maps = fs::read_to_string("/proc/self/maps").expect("this is Linux");
+    let libc = maps
+        .split_whitespace()
+        .find(|path| path.ends_with("libc.so.6"));
+    let libc = fs::read(libc.expect("this test is linked to it")).expect("it is there");
+    for (name, content, says) in [
+        ("text", &b"#!/bin/sh\necho hello\n"[..], "#!/bin/sh"),
+        ("empty", b"", "empty"),
+        ("half", &tickets[..tickets.len() / 2], "cut short"),
+        ("header", &tickets[..40], "40 bytes"),
+        ("libc", &libc, "no rm-host plugin"),
+        ("machine", &other_machine, "machine 50"),
+    ] {
+        let unfinished = host.folder().join(".unfinished");
+        fs::write(&unfinished, content).expect("the folder can be written");
+        let dropped = host.folder().join(format!("lib{name}.so"));
+        fs::rename(unfinished, dropped).expect("it was just written");
+        expect_refused(&mut host, name, says);
+    }
+}
+
+#[test]
+fn what_is_no_file_of_the_folder_is_reported_with_its_reason_and_skipped() {
+    let mut host = TestHost::with_plugin("tickets");
+    let library = |name: &str| host.folder().join(format!("lib{name}.so"));
+    symlink(example_plugin("tickets"), library("link")).expect("ln -s");
+    symlink("nowhere", library("dangling")).expect("ln -s");
+    fs::create_dir(library("folder")).expect("mkdir");
+    let status = Command::new("mkfifo").arg(library("pipe")).status();
+    assert!(status.expect("mkfifo is everywhere").success());
+    for (name, says) in [
+        ("link", "is a link to"),
+        ("dangling", "is a link to nowhere"),
+        ("folder", "a folder"),
+        ("pipe", "named pipe"),
+    ] {
+        expect_refused(&mut host, name, says);
+    }
+}
+
+#[test]
+fn a_plugin_that_claims_what_belongs_to_the_host_is_refused_whole() {
+    let host = TestHost::with_fixture("built_in");
+    assert_eq!(
+        host.log()
+            .lines_with(&["refused", "plugin=built_in", "`ping`"])
+            .len(),
+        1
+    );
+    let mut client = host.connect();
+    assert_eq!(client.ask("ping", Value::Null).number("pong"), 0);
+    client.ask("harmless", Value::Null).refused("unknown_type");
+}
+
+#[test]
+fn a_refused_new_version_leaves_the_old_one_serving_with_its_state() {
+    let host = TestHost::plan()
+        .library("versioned", &fixture("versioned_1"))
+        .start();
+    let mut client = host.connect();
+    let library = fs::read(fixture("versioned_2")).expect("it was built");
+    let damaged = host.beside().join("damaged.so");
+    let refused = [
+        (&b"garbage"[..], "garbage"),
+        (&library[..library.len() - 1000], "cut short"),
+        (
+            &fs::read(fixture("versioned_broken")).expect("it was built"),
+            "licence has run out",
+        ),
+        (b"", "empty"),
+    ];
+    for ((content, says), asked) in refused.into_iter().zip(1..) {
+        fs::write(&damaged, content).expect("a temporary folder can be written");
+        let line = host.drop_in("versioned", &damaged, &["ERROR", "refused", says]);
+        assert!(line.contains("goes on"), "{line}");
+        for type_name in ["getVersion", "getVersionInline"] {
+            let reply = client.ask(type_name, Value::Null);
+            assert_eq!((reply.number("version"), reply.number("asked")), (1, asked));
+        }
+    }
+    client
+        .ask("neverServed", Value::Null)
+        .refused("unknown_type");
+    // And the way forward is open.
+    host.drop_in("versioned", &fixture("versioned_2"), SERVES);
+    assert_eq!(version(&mut client), 2);
+}
+
+#[test]
+fn a_good_version_that_comes_back_after_a_refused_one_serves() {
+    let host = TestHost::plan()
+        .library("versioned", &fixture("versioned_1"))
+        .start();
+    let mut client = host.connect();
+    host.drop_in("versioned", &fixture("versioned_broken"), &["refused"]);
+    // It never stopped serving, so nothing is loaded anew.
+    host.drop_in(
+        "versioned",
+        &fixture("versioned_1"),
+        &["again those that were loaded last"],
+    );
+    assert_eq!(version(&mut client), 1);
+    host.drop_in("versioned", &fixture("versioned_2"), SERVES);
+    assert_eq!(version(&mut client), 2);
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_with_its_line_and_a_mended_one_serves() {
+    let host = TestHost::plan()
+        .plugin("tickets")
+        .file("tickets.toml", "# none\nseat = 5\n")
+        .start();
+    let mut client = host.connect();
+    let first = host.said_of(0, "tickets", &["ERROR", "refused"]);
+    for word in ["tickets.toml", "line 2", "`seat`"] {
+        assert!(first.contains(word), "{word}: {first}");
+    }
+    client
+        .ask("getTickets", Value::Null)
+        .refused("unknown_type");
+    for (toml, words) in [
+        ("seats = \"many\"\n", ["line 1", "`seats`", "many"]),
+        ("\n\nseats = -1\n", ["line 3", "`seats`", "-1"]),
+        ("seats = [\n", ["line 1", "unclosed array", "tickets.toml"]),
+        ("[host]\nwiat = true\n", ["line 2", "wiat", "wait"]),
+        ("[host]\ndeadline = 5\n", ["line 2", "deadline", "20s"]),
+        (
+            "[host.types.getTicket]\nwait = true\n",
+            ["line 1", "getTicket", "getTickets"],
+        ),
+        (
+            "seats = 9007199254740992\n",
+            ["line 1", "`seats`", "9007199254740992"],
+        ),
+    ] {
+        host.configure(
+            "tickets",
+            toml,
+            &[&["ERROR", "refused"], &words[..]].concat(),
+        );
+    }
+    host.configure("tickets", "seats = 3\n", SERVES);
+    assert_eq!(client.ask("getTickets", Value::Null).number("left"), 2);
+    // One that serves is not ended by a wrong edit.
+    host.configure(
+        "tickets",
+        "seats = 3\nx = 1\n",
+        &["refused", "line 2", "goes on"],
+    );
+    assert_eq!(client.ask("getTickets", Value::Null).number("left"), 1);
+}

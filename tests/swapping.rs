@@ -1,0 +1,273 @@
+//! A plugin changes or goes while requests are served: the new code runs, no job sees half of a swap, and every request
+//! is answered once.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use rm_tests::{Gate, RawClient, SERVES, TestHost, fixture};
+use serde_json::{Value, json};
+
+fn version(client: &mut RawClient) -> u64 {
+    client.ask("getVersion", Value::Null).number("version")
+}
+
+/// Puts a library into the folder in one of the ways people do.
+type Way = fn(library: &Path, target: &Path);
+
+const WAYS: [(&str, Way); 6] = [
+    ("cp", |library, target| {
+        fs::copy(library, target).expect("cp");
+    }),
+    ("mv", |library, target| {
+        let unfinished = target.with_extension("so.tmp");
+        fs::copy(library, &unfinished).expect("cp");
+        fs::rename(unfinished, target).expect("mv");
+    }),
+    ("install", |library, target| {
+        fs::remove_file(target).expect("install removes first");
+        fs::copy(library, target).expect("install");
+    }),
+    ("ln", |library, target| {
+        // As cargo does it. Beside the folder, so that the link stays on one file system.
+        let beside = target
+            .ancestors()
+            .nth(2)
+            .expect("a folder in a folder")
+            .join("built.so");
+        let _ = fs::remove_file(&beside);
+        fs::copy(library, &beside).expect("cp");
+        fs::remove_file(target).expect("rm");
+        fs::hard_link(beside, target).expect("ln");
+    }),
+    ("a link in the folder", |library, target| {
+        let real = target.with_extension(format!(
+            "so.{}",
+            library.file_stem().expect("a name").to_string_lossy()
+        ));
+        fs::copy(library, &real).expect("cp");
+        fs::remove_file(target).expect("rm");
+        symlink(real.file_name().expect("a name"), target).expect("ln -s");
+    }),
+    ("in two pieces", |library, target| {
+        let bytes = fs::read(library).expect("it was built");
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        let _ = fs::remove_file(target);
+        fs::write(target, first).expect("the first piece");
+        let mut file = fs::OpenOptions::new()
+            .append(true)
+            .open(target)
+            .expect("it is there");
+        std::io::Write::write_all(&mut file, second).expect("the second piece");
+    }),
+];
+
+#[test]
+fn a_replaced_file_runs_its_new_code_whichever_way_it_was_replaced() {
+    let host = TestHost::plan()
+        .library("versioned", &fixture("versioned_1"))
+        .start();
+    let mut client = host.connect();
+    assert_eq!(version(&mut client), 1);
+    let mut asked = 1;
+    for (name, way) in WAYS {
+        for number in [2, 1] {
+            let from = host.log().len();
+            way(
+                &fixture(&format!("versioned_{number}")),
+                &host.folder().join("libversioned.so"),
+            );
+            host.said_of(from, "versioned", SERVES);
+            let reply = client.ask("getVersion", Value::Null);
+            asked += 1;
+            assert_eq!(
+                (reply.number("version"), reply.number("asked")),
+                (number, asked),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn each_of_many_reloads_runs_the_code_that_was_dropped_in() {
+    let mut host = TestHost::plan()
+        .library("versioned", &fixture("versioned_1"))
+        .start();
+    let mut client = host.connect();
+    for round in 0..12 {
+        let number = 2 - round % 2;
+        let from = host.log().len();
+        // Over the file that was loaded, in place.
+        fs::copy(
+            fixture(&format!("versioned_{number}")),
+            host.folder().join("libversioned.so"),
+        )
+        .expect("cp");
+        host.said_of(from, "versioned", SERVES);
+        assert_eq!(version(&mut client), number);
+    }
+    host.expect_running();
+}
+
+#[test]
+fn types_come_and_go_with_versions() {
+    let host = TestHost::plan()
+        .library("versioned", &fixture("versioned_1"))
+        .start();
+    let mut client = host.connect();
+    client.ask("onlyInVersion1", Value::Null).ok();
+    client
+        .ask("onlyInVersion2", Value::Null)
+        .refused("unknown_type");
+    host.drop_in("versioned", &fixture("versioned_2"), SERVES);
+    client
+        .ask("onlyInVersion1", Value::Null)
+        .refused("unknown_type");
+    client.ask("onlyInVersion2", Value::Null).ok();
+}
+
+#[test]
+fn a_swap_waits_for_the_job_in_work_and_the_queue_goes_to_the_new_version() {
+    let host = TestHost::plan()
+        .library("versioned", &fixture("versioned_1"))
+        .start();
+    let (gate, mut client, mut probe, mut other) =
+        (Gate::new(), host.connect(), host.connect(), host.connect());
+    client.tell("getVersionAtGate", gate.payload("old"));
+    let entered = gate.entered();
+    client.tell_all((0..20).map(|_| ("getVersion", Value::Null)));
+    client.sync();
+    fs::copy(
+        fixture("versioned_2"),
+        host.folder().join("libversioned.so"),
+    )
+    .expect("cp");
+    // The swap is under way once the plugin's other types stand still too.
+    loop {
+        probe.tell("getVersionInline", Value::Null);
+        let report = other.ask("srvQueuePrint", Value::Null).ok();
+        if report["types"]["getVersionInline"]["queued"] == 1 {
+            break;
+        }
+        assert_eq!(probe.reply().number("version"), 1);
+    }
+    // Of a type that the new version does not have.
+    other.tell("onlyInVersion1", Value::Null);
+    other.sync();
+    entered.release();
+    let old = client.reply();
+    assert_eq!((old.number("version"), old.number("asked")), (1, 1));
+    for (reply, asked) in client.replies(20).iter().zip(2..) {
+        assert_eq!((reply.number("version"), reply.number("asked")), (2, asked));
+    }
+    assert_eq!(probe.reply().number("version"), 2);
+    other.reply().refused("removed");
+}
+
+#[test]
+fn a_request_that_is_to_be_tried_again_is_tried_on_the_new_version() {
+    let host = TestHost::with_fixture("gates");
+    let mut client = host.connect();
+    client.tell("flaky", json!({ "fails": 1 }));
+    host.log().wait_from(0, &["flaky", "try again"]);
+    host.configure("gates", "[host]\nwait = false\n", SERVES);
+    assert_eq!(client.reply().number("attempt"), 2);
+}
+
+#[test]
+fn a_request_that_is_to_be_tried_again_is_answered_before_its_plugin_goes() {
+    let host = TestHost::with_fixture("gates");
+    let mut client = host.connect();
+    client.tell("flaky", json!({ "fails": 1 }));
+    host.log().wait_from(0, &["flaky", "try again"]);
+    host.remove("gates");
+    assert_eq!(client.reply().query_index, "1");
+    client
+        .ask("flaky", json!({ "fails": 0 }))
+        .refused("unknown_type");
+}
+
+#[test]
+fn under_load_every_request_is_answered_once_while_versions_change() {
+    let host = TestHost::plan()
+        .library("versioned", &fixture("versioned_1"))
+        .start();
+    let (stop, address) = (AtomicBool::new(false), host.address());
+    let load = |type_name: &'static str| {
+        let mut client = RawClient::connect(address);
+        let mut asked = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            let indexes = client.tell_all((0..16).map(|_| (type_name, Value::Null)));
+            for (reply, index) in client.replies(16).iter().zip(&indexes) {
+                assert_eq!(&reply.query_index, index);
+                asked.push(reply.number("asked"));
+            }
+        }
+        assert!(asked.is_sorted());
+        asked
+    };
+    let load = &load;
+    let counted = thread::scope(|scope| {
+        let types = [
+            "getVersion",
+            "getVersion",
+            "getVersionInline",
+            "getVersionInline",
+        ];
+        let threads = types.map(|type_name| scope.spawn(move || load(type_name)));
+        for round in 0..6 {
+            let library = fixture(&format!("versioned_{}", 2 - round % 2));
+            host.drop_in("versioned", &library, SERVES);
+        }
+        stop.store(true, Ordering::Relaxed);
+        threads.map(|thread| thread.join().expect("every request is answered"))
+    });
+    for of_type in [&counted[..2], &counted[2..]] {
+        let mut asked = of_type.concat();
+        asked.sort_unstable();
+        assert_eq!(
+            asked,
+            Vec::from_iter(1..=asked.len() as u64),
+            "lost or run twice"
+        );
+    }
+}
+
+#[test]
+fn a_removed_file_stops_serving_once_its_queue_is_served() {
+    let host = TestHost::plan()
+        .library("versioned", &fixture("versioned_1"))
+        .start();
+    let (gate, mut client, mut other) = (Gate::new(), host.connect(), host.connect());
+    client.tell("getVersionAtGate", gate.payload(""));
+    let entered = gate.entered();
+    client.tell_all([("getVersion", Value::Null), ("getVersion", Value::Null)]);
+    client.sync();
+    fs::remove_file(host.folder().join("libversioned.so")).expect("it is there");
+    host.said_of(0, "versioned", &["its file is gone"]);
+    for type_name in ["getVersion", "getVersionInline", "onlyInVersion1"] {
+        other.ask(type_name, Value::Null).refused("removed");
+    }
+    entered.release();
+    for (reply, asked) in client.replies(3).iter().zip(1..) {
+        assert_eq!(reply.number("asked"), asked);
+    }
+    host.said_of(0, "versioned", &["removed; its states are kept"]);
+    other.ask("getVersion", Value::Null).refused("unknown_type");
+}
+
+#[test]
+fn who_waits_for_a_plugin_that_goes_is_told() {
+    let host = TestHost::with_plugin("proxies");
+    let mut client = host.connect();
+    client.hello(&json!({ "wait": true }));
+    client.tell("getProxy", Value::Null);
+    client.sync();
+    host.remove("proxies");
+    client.reply().refused("removed");
+}
