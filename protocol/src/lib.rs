@@ -29,6 +29,7 @@ pub mod message;
 pub mod meta;
 mod object;
 mod opening;
+mod plain;
 pub mod reply;
 
 pub use decoder::{Decoder, Frames, ProtocolError};

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use crate::limits::DEPTH_MAX;
 use crate::object;
+use crate::plain;
 
 /// One request as it came. Raw parts are the sender's own bytes.
 ///
@@ -68,6 +69,9 @@ impl<'a> Request<'a> {
                 frame[at]
             ))
         })?;
+        if let Some(request) = plain::request(text, greeted) {
+            return Ok(request);
+        }
         let mut entries = Entries::default();
         object::entries(text, |key, value| entries.take(key, value, greeted))
             .map_err(|error| unnumbered(no_object(text, &error)))?;
@@ -191,7 +195,7 @@ fn no_object(text: &str, error: &serde_json::Error) -> String {
 
 /// Whether a valid JSON text is nested deeper than [`DEPTH_MAX`]. The brackets are counted first, because hardly any
 /// message has enough of them to need the careful walk.
-fn is_too_deep(json: &[u8]) -> bool {
+pub(crate) fn is_too_deep(json: &[u8]) -> bool {
     // Each level takes two bytes at least.
     if json.len() <= 2 * DEPTH_MAX {
         return false;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -17,6 +18,14 @@ pub(crate) fn entries<'a>(
     let mut deserializer = serde_json::Deserializer::from_str(json);
     deserializer.deserialize_map(Entries(each))?;
     deserializer.end()
+}
+
+/// The text of the value that the JSON begins with, whatever follows it.
+pub(crate) fn value(json: &str) -> Option<&str> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    <&RawValue>::deserialize(&mut deserializer)
+        .ok()
+        .map(RawValue::get)
 }
 
 struct Entries<F>(F);
