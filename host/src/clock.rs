@@ -27,6 +27,16 @@ impl Clock {
         self.start_ms + millis(self.start.elapsed())
     }
 
+    /// Microseconds since some moment before this clock was made.
+    pub fn now_us(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// What [`Clock::now_ms`] was when [`Clock::now_us`] was `us`.
+    pub fn ms_of(&self, us: u64) -> u64 {
+        self.start_ms + us / 1_000
+    }
+
     /// When this clock will say `ms`; now, if that is past.
     pub fn instant_of(&self, ms: u64) -> Instant {
         let ahead = std::time::Duration::from_millis(ms.saturating_sub(self.start_ms));

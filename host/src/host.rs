@@ -80,9 +80,14 @@ struct Host {
 
 struct Stopping {
     cut_at: Instant,
-    /// All is answered: the clients are let go, and waited for until then.
-    dismissed_until: Option<Instant>,
+    /// All is answered, and the clients were told to go.
+    dismissed: bool,
+    /// All is sent as well: who has not gone by then is cut off.
+    linger_until: Option<Instant>,
 }
+
+/// How often it is looked whether dismissed clients have read what they were sent.
+const DISMISSED_LOOK: Duration = Duration::from_millis(20);
 
 /// Runs a host until it is told to stop.
 ///
@@ -101,6 +106,9 @@ pub fn run(config: Config) -> anyhow::Result<Ended> {
 
 impl Host {
     fn start(config: Config) -> anyhow::Result<Self> {
+        // First of all: whoever starts the host may stop it at once.
+        let terminate = signal_of(SignalKind::terminate())?;
+        let interrupt = signal_of(SignalKind::interrupt())?;
         let clock = Clock::new();
         let crashes = guard_against_plugins(&config)?;
         let signal = Arc::new(Signal::default());
@@ -141,8 +149,8 @@ impl Host {
             signal,
             from_threads,
             ticker: Ticker::new().context("no timer can be had")?,
-            terminate: signal_of(SignalKind::terminate())?,
-            interrupt: signal_of(SignalKind::interrupt())?,
+            terminate,
+            interrupt,
             acceptors,
             looked: false,
             ready: Some(ready),
@@ -171,6 +179,10 @@ impl Host {
             }
             if let Some(ended) = self.advance() {
                 return ended;
+            }
+            if self.hub.coordinator.borrow().has_marked() {
+                // There is more to do at once; the sockets have their turn first.
+                tokio::task::yield_now().await;
             }
         }
     }
@@ -212,17 +224,28 @@ impl Host {
         let stopping = self.stopping.as_mut()?;
         let mut coordinator = self.hub.coordinator.borrow_mut();
         let now = Instant::now();
-        if stopping.dismissed_until.is_none() && coordinator.is_idle() {
+        if !stopping.dismissed && coordinator.is_idle() {
             coordinator.dismiss_clients();
-            stopping.dismissed_until = Some(now + limits::LINGER);
+            stopping.dismissed = true;
         }
-        if let Some(until) = stopping.dismissed_until {
-            let all_gone = !coordinator.has_clients();
-            return (all_gone || until <= now).then_some(Ended::Drained);
+        if stopping.dismissed {
+            if !coordinator.has_clients() {
+                return Some(Ended::Drained);
+            }
+            if coordinator.has_unsent() {
+                stopping.linger_until = None;
+            } else {
+                let until = *stopping.linger_until.get_or_insert(now + limits::LINGER);
+                if until <= now {
+                    return Some(Ended::Drained);
+                }
+            }
         }
         (stopping.cut_at <= now).then(|| {
             let patience = self.config.drain_timeout;
-            tracing::error!("jobs were still in work after {patience:?}: they are cut off");
+            tracing::error!(
+                "jobs were still in work, or replies not read, after {patience:?}: they are cut off"
+            );
             Ended::Cut
         })
     }
@@ -241,7 +264,8 @@ impl Host {
         }
         self.stopping = Some(Stopping {
             cut_at: Instant::now() + self.config.drain_timeout,
-            dismissed_until: None,
+            dismissed: false,
+            linger_until: None,
         });
         self.hub.coordinator.borrow_mut().stop();
         None
@@ -249,7 +273,11 @@ impl Host {
 
     fn next_due(&self) -> Option<Instant> {
         let stopping = self.stopping.as_ref();
-        let stopping = stopping.map(|stopping| stopping.dismissed_until.unwrap_or(stopping.cut_at));
+        // How far the clients have come with reading is not told, but looked at.
+        let stopping = stopping.map(|stopping| match stopping.dismissed {
+            true => stopping.cut_at.min(Instant::now() + DISMISSED_LOOK),
+            false => stopping.cut_at,
+        });
         let job = self.hub.coordinator.borrow().next_due();
         [job, self.next_report, stopping]
             .into_iter()

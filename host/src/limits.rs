@@ -39,6 +39,19 @@ pub const BUSY_RETRY_AFTER_MS: u64 = 1_000;
 /// Jobs handed to a lane's thread at once.
 pub const WINDOW_JOBS_MAX: usize = 256;
 
+/// Replies that a lane's thread gathers before it waits for them to be fetched, in bytes.
+pub const HELD_REPLY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Requests of one client that are not answered yet. More are answered `busy`.
+pub const CLIENT_JOBS_MAX: usize = 100_000;
+
+/// How long jobs run on the core thread, in microseconds, before what is finished is sent and others get
+/// their turn.
+pub const INLINE_TURN_US: u64 = 500;
+
+/// The text of a jobber's refusal, in bytes. The rest is cut off.
+pub const REFUSAL_TEXT_BYTES_MAX: usize = 16 * 1024;
+
 /// How long a finished reply may lie on a lane's thread before it is fetched.
 pub const REPLY_HELD_MAX: Duration = Duration::from_micros(500);
 
@@ -96,6 +109,9 @@ pub const LANE_STACK_BYTES: usize = 8 * 1024 * 1024;
 /// Lines of the log that wait to be written. More are dropped, and counted.
 pub const LOG_LINES_MAX: usize = 65_536;
 
+/// What a client sends that is put into one line of the log, in bytes.
+pub const CLIENT_TEXT_LOG_BYTES: usize = 1024;
+
 /// What a plugin puts into one line of the log, in bytes. The rest is cut off.
 pub const LOG_TEXT_BYTES_MAX: usize = 16 * 1024;
 
@@ -113,6 +129,9 @@ pub const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The trial of a plugin, from the start of its process to its end.
 pub const TRIAL_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// The same with the time in which it was ready to run and a busy machine had no processor for it.
+pub const TRIAL_WALL_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// Plugins that are prepared at once, each with a trial of its own.
 pub const PREPARED_AT_ONCE_MAX: usize = 4;

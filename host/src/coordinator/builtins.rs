@@ -3,8 +3,11 @@
 use protocol::{ErrorCode, Hello, Request, encoder};
 use serde_json::{Map, Value, json};
 
-use super::{coordinator::Coordinator, job::ClientSlot};
-use crate::limits;
+use super::{
+    coordinator::{Coordinator, check_deadline},
+    job::ClientSlot,
+};
+use crate::{limits, logging::OneLine};
 
 impl Coordinator {
     /// Answers a request whose type no plugin serves: a built-in one, or an unknown one.
@@ -19,7 +22,9 @@ impl Coordinator {
                 let payload = request.payload.map(serde_json::from_str::<Value>);
                 let err = payload.and_then(Result::ok).unwrap_or_default();
                 let msg = "the client says that a message was wrong";
-                tracing::warn!(client = self.clients.at(slot).id, %err, "{msg}");
+                let shown = err.to_string();
+                let shown = &shown[..shown.floor_char_boundary(limits::CLIENT_TEXT_LOG_BYTES)];
+                tracing::warn!(client = self.clients.at(slot).id, err = %OneLine(shown), "{msg}");
                 self.answer(slot, request, &json!({ "msg": msg, "err": err }));
             }
             "srvQueuePrint" => {
@@ -27,7 +32,7 @@ impl Coordinator {
                 tracing::info!(name = %self.settings.name, "queue: {queue}");
                 self.answer(slot, request, &queue);
             }
-            "rm.hello" => match Hello::parse(request.payload) {
+            "rm.hello" => match hello(request.payload) {
                 Ok(hello) => self.greet(slot, request, hello),
                 Err(reason) => self.bad_message(slot, request.query_index, &reason, frame),
             },
@@ -71,7 +76,7 @@ impl Coordinator {
     fn queue_report(&self) -> Value {
         let mut types = Map::new();
         for (id, served) in self.types.iter() {
-            let held = self.schedule.held(served.lane, id);
+            let held = self.schedule.held(id);
             if held != Default::default() {
                 types.insert(
                     served.name.to_string(),
@@ -85,4 +90,10 @@ impl Coordinator {
         }
         json!({ "length": self.schedule.len(), "types": types })
     }
+}
+
+fn hello(payload: Option<&str>) -> Result<Hello, String> {
+    let hello = Hello::parse(payload)?;
+    check_deadline(&hello.meta)?;
+    Ok(hello)
 }

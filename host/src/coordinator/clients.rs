@@ -11,6 +11,8 @@ use super::job::ClientSlot;
 pub trait Outlet {
     /// Replies that have not been sent. Whoever appends marks the outlet.
     fn unsent(&self) -> RefMut<'_, Vec<u8>>;
+    /// Whether there are any.
+    fn has_unsent(&self) -> bool;
     /// Notes that something was appended; true for the first since the last flush.
     fn mark(&self) -> bool;
     /// Sends as much as the client takes now.
@@ -31,6 +33,8 @@ pub struct Client {
     pub owed: usize,
     /// It sends nothing more: once nothing is owed, it gets its last words and is let go.
     pub last_words: Option<Vec<u8>>,
+    /// It has ended its side: what is not in work is not wanted any more.
+    pub ended: bool,
     /// Its connection is closed. The slot is kept for what is still owed.
     pub gone: bool,
 }
@@ -62,6 +66,7 @@ impl Clients {
             hello: None,
             owed: 0,
             last_words: None,
+            ended: false,
             gone: false,
         });
         (

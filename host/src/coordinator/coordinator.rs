@@ -63,6 +63,8 @@ pub struct Coordinator {
     pub(super) watches: BTreeSet<(Instant, LaneId)>,
     /// Rung when something was marked, or came to be due, outside of the core loop.
     pub(super) bell: Rc<Notify>,
+    /// How long jobs have run on the core thread since the turn began.
+    pub(super) turn_us: u64,
     pub(super) stopping: bool,
     pub(super) fetched: Fetched,
     pub(super) expired: Vec<Job>,
@@ -88,6 +90,7 @@ impl Coordinator {
             loaded: Vec::new(),
             watches: BTreeSet::new(),
             bell: Rc::new(Notify::new()),
+            turn_us: 0,
             stopping: false,
             fetched: Fetched::default(),
             expired: Vec::new(),
@@ -113,12 +116,12 @@ impl Coordinator {
             Ok(request) => request,
             Err(bad) => return self.bad_message(slot, &bad.query_index, &bad.reason, frame),
         };
-        let Some(type_id) = self.types.find(&request.type_name) else {
-            return self.not_served(slot, &request, frame);
-        };
         let meta = match self.meta(slot, &request) {
             Ok(meta) => meta,
             Err(reason) => return self.bad_message(slot, request.query_index, &reason, frame),
+        };
+        let Some(type_id) = self.types.find(&request.type_name) else {
+            return self.not_served(slot, &request, frame);
         };
         let served = &self.types[type_id];
         if self.stopping {
@@ -147,8 +150,9 @@ impl Coordinator {
 
     /// A client sends nothing more. What it has queued goes; what is in work is still answered.
     pub fn ended(&mut self, slot: ClientSlot) {
-        let last_words = &mut self.clients.at(slot).last_words;
-        last_words.get_or_insert_default();
+        let client = self.clients.at(slot);
+        client.ended = true;
+        client.last_words.get_or_insert_default();
         self.forget_queued(slot);
     }
 
@@ -160,9 +164,25 @@ impl Coordinator {
         self.bell.notify_one();
     }
 
+    /// Begins a turn of messages from one connection.
+    pub fn begin_turn(&mut self) {
+        self.turn_us = 0;
+    }
+
+    /// Whether jobs have run on the core thread for so long that what is finished should be sent, and others
+    /// should get their turn.
+    pub fn turn_is_over(&self) -> bool {
+        self.turn_us > limits::INLINE_TURN_US
+    }
+
     /// Sends what was answered.
     pub fn flush(&mut self) {
         self.clients.flush();
+    }
+
+    /// Whether some lane may begin something at once.
+    pub fn has_marked(&self) -> bool {
+        !self.marked.is_empty()
     }
 
     /// Whether a lane's thread is to be looked at again soon, see [`Coordinator::look_at_threads`].
@@ -223,6 +243,15 @@ impl Coordinator {
         }
     }
 
+    /// Whether a client has not been sent all that it was answered.
+    pub fn has_unsent(&mut self) -> bool {
+        let slots = self.clients.slots();
+        let mut unsent = slots
+            .into_iter()
+            .map(|slot| self.clients.at(slot).outlet.has_unsent());
+        unsent.any(|unsent| unsent)
+    }
+
     /// Whether any client is connected.
     pub fn has_clients(&self) -> bool {
         !self.clients.slots().is_empty()
@@ -238,15 +267,9 @@ impl Coordinator {
         let own = request.meta.map(Meta::parse).transpose()?;
         let hello = &self.clients.at(slot).hello;
         let (own, hello) = (own.unwrap_or_default(), hello.unwrap_or_default());
-        let deadline_ms = own.deadline_ms.or(hello.deadline_ms);
-        if let Some(ms) = deadline_ms.filter(|ms| *ms > limits::DEADLINE_MS_MAX) {
-            let max = limits::DEADLINE_MS_MAX;
-            return Err(format!(
-                "`meta.deadline_ms`: expected at most {max}, got {ms}"
-            ));
-        }
+        check_deadline(&own)?;
         Ok(Meta {
-            deadline_ms,
+            deadline_ms: own.deadline_ms.or(hello.deadline_ms),
             wait: own.wait.or(hello.wait),
         })
     }
@@ -277,7 +300,7 @@ impl Coordinator {
                 let started = debug_start();
                 let outlet = Rc::clone(&client.outlet);
                 let verdict = code.run(jobber, asked, &self.clock, &mut outlet.unsent());
-                let took_ms = code.took_ms();
+                let took_us = code.took_us();
                 self.note_served(type_id, asked, &verdict, || {
                     started.map_or(Duration::ZERO, |at| at.elapsed())
                 });
@@ -298,9 +321,7 @@ impl Coordinator {
                     }
                     _ => {}
                 }
-                if took_ms > limits::INLINE_CALL_MS_MAX {
-                    self.was_slow(id, took_ms);
-                }
+                self.took(id, took_us);
             }
             _ => self.queue(id, slot, type_id, asked),
         }
@@ -325,8 +346,10 @@ impl Coordinator {
         asked: &Asked<'_>,
     ) -> bool {
         let text_bytes = asked.query_index.len() + asked.payload.len();
+        let owed = self.clients.at(slot).owed;
         let full = match self.schedule.room_for(lane, text_bytes) {
-            Ok(()) => return true,
+            Ok(()) if owed < limits::CLIENT_JOBS_MAX => return true,
+            Ok(()) => format!("{owed} requests of this connection are queued already"),
             Err(Full::Jobs(jobs)) => format!("{jobs} requests are queued already"),
             Err(Full::Bytes(bytes)) => format!("requests of {bytes} bytes are queued already"),
         };
@@ -342,14 +365,22 @@ impl Coordinator {
     }
 
     fn forget_queued(&mut self, slot: ClientSlot) {
-        let mut ready = Vec::new();
+        let (mut ready, mut left_line) = (Vec::new(), Vec::new());
         let mut removed = self.schedule.remove_client(slot, &mut ready);
         if removed < self.clients.at(slot).owed {
             for lane in self.lanes.iter_mut().flatten() {
                 if let Runner::Thread(thread) = lane.runner() {
-                    removed += thread.remove_client(slot);
+                    for handed in thread.remove_client(slot) {
+                        removed += 1;
+                        if handed.waited {
+                            left_line.push(handed.job.type_id);
+                        }
+                    }
                 }
             }
+        }
+        for type_id in left_line {
+            self.waits_no_more(self.types[type_id].lane, type_id);
         }
         for lane in ready {
             self.mark(lane);
@@ -393,5 +424,18 @@ impl Coordinator {
 }
 
 pub(super) const SHUTTING_DOWN: &str = "the host is stopping; ask again once it is back";
+/// What is asked of a plugin that an operator took out of service.
+pub(super) const DISABLED: &str = "the plugin that serves this type was disabled";
 /// What is asked of a plugin that is going.
 pub(super) const REMOVED: &str = "the plugin that serves this type is being removed";
+
+/// Whether a deadline that a client asks for is within its bound.
+pub(super) fn check_deadline(meta: &Meta) -> Result<(), String> {
+    let max = limits::DEADLINE_MS_MAX;
+    match meta.deadline_ms {
+        Some(ms) if ms > max => Err(format!(
+            "`meta.deadline_ms`: expected at most {max}, got {ms}"
+        )),
+        _ => Ok(()),
+    }
+}

@@ -222,8 +222,16 @@ impl Coordinator {
         }
     }
 
+    /// An inline call has been made.
+    pub(super) fn took(&mut self, id: LaneId, took_us: u64) {
+        self.turn_us += took_us;
+        if took_us > limits::INLINE_CALL_MS_MAX * 1_000 {
+            self.was_slow(id, took_us / 1_000);
+        }
+    }
+
     /// An inline call took long. A lane whose jobbers block does not belong on the core thread.
-    pub(super) fn was_slow(&mut self, id: LaneId, took_ms: u64) {
+    fn was_slow(&mut self, id: LaneId, took_ms: u64) {
         let lane = self.lane(id);
         let (window, max) = (
             limits::INLINE_STRIKES_WINDOW,

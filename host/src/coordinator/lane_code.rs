@@ -39,7 +39,7 @@ pub struct LaneCode {
     /// Gone, with the reason, if it could not be made anew after a panic.
     code: Result<Blamed<AbiLaneObject>, String>,
     answer: RVec<u8>,
-    took_ms: u64,
+    took_us: u64,
 }
 
 /// What became of a request.
@@ -120,7 +120,7 @@ impl LaneCode {
             types,
             code: Ok(code),
             answer: RVec::new(),
-            took_ms: 0,
+            took_us: 0,
         })
     }
 
@@ -129,9 +129,9 @@ impl LaneCode {
         &self.access
     }
 
-    /// How long the plugin's code took for the last request, in milliseconds.
-    pub fn took_ms(&self) -> u64 {
-        self.took_ms
+    /// How long the plugin's code took for the last request, in microseconds.
+    pub fn took_us(&self) -> u64 {
+        self.took_us
     }
 
     /// Runs one request. Its reply, if it gets one now, is appended to `reply`.
@@ -142,7 +142,8 @@ impl LaneCode {
         clock: &Clock,
         reply: &mut Vec<u8>,
     ) -> Verdict {
-        let now_ms = clock.now_ms();
+        let started_us = clock.now_us();
+        let now_ms = clock.ms_of(started_us);
         if now_ms > asked.deadline_ms {
             return self.fail(
                 jobber,
@@ -171,8 +172,9 @@ impl LaneCode {
         self.answer.clear();
         let payload = RSlice::from_slice(asked.payload.as_bytes());
         let done = code.call(|code| code.handle(jobber, payload, &mut self.answer));
-        let ended_ms = clock.now_ms();
-        self.took_ms = ended_ms - now_ms;
+        let ended_us = clock.now_us();
+        let ended_ms = clock.ms_of(ended_us);
+        self.took_us = ended_us - started_us;
         let fault = self.access.lock().fault();
         let verdict = match fault {
             Some(fault) => self.jobber_error(jobber, asked, reply, &fault),
@@ -234,7 +236,7 @@ impl LaneCode {
         let answer = std::mem::take(&mut self.answer);
         let refusal = refusal(answer.as_slice());
         match done {
-            status::NOT_YET if asked.wait => {
+            status::NOT_YET if asked.wait && is_own_code(&refusal.code) => {
                 if !self.access.lock().roll_back(self.generation) {
                     return Verdict::Void;
                 }
@@ -292,7 +294,7 @@ impl LaneCode {
         reply: &mut Vec<u8>,
     ) -> Verdict {
         let code = &*refusal.code;
-        if !error_code::is_word(code) || error_code::is_reserved(code) {
+        if !is_own_code(code) {
             let text = format!(
                 "refused with the code {code:?}; a jobber's code is a lower-case word of letters, digits and \
                  `_`, and none of the host's own"
@@ -379,10 +381,23 @@ fn host_object(access: &SharedAccess) -> AbiHostObject {
     AbiHost_TO::from_value(access.for_code(), abi_stable::sabi_trait::TD_Opaque)
 }
 
+/// Whether a jobber may refuse with this code.
+fn is_own_code(code: &str) -> bool {
+    error_code::is_word(code) && !error_code::is_reserved(code)
+}
+
 /// What the plugin said, or that it said nothing that can be read.
 fn refusal(json: &[u8]) -> RefusalText<'_> {
-    serde_json::from_slice(json).unwrap_or_else(|error| RefusalText {
+    let read = serde_json::from_slice(json);
+    let mut refusal = read.unwrap_or_else(|error| RefusalText {
         code: "jobber_error".into(),
         message: format!("refused without a readable reason ({error})").into(),
-    })
+    });
+    let end = refusal
+        .message
+        .floor_char_boundary(limits::REFUSAL_TEXT_BYTES_MAX);
+    if end < refusal.message.len() {
+        refusal.message = format!("{}…", &refusal.message[..end]).into();
+    }
+    refusal
 }

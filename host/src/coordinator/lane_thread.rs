@@ -80,6 +80,8 @@ struct Window {
     ends: bool,
     /// What the thread still does counts for nothing.
     abandoned: bool,
+    /// Nothing is begun: the last job is to wait, or replies are to be fetched first.
+    held: bool,
 }
 
 /// What a thread leaves behind whose job does not end.
@@ -124,7 +126,7 @@ impl LaneThread {
     /// to be taken back.
     pub fn room(&self, now: Instant) -> usize {
         let window = self.shared.lock();
-        if window.is_slow(now) {
+        if window.held || window.is_slow(now) {
             return 0;
         }
         limits::WINDOW_JOBS_MAX.saturating_sub(window.inbox.len())
@@ -133,6 +135,10 @@ impl LaneThread {
     /// Hands over jobs, to be run after those that it has.
     pub fn hand(&self, jobs: impl IntoIterator<Item = Handed>) {
         let mut window = self.shared.lock();
+        if window.held {
+            window.fetched.returned.extend(jobs);
+            return;
+        }
         window.inbox.extend(jobs);
         drop(window);
         self.shared.filled.notify_one();
@@ -140,9 +146,10 @@ impl LaneThread {
 
     /// Takes back what has not been entered, last first, to be put back one before the other.
     pub fn take_back(&self) -> impl Iterator<Item = Handed> + use<> {
-        std::mem::take(&mut self.shared.lock().inbox)
-            .into_iter()
-            .rev()
+        let mut window = self.shared.lock();
+        let inbox = std::mem::take(&mut window.inbox);
+        let returned = std::mem::take(&mut window.fetched.returned);
+        inbox.into_iter().rev().chain(returned.into_iter().rev())
     }
 
     /// Takes back what has not been entered, if the job that runs has not been quick.
@@ -178,13 +185,17 @@ impl LaneThread {
     }
 
     /// Takes out what a client has there that has not been entered.
-    pub fn remove_client(&self, slot: ClientSlot) -> usize {
+    pub fn remove_client(&self, slot: ClientSlot) -> Vec<Handed> {
         let mut window = self.shared.lock();
-        let before = window.inbox.len() + window.fetched.returned.len();
-        window.inbox.retain(|handed| handed.job.slot != slot);
+        let is_its = |handed: &Handed| handed.job.slot == slot;
+        let (mut removed, kept): (Vec<_>, VecDeque<_>) = {
+            let (its, others): (Vec<_>, Vec<_>) = window.inbox.drain(..).partition(is_its);
+            (its, others.into())
+        };
+        window.inbox = kept;
         let returned = &mut window.fetched.returned;
-        returned.retain(|handed| handed.job.slot != slot);
-        before - window.inbox.len() - window.fetched.returned.len()
+        removed.extend(returned.extract_if(.., |handed| is_its(handed)));
+        removed
     }
 
     /// Fetches what is finished into `fetched`, which comes empty.
@@ -192,6 +203,8 @@ impl LaneThread {
         let mut window = self.shared.lock();
         std::mem::swap(&mut window.fetched, fetched);
         window.finished_since = None;
+        window.held = false;
+        self.shared.filled.notify_one();
     }
 
     /// Whether it has more than the job that runs.
@@ -223,7 +236,12 @@ impl Shared {
         let mut reply = Vec::new();
         let mut window = self.lock();
         loop {
-            let Some(handed) = window.inbox.pop_front() else {
+            let next = if window.held {
+                None
+            } else {
+                window.inbox.pop_front()
+            };
+            let Some(handed) = next else {
                 if window.ends {
                     return;
                 }
@@ -277,6 +295,7 @@ impl Window {
         if waits {
             self.fetched.returned.extend(self.inbox.drain(..));
         }
+        self.held = waits || self.fetched.replies.len() > limits::HELD_REPLY_BYTES_MAX;
     }
 
     fn is_slow(&self, now: Instant) -> bool {
@@ -289,6 +308,7 @@ impl Window {
             .finished_since
             .map_or(Duration::ZERO, |since| ended - since);
         self.inbox.is_empty()
+            || self.held
             || ended - started > limits::QUICK_JOB
             || held > limits::REPLY_HELD_MAX / 2
     }

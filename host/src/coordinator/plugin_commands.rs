@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    coordinator::Coordinator,
+    coordinator::{Coordinator, DISABLED},
     job::ClientSlot,
     plugin_slot::{PluginSlot, Step},
 };
@@ -120,7 +120,7 @@ impl Coordinator {
                 .as_ref()
                 .map(|serving| serving.prepared.clone()),
         };
-        self.close(name, "the plugin that serves this type was disabled");
+        self.close(name, DISABLED);
     }
 
     fn report(&self, name: &str, plugin: &PluginSlot) -> Value {

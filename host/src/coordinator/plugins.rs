@@ -11,7 +11,7 @@ use plugin_api::description::{Description, LaneDescription};
 use protocol::ErrorCode;
 
 use super::{
-    coordinator::{Coordinator, REMOVED},
+    coordinator::{Coordinator, DISABLED, REMOVED},
     job::TypeId,
     lane::{Lane, Origin},
     lane_code::OpenLane,
@@ -75,6 +75,10 @@ impl Coordinator {
 
     pub(super) fn begin(&mut self, prepared: Box<Prepared>) {
         let name = prepared.name.clone();
+        // What came before it under this name, and waited, is outdated.
+        if let Step::Blocked(_) = self.slot(&name).step {
+            self.slot(&name).step = Step::None;
+        }
         // Its file is back. Whatever comes of that, the version that serves stays.
         self.slot(&name).removing = false;
         for type_id in self.types_of(&name) {
@@ -209,6 +213,16 @@ impl Coordinator {
             Err(failed) => self.go_on_without(&name, &prepared.description, failed),
         }
         self.resume(&name);
+        if self.slot(&name).removing {
+            // Its file went while it was on its way: it serves what came meanwhile, and no more.
+            let text = if self.slot(&name).disabled {
+                DISABLED
+            } else {
+                REMOVED
+            };
+            self.close(&name, text);
+        }
+        self.unblock();
         if let Some(next) = self.slot(&name).next.take() {
             self.begin(next);
         }

@@ -149,6 +149,7 @@ impl Coordinator {
     }
 
     fn run_inline(&mut self, id: LaneId) {
+        self.turn_us = 0;
         for _ in 0..INLINE_TURN {
             let Some((job, waited)) = self.next(id) else {
                 return;
@@ -163,13 +164,14 @@ impl Coordinator {
             let mut reply = Vec::new();
             let jobber = self.types[job.type_id].jobber;
             let verdict = code.run(jobber, &job.asked(), &self.clock, &mut reply);
-            let took_ms = code.took_ms();
+            let took_us = code.took_us();
             self.note_served(job.type_id, &job.asked(), &verdict, || {
                 started.map_or(Duration::ZERO, |at| at.elapsed())
             });
             self.served(id, job, verdict, &reply, waited);
-            if took_ms > limits::INLINE_CALL_MS_MAX {
-                self.was_slow(id, took_ms);
+            self.took(id, took_us);
+            if self.turn_us > limits::INLINE_TURN_US {
+                break;
             }
         }
         if self.schedule.has_next(id) {
@@ -190,10 +192,10 @@ impl Coordinator {
                 self.schedule.wait(id, job, false, (code, text));
                 continue;
             }
-            let text = format!("others wait already; the first was told: {text}");
+            let text = "others stand in line for the same already; ask with `wait` to join them";
             let type_name = Rc::clone(&self.types[job.type_id].name);
             self.clients.reply(job.slot, |out| {
-                encoder::error(out, &type_name, job.query_index(), &code, &text);
+                encoder::error(out, &type_name, job.query_index(), &code, text);
             });
             self.clients.settle(job.slot, 1);
         }
@@ -268,34 +270,48 @@ impl Coordinator {
 
     /// A job has been run: its reply goes out, or it is set aside.
     fn served(&mut self, lane: LaneId, job: Job, verdict: Verdict, reply: &[u8], waited: bool) {
+        let (slot, type_id) = (job.slot, job.type_id);
+        let client = self.clients.at(slot);
+        let unwanted = client.ended || client.gone;
+        let mut stays = false;
         match verdict {
             Verdict::Replied { changed, result } => {
                 if result == Outcome::Failed(ErrorCode::JobberPanicked) {
                     self.panicked(lane);
                 }
-                self.clients
-                    .reply(job.slot, |out| out.extend_from_slice(reply));
-                self.clients.settle(job.slot, 1);
-                if waited {
-                    self.schedule.try_next(lane, job.type_id);
-                }
+                self.clients.reply(slot, |out| out.extend_from_slice(reply));
+                self.clients.settle(slot, 1);
                 if changed {
                     self.state_changed(lane);
-                } else if waited && self.schedule.has_next(lane) {
-                    self.mark(lane);
                 }
             }
             Verdict::Void => self.answer_unrun(&job, ErrorCode::Timeout, TIMED_OUT),
             // A client that has ended takes with it what is not answered yet.
-            _ if self.clients.at(job.slot).last_words.is_some()
-                || self.clients.at(job.slot).gone =>
-            {
-                self.clients.settle(job.slot, 1);
-            }
+            _ if unwanted => self.clients.settle(slot, 1),
             _ if self.stopping => {
                 self.answer_unrun(&job, ErrorCode::ShuttingDown, SHUTTING_DOWN);
             }
-            verdict => self.set_aside(lane, job, verdict, waited),
+            // What it waits for may never come.
+            Verdict::Wait { .. } if self.types[type_id].closed.is_some() => {
+                let closed = self.types[type_id].closed.clone();
+                let closed = closed.expect("looked at above");
+                self.answer_unrun(&job, closed.code, &closed.text);
+            }
+            verdict => {
+                stays = matches!(verdict, Verdict::Wait { .. });
+                self.set_aside(lane, job, verdict, waited);
+            }
+        }
+        if waited && !stays {
+            self.waits_no_more(lane, type_id);
+        }
+    }
+
+    /// A job that had been set aside, and was out to be tried once more, has left the line for good.
+    pub(super) fn waits_no_more(&mut self, lane: LaneId, type_id: TypeId) {
+        self.schedule.try_next(lane, type_id);
+        if self.schedule.has_next(lane) {
+            self.mark(lane);
         }
     }
 
@@ -313,6 +329,9 @@ impl Coordinator {
             Verdict::Replied { .. } | Verdict::Void => {
                 unreachable!("what is answered is not set aside")
             }
+        }
+        if self.schedule.has_next(lane) {
+            self.mark(lane);
         }
         self.bell.notify_one();
     }

@@ -5,7 +5,7 @@
 //! of its type, or those to be tried again), that of its client, and that of its deadline. So a client that
 //! goes, or a deadline that comes, takes a job out of the middle of a million at the cost of that job alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use slab::Slab;
 
@@ -27,8 +27,10 @@ pub struct Schedule {
     clients: Vec<List>,
     /// By the time, in units of [`limits::DEADLINE_GRAIN_MS`], at which they end.
     deadlines: BTreeMap<u64, List>,
-    /// In the order in which they are due: the delay is the same for all.
-    retries: List,
+    /// By the time at which they are due.
+    retries: BTreeSet<(u64, u32)>,
+    /// By type.
+    held: Vec<Held>,
     text_bytes: usize,
     jobs_max: usize,
 }
@@ -71,6 +73,8 @@ struct Waiting {
     refusal: Refusal,
     /// The state has changed since then.
     worth_a_try: bool,
+    /// The longest waiting one is out, being tried: no other may overtake it meanwhile.
+    in_trial: bool,
 }
 
 /// A jobber's "not yet": its code and its text.
@@ -104,7 +108,8 @@ impl Schedule {
             lanes: Slab::new(),
             clients: Vec::new(),
             deadlines: BTreeMap::new(),
-            retries: List::default(),
+            retries: BTreeSet::new(),
+            held: Vec::new(),
             text_bytes: 0,
             jobs_max,
         }
@@ -155,7 +160,7 @@ impl Schedule {
             let id = self.insert(lane, job, Place::Waiting);
             let waiting = self.lanes[lane.0 as usize].waiting_of(type_id);
             waiting.jobs.push_front::<ORDER>(&mut self.jobs, id);
-            waiting.worth_a_try = true;
+            (waiting.worth_a_try, waiting.in_trial) = (true, false);
         } else {
             let id = self.insert(lane, job, Place::Queue);
             let queue = &mut self.lanes[lane.0 as usize].queue;
@@ -171,6 +176,7 @@ impl Schedule {
         let waiting = self.lanes[lane.0 as usize].waiting_of(type_id);
         if waited {
             waiting.jobs.push_front::<ORDER>(&mut self.jobs, id);
+            waiting.in_trial = false;
         } else {
             waiting.jobs.push_back::<ORDER>(&mut self.jobs, id);
         }
@@ -197,37 +203,34 @@ impl Schedule {
 
     /// The lane's state has changed: the longest waiting of each type are worth a try.
     pub fn state_changed(&mut self, lane: LaneId) {
-        for waiting in &mut self.lanes[lane.0 as usize].waiting {
-            waiting.worth_a_try = waiting.jobs.len() > 0;
-        }
+        let waiting = self.lanes[lane.0 as usize].waiting.iter_mut();
+        waiting.for_each(Waiting::changed);
     }
 
-    /// The longest waiting of a type has got its reply: the next one may be luckier.
+    /// The longest waiting of a type, which was tried, waits no more: the next one may be luckier.
     pub fn try_next(&mut self, lane: LaneId, type_id: TypeId) {
         let waiting = self.lanes[lane.0 as usize].waiting_of(type_id);
-        waiting.worth_a_try = waiting.jobs.len() > 0;
+        waiting.in_trial = false;
+        waiting.changed();
     }
 
     /// Has a job run again, behind what its lane has queued by `due_ms`.
     pub fn retry_at(&mut self, lane: LaneId, job: Job, due_ms: u64) {
         let id = self.insert(lane, job, Place::Retry { due_ms });
-        self.retries.push_back::<ORDER>(&mut self.jobs, id);
+        self.retries.insert((due_ms, id));
         self.lanes[lane.0 as usize].retrying += 1;
     }
 
     /// Takes the job out that runs next in a lane, and says whether it had been waiting.
     pub fn next(&mut self, lane: LaneId) -> Option<(Job, bool)> {
         let in_lane = &mut self.lanes[lane.0 as usize];
-        let worth = in_lane
-            .waiting
-            .iter()
-            .position(|waiting| waiting.worth_a_try);
+        let worth = in_lane.waiting.iter().position(Waiting::is_next);
         if let Some(index) = worth {
             let jobs = &in_lane.waiting[index].jobs;
-            let id = jobs.front().expect("only what has jobs is worth a try");
+            let id = jobs.front().expect("only what has jobs is next");
             let job = self.remove(id);
-            // The next one of the type is tried once it is known what became of this one.
-            self.lanes[lane.0 as usize].waiting[index].worth_a_try = false;
+            let waiting = &mut self.lanes[lane.0 as usize].waiting[index];
+            (waiting.worth_a_try, waiting.in_trial) = (false, true);
             return Some((job, true));
         }
         let id = in_lane.queue.front()?;
@@ -237,7 +240,7 @@ impl Schedule {
     /// Whether a lane has something to run.
     pub fn has_next(&self, lane: LaneId) -> bool {
         let lane = &self.lanes[lane.0 as usize];
-        lane.queue.len() > 0 || lane.waiting.iter().any(|waiting| waiting.worth_a_try)
+        lane.queue.len() > 0 || lane.waiting.iter().any(Waiting::is_next)
     }
 
     /// Whether a lane holds no job at all.
@@ -249,7 +252,7 @@ impl Schedule {
     pub fn next_due_ms(&self) -> Option<u64> {
         let deadline = self.deadlines.keys().next();
         let deadline = deadline.map(|grain| grain * limits::DEADLINE_GRAIN_MS);
-        let retry = self.retries.front().map(|id| self.due_of(id));
+        let retry = self.retries.first().map(|(due_ms, _)| *due_ms);
         deadline.into_iter().chain(retry).min()
     }
 
@@ -264,14 +267,14 @@ impl Schedule {
             ready.push(self.jobs[id as usize].lane);
             expired.push(self.remove(id));
         }
-        while let Some(id) = self.retries.front() {
-            if self.due_of(id) > now_ms {
-                break;
-            }
-            self.retries.unlink::<ORDER>(&mut self.jobs, id);
+        while let Some((due_ms, id)) = self.retries.first().copied()
+            && due_ms <= now_ms
+        {
+            self.retries.pop_first();
             let entry = &mut self.jobs[id as usize];
             entry.place = Place::Queue;
-            let lane = entry.lane;
+            let (lane, held) = (entry.lane, &mut self.held[entry.job.type_id.0 as usize]);
+            (held.retrying, held.queued) = (held.retrying - 1, held.queued + 1);
             let in_lane = &mut self.lanes[lane.0 as usize];
             in_lane.queue.push_back::<ORDER>(&mut self.jobs, id);
             in_lane.retrying -= 1;
@@ -354,20 +357,12 @@ impl Schedule {
         homeless
     }
 
-    /// What the lane holds of one type. Counts them, so it is for reports only.
-    pub fn held(&self, lane: LaneId, type_id: TypeId) -> Held {
-        let mut held = Held::default();
-        for id in self.ids_of(lane) {
-            let entry = &self.jobs[id as usize];
-            if entry.job.type_id == type_id {
-                match entry.place {
-                    Place::Queue => held.queued += 1,
-                    Place::Waiting => held.waiting += 1,
-                    Place::Retry { .. } => held.retrying += 1,
-                }
-            }
-        }
-        held
+    /// What waits of one type.
+    pub fn held(&self, type_id: TypeId) -> Held {
+        self.held
+            .get(type_id.0 as usize)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// All jobs of the host that wait for something.
@@ -386,20 +381,26 @@ impl Schedule {
     }
 
     fn retries_of(&self, lane: LaneId) -> impl Iterator<Item = u32> + '_ {
-        let retries = self.retries.iter::<ORDER, _>(&self.jobs);
+        let retries = self.retries.iter().map(|(_, id)| *id);
         retries.filter(move |id| self.jobs[*id as usize].lane == lane)
     }
 
-    fn due_of(&self, id: u32) -> u64 {
-        match self.jobs[id as usize].place {
-            Place::Retry { due_ms } => due_ms,
-            place => unreachable!("{place:?} among those to be tried again"),
+    fn count(&mut self, type_id: TypeId, place: Place, change: impl FnOnce(&mut usize)) {
+        let index = type_id.0 as usize;
+        if self.held.len() <= index {
+            self.held.resize(index + 1, Held::default());
         }
+        let held = &mut self.held[index];
+        change(match place {
+            Place::Queue => &mut held.queued,
+            Place::Waiting => &mut held.waiting,
+            Place::Retry { .. } => &mut held.retrying,
+        });
     }
 
     fn insert(&mut self, lane: LaneId, job: Job, place: Place) -> u32 {
         let client = job.slot.0 as usize;
-        let deadline_ms = job.deadline_ms;
+        let (type_id, deadline_ms) = (job.type_id, job.deadline_ms);
         let text_bytes = job.text_bytes();
         let id = u32::try_from(self.jobs.insert(Entry {
             job,
@@ -417,6 +418,7 @@ impl Schedule {
             let deadline = self.deadlines.entry(grain).or_default();
             deadline.push_back::<DEADLINE>(&mut self.jobs, id);
         }
+        self.count(type_id, place, |count| *count += 1);
         self.text_bytes += text_bytes;
         self.lanes[lane.0 as usize].text_bytes += text_bytes;
         id
@@ -429,14 +431,19 @@ impl Schedule {
         let (client, type_id) = (entry.job.slot.0 as usize, entry.job.type_id);
         let in_lane = &mut self.lanes[lane.0 as usize];
         match place {
-            Place::Queue => &mut in_lane.queue,
-            Place::Waiting => &mut in_lane.waiting_of(type_id).jobs,
-            Place::Retry { .. } => {
+            Place::Queue => in_lane.queue.unlink::<ORDER>(&mut self.jobs, id),
+            Place::Waiting => {
+                let waiting = in_lane.waiting_of(type_id);
+                waiting.jobs.unlink::<ORDER>(&mut self.jobs, id);
+                // If it was the first, the next one may want less. If not, one try too many does no harm.
+                waiting.changed();
+            }
+            Place::Retry { due_ms } => {
                 in_lane.retrying -= 1;
-                &mut self.retries
+                self.retries.remove(&(due_ms, id));
             }
         }
-        .unlink::<ORDER>(&mut self.jobs, id);
+        self.count(type_id, place, |count| *count -= 1);
         self.clients[client].unlink::<CLIENT>(&mut self.jobs, id);
         if deadline_ms != u64::MAX {
             let grain = deadline_ms.div_ceil(limits::DEADLINE_GRAIN_MS);
@@ -451,12 +458,19 @@ impl Schedule {
         self.text_bytes -= job.text_bytes();
         let in_lane = &mut self.lanes[lane.0 as usize];
         in_lane.text_bytes -= job.text_bytes();
-        if place == Place::Waiting {
-            // If it was the first, the next one may want less. If not, one try too many does no harm.
-            let waiting = in_lane.waiting_of(type_id);
-            waiting.worth_a_try = waiting.jobs.len() > 0;
-        }
         job
+    }
+}
+
+impl Waiting {
+    /// What it waits for may be there now.
+    fn changed(&mut self) {
+        self.worth_a_try = self.jobs.len() > 0 || self.in_trial;
+    }
+
+    /// Whether its first job is to be tried.
+    fn is_next(&self) -> bool {
+        self.worth_a_try && !self.in_trial && self.jobs.len() > 0
     }
 }
 
@@ -474,6 +488,7 @@ impl LaneQueue {
                 jobs: List::default(),
                 refusal: Refusal::default(),
                 worth_a_try: false,
+                in_trial: false,
             });
             self.waiting.len() - 1
         });

@@ -45,7 +45,8 @@ struct Connection {
 enum Reading {
     /// They are cut into messages.
     Messages,
-    /// So they are, but the client has many replies to read first; whole messages may lie in the decoder.
+    /// So they are, but others get their turn, or the client has many replies to read first; whole messages
+    /// may lie in the decoder.
     Paused,
     /// They are thrown away: nothing more is answered.
     Discarding,
@@ -100,6 +101,14 @@ impl Connection {
                 return Poll::Ready(Closed::Broken(broken));
             }
             if all_sent && self.pipe.is_finishing() {
+                if matches!(self.reading, Reading::Messages | Reading::Paused) {
+                    // What had come before the host let go is still answered.
+                    match self.poll_rest(cx) {
+                        Poll::Ready(Ok(())) => continue,
+                        Poll::Ready(Err(_)) => return Poll::Ready(Closed::ByClient),
+                        Poll::Pending => self.reading = Reading::Discarding,
+                    }
+                }
                 return self.poll_finish(cx);
             }
             if self.poll_stalled(cx, all_sent).is_ready() {
@@ -111,7 +120,14 @@ impl Connection {
                 {
                     return Poll::Pending;
                 }
-                Reading::Paused => self.take(&[]),
+                Reading::Paused => {
+                    self.take(&[]);
+                    if self.reading == Reading::Paused {
+                        // Its turn is over; others have waited.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                }
                 Reading::Ended => return Poll::Pending,
                 Reading::Messages | Reading::Discarding => match ready!(self.poll_read(cx)) {
                     Ok(more) if more => {
@@ -124,6 +140,15 @@ impl Connection {
                 },
             }
         }
+    }
+
+    /// Takes what has come already; pending once there is nothing left.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        if self.reading == Reading::Paused {
+            self.take(&[]);
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_read(cx).map_ok(|_| ())
     }
 
     /// Reads once, and says whether there is likely more.
@@ -150,6 +175,7 @@ impl Connection {
     /// Hands the messages in `bytes`, and those that the decoder still holds, to the coordinator.
     fn take(&mut self, bytes: &[u8]) {
         let mut coordinator = self.hub.coordinator.borrow_mut();
+        coordinator.begin_turn();
         let mut frames = self.decoder.feed(bytes);
         self.reading = Reading::Messages;
         loop {
@@ -163,7 +189,9 @@ impl Connection {
                     break;
                 }
             }
-            if self.pipe.unsent_bytes() > limits::UNREAD_REPLY_BYTES_PAUSE {
+            if self.pipe.unsent_bytes() > limits::UNREAD_REPLY_BYTES_PAUSE
+                || coordinator.turn_is_over()
+            {
                 self.reading = Reading::Paused;
                 break;
             }

@@ -139,7 +139,7 @@ fn turn_away(stream: &TcpStream, peer: SocketAddr) {
     tracing::warn!(%peer, "turned away: {text}");
     let mut words = Vec::new();
     let code = ErrorCode::Busy.as_str();
-    encoder::bad_message(&mut words, code, "0", &text, b"");
+    encoder::error(&mut words, encoder::BAD_MESSAGE_TYPE, "0", code, &text);
     // It is only a courtesy: a client that it does not reach sees its connection closed.
     let _ = stream.try_write(&words);
 }

@@ -23,6 +23,8 @@ pub(super) struct Pipe {
     taken: Cell<usize>,
     /// When the socket last took something, or had nothing to take.
     moved: Cell<Instant>,
+    /// The socket takes nothing for now; the task is told when it does.
+    full: Cell<bool>,
     marked: Cell<bool>,
     finishing: Cell<bool>,
     broken: RefCell<Option<Broken>>,
@@ -48,6 +50,7 @@ impl Pipe {
             unsent: RefCell::default(),
             taken: Cell::new(0),
             moved: Cell::new(Instant::now()),
+            full: Cell::new(false),
             marked: Cell::new(false),
             finishing: Cell::new(false),
             broken: RefCell::new(None),
@@ -94,9 +97,13 @@ impl Pipe {
                         return Poll::Ready(());
                     }
                 }
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.full.set(true);
+                    return Poll::Pending;
+                }
             }
         }
+        self.full.set(false);
         Poll::Ready(())
     }
 
@@ -160,15 +167,17 @@ impl Outlet for Pipe {
         self.unsent.borrow_mut()
     }
 
+    fn has_unsent(&self) -> bool {
+        self.unsent_bytes() > 0
+    }
+
     fn mark(&self) -> bool {
         !self.marked.replace(true)
     }
 
     fn flush(&self) {
         self.marked.set(false);
-        if self.taken.get() > 0 {
-            // The socket is full, and the task waits for it.
-        } else {
+        if !self.full.get() {
             self.moved.set(Instant::now());
             loop {
                 let unsent = self.unsent.borrow();
@@ -179,6 +188,7 @@ impl Outlet for Pipe {
                 drop(unsent);
                 match sent {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        self.full.set(true);
                         self.wake();
                         break;
                     }

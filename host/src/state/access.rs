@@ -195,9 +195,12 @@ impl AbiHost for LaneHost {
     fn state_write(&self, state: u32, key: RSlice<'_, u8>, value: RSlice<'_, u8>) -> u32 {
         let entry_bytes = key.len() + value.len();
         if entry_bytes > STATE_ENTRY_BYTES_MAX {
-            self.access.lock().fault = Some(format!(
-                "wrote a state entry of {entry_bytes} bytes, at most {STATE_ENTRY_BYTES_MAX} are allowed"
-            ));
+            let mut access = self.access.lock();
+            if access.generation == self.generation {
+                access.fault = Some(format!(
+                    "wrote a state entry of {entry_bytes} bytes, at most {STATE_ENTRY_BYTES_MAX} are allowed"
+                ));
+            }
             return access::REVOKED;
         }
         self.with(state, |access, state| {
