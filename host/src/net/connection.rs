@@ -130,8 +130,8 @@ impl Connection {
                 }
                 Reading::Ended => return Poll::Pending,
                 Reading::Messages | Reading::Discarding => match ready!(self.poll_read(cx)) {
-                    Ok(more) if more => {
-                        // A full buffer: there is more, and others have waited.
+                    Ok(more) if more || self.reading == Reading::Paused => {
+                        // There is more, and others have waited.
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
