@@ -31,15 +31,15 @@ use abi_stable::{
     prefix_type::PrefixTypeTrait,
     sabi_trait,
     sabi_types::VersionStrings,
-    std_types::{RBox, RResult, RSlice, RStr, RString, RVec},
+    std_types::{RBox, RResult, RSlice, RSliceMut, RStr, RVec},
 };
 
 use crate::{
     context::{Call, GaveUp, HostAccess, Revoked, Seek},
-    description::RefusalText,
+    description::{Creation, Fault, FaultKind, RefusalText},
     export::{Definition, LaneCode, Plugin},
     jobber::{Refusal, RefusalKind},
-    log_bridge::{self, HostLog, guarded, panic_text},
+    log_bridge::{self, HostLog, guarded, panic_said, panic_text},
 };
 
 /// The version of this file, and not of the crate: it changes only when this file does. A plugin and a host
@@ -80,6 +80,20 @@ pub mod seek {
     pub const AT_OR_BEFORE: u32 = 1;
 }
 
+/// The numbers of the facts of [`AbiHost::call_facts`].
+pub mod facts {
+    /// The client that asked. Never used twice; 0 while a lane is set up.
+    pub const CLIENT: usize = 0;
+    /// 1 for the first run of a request.
+    pub const ATTEMPT: usize = 1;
+    /// Milliseconds since 1970, and never less than in an earlier call.
+    pub const NOW_MS: usize = 2;
+    /// On the same clock, or [`NO_DEADLINE`](super::NO_DEADLINE).
+    pub const DEADLINE_MS: usize = 3;
+    /// How many there are.
+    pub const COUNT: usize = 4;
+}
+
 /// A deadline that never comes.
 pub const NO_DEADLINE: u64 = u64::MAX;
 
@@ -89,12 +103,12 @@ pub const NO_DEADLINE: u64 = u64::MAX;
 #[sabi(kind(Prefix(prefix_ref = AbiModule_Ref)))]
 #[sabi(missing_field(option))]
 pub struct AbiModule {
-    /// Makes the plugin from its configuration, a JSON object, or says why it cannot be.
+    /// Makes the plugin from a JSON `Creation`, or says why it cannot be in a JSON `Fault`.
     #[sabi(last_prefix_field)]
     pub create: extern "C" fn(
-        config: RSlice<'_, u8>,
+        creation: RSlice<'_, u8>,
         log: AbiLogObject,
-    ) -> RResult<AbiPluginObject, RString>,
+    ) -> RResult<AbiPluginObject, RVec<u8>>,
 }
 
 impl RootModule for AbiModule_Ref {
@@ -116,17 +130,19 @@ pub trait AbiPlugin: Send + Sync {
     /// A JSON `Description`.
     fn describe(&self) -> RVec<u8>;
 
-    /// Makes the code of one lane, with memory of its own, or says why not. `setup` comes next.
+    /// Makes the code of one lane, with memory of its own, or says why not in a JSON `Fault`. `setup` comes next,
+    /// unless this lane was set up before, in the same version.
     #[sabi(last_prefix_field)]
-    fn open_lane(&self, lane: u32, host: AbiHostObject) -> RResult<AbiLaneObject, RString>;
+    fn open_lane(&self, lane: u32, host: AbiHostObject) -> RResult<AbiLaneObject, RVec<u8>>;
 }
 
 /// The code of one lane. Never called from two threads at once.
 #[sabi_trait]
 pub trait AbiLane: Send {
     /// Brings the lane's state in line with the configuration. Called before the first request, inside a
-    /// transaction of its own.
-    fn setup(&mut self, failure: &mut RVec<u8>) -> u32;
+    /// transaction of its own. `facts` is a JSON object of what the host knows of what is stored; where it is not
+    /// done, `failure` gets a JSON `Fault`.
+    fn setup(&mut self, facts: RSlice<'_, u8>, failure: &mut RVec<u8>) -> u32;
 
     /// Runs one request of the lane's jobber number `jobber`. `payload` is JSON text, empty if absent;
     /// `answer` comes empty. Returns one of [`status`].
@@ -151,15 +167,10 @@ pub trait AbiHost: Send + Sync {
         key: &mut RVec<u8>,
         value: &mut RVec<u8>,
     ) -> u32;
-    /// The client that asked. Never used twice.
-    fn call_client(&self) -> u64;
-    /// 1 for the first run of a request.
-    fn call_attempt(&self) -> u32;
-    /// Milliseconds since 1970, and never less than in an earlier call.
-    fn call_now_ms(&self) -> u64;
-    /// On the same clock, or [`NO_DEADLINE`].
+    /// Writes the facts of the call, numbered as [`facts`] says, as many as there is room for, and returns how
+    /// many the host knows. So there can be more of them some day on either side.
     #[sabi(last_prefix_field)]
-    fn call_deadline_ms(&self) -> u64;
+    fn call_facts(&self, facts: RSliceMut<'_, u64>) -> u32;
 }
 
 /// The way into the host's log.
@@ -241,21 +252,38 @@ extern "C" fn construct<P: Plugin>() -> RootModuleResult {
 }
 
 extern "C" fn create<P: Plugin>(
-    config: RSlice<'_, u8>,
+    creation: RSlice<'_, u8>,
     log: AbiLogObject,
-) -> RResult<AbiPluginObject, RString> {
+) -> RResult<AbiPluginObject, RVec<u8>> {
     let made = guarded(|| {
         log_bridge::install(LogTwin(log));
-        Definition::new::<P>(config.as_slice())
+        let creation: Creation<'_> = serde_json::from_slice(creation.as_slice())
+            .map_err(|error| format!("it cannot read what the host makes it from: {error}"))?;
+        Definition::new::<P>(creation.config.get().as_bytes())
     });
     match made {
         Ok(Ok(definition)) => RResult::ROk(AbiPlugin_TO::from_value(
             Guard::new(definition),
             sabi_trait::TD_Opaque,
         )),
-        Ok(Err(text)) => RResult::RErr(text.into()),
-        Err(payload) => RResult::RErr(format!("it panicked: {}", panic_text(payload)).into()),
+        Ok(Err(text)) => RResult::RErr(fault_json(&Fault::refused(text))),
+        Err(payload) => RResult::RErr(fault_json(&panicked(payload))),
     }
+}
+
+fn panicked(payload: Box<dyn std::any::Any + Send>) -> Fault {
+    let (message, place) = panic_said(payload);
+    Fault {
+        kind: FaultKind::Panicked,
+        message,
+        place,
+    }
+}
+
+fn fault_json(fault: &Fault) -> RVec<u8> {
+    serde_json::to_vec(fault)
+        .expect("plain strings into memory")
+        .into()
 }
 
 /// Holds a value whose drop may panic, which must not leave the plugin.
@@ -299,24 +327,31 @@ impl AbiPlugin for Guard<Definition> {
             .into()
     }
 
-    fn open_lane(&self, lane: u32, host: AbiHostObject) -> RResult<AbiLaneObject, RString> {
+    fn open_lane(&self, lane: u32, host: AbiHostObject) -> RResult<AbiLaneObject, RVec<u8>> {
         let definition = self.0.as_ref().expect("taken by drop alone");
         match guarded(|| definition.open_lane(lane as usize, Arc::new(HostTwin(host)))) {
             Ok(Ok(code)) => RResult::ROk(AbiLane_TO::from_value(
                 Guard::new(code),
                 sabi_trait::TD_Opaque,
             )),
-            Ok(Err(text)) => RResult::RErr(text.into()),
-            Err(payload) => RResult::RErr(format!("it panicked: {}", panic_text(payload)).into()),
+            Ok(Err(text)) => RResult::RErr(fault_json(&Fault::refused(text))),
+            Err(payload) => RResult::RErr(fault_json(&panicked(payload))),
         }
     }
 }
 
 impl AbiLane for Guard<Box<dyn LaneCode>> {
-    fn setup(&mut self, failure: &mut RVec<u8>) -> u32 {
-        let done = guarded(|| self.value().setup());
-        let done = done.map(|done| done.map_err(|text| Refusal::new("setup", text)));
-        into_status(done, failure)
+    fn setup(&mut self, _facts: RSlice<'_, u8>, failure: &mut RVec<u8>) -> u32 {
+        let (status, fault) = match guarded(|| self.value().setup()) {
+            Ok(Ok(())) => return status::ANSWERED,
+            Ok(Err(text)) => (status::REFUSED, Fault::refused(text)),
+            Err(payload) if payload.is::<GaveUp>() => {
+                (status::REVOKED, Fault::refused("access revoked"))
+            }
+            Err(payload) => (status::PANICKED, panicked(payload)),
+        };
+        *failure = fault_json(&fault);
+        status
     }
 
     fn handle(&mut self, jobber: u32, payload: RSlice<'_, u8>, answer: &mut RVec<u8>) -> u32 {
@@ -396,11 +431,13 @@ impl HostAccess for HostTwin {
     }
 
     fn call(&self) -> Call {
-        let deadline_ms = self.0.call_deadline_ms();
+        let mut facts = [0; facts::COUNT];
+        self.0.call_facts((&mut facts[..]).into());
+        let deadline_ms = facts[facts::DEADLINE_MS];
         Call {
-            client: self.0.call_client(),
-            attempt: self.0.call_attempt(),
-            now_ms: self.0.call_now_ms(),
+            client: facts[facts::CLIENT],
+            attempt: u32::try_from(facts[facts::ATTEMPT]).unwrap_or(u32::MAX),
+            now_ms: facts[facts::NOW_MS],
             deadline_ms: (deadline_ms != NO_DEADLINE).then_some(deadline_ms),
         }
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     abi::Buffer,
     context::{Call, HostAccess},
-    description::{Description, LaneDescription, StateDescription},
+    description::{Description, JobberDescription, LaneDescription, StateDescription},
     jobber::{Answer, RawJson, Refusal},
     objects::ObjectsOnly,
     payload::{Payload, without_place},
@@ -218,6 +218,14 @@ struct Jobber<H> {
     run: Box<RunJobber<H>>,
 }
 
+impl<H> Jobber<H> {
+    fn describe(&self) -> JobberDescription {
+        JobberDescription {
+            type_name: self.type_name.clone(),
+        }
+    }
+}
+
 type RunJobber<H> =
     dyn Fn(&Invocation<'_>, &mut H, &mut Buffer) -> Result<(), Refusal> + Send + Sync;
 
@@ -243,11 +251,7 @@ impl<H: Send + 'static> AnyBlock for Arc<Block<H>> {
         LaneDescription {
             inline: self.inline,
             states: self.states.clone(),
-            types: self
-                .jobbers
-                .iter()
-                .map(|jobber| jobber.type_name.clone())
-                .collect(),
+            jobbers: self.jobbers.iter().map(Jobber::describe).collect(),
         }
     }
 

@@ -61,9 +61,18 @@ pub(crate) fn guarded<T>(f: impl FnOnce() -> T) -> Result<T, Box<dyn std::any::A
     result
 }
 
-/// What a caught panic said. Takes the payload by value because dropping it may panic in turn.
+/// What a caught panic said, with its place.
 pub(crate) fn panic_text(payload: Box<dyn std::any::Any + Send>) -> String {
-    let mut text = payload
+    let (mut text, place) = panic_said(payload);
+    if let Some(place) = place {
+        let _ = write!(text, " ({place})");
+    }
+    text
+}
+
+/// What a caught panic said, and where, if that is known. Takes the payload by value because dropping it may panic in turn.
+pub(crate) fn panic_said(payload: Box<dyn std::any::Any + Send>) -> (String, Option<String>) {
+    let text = payload
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
         .or_else(|| payload.downcast_ref::<String>().cloned())
@@ -73,10 +82,7 @@ pub(crate) fn panic_text(payload: Box<dyn std::any::Any + Send>) -> String {
     if let Err(payload_of_drop) = guarded(|| drop(payload)) {
         std::mem::forget(payload_of_drop);
     }
-    if !place.is_empty() {
-        let _ = write!(text, " ({place})");
-    }
-    text
+    (text, Some(place).filter(|place| !place.is_empty()))
 }
 
 fn note_panic(info: &PanicHookInfo<'_>) {

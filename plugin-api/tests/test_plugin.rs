@@ -234,7 +234,7 @@ fn a_call_has_the_circumstances_that_the_test_gives_it() {
 fn a_plugin_says_what_it_consists_of() {
     let plugin = plugin();
     let lanes = &plugin.description().lanes;
-    assert_eq!(lanes[0].types, ["get", "spoil"]);
+    assert_eq!(Vec::from_iter(lanes[0].types()), ["get", "spoil"]);
     assert!(lanes[0].inline && !lanes[1].inline);
     assert_eq!(lanes[0].states[0].kind, "numbers");
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use abi_stable::std_types::{RSlice, RVec};
 use plugin_api::{
-    abi::{AbiHost_TO, AbiHostObject, AbiLaneObject, status},
-    description::RefusalText,
+    abi::{AbiHost_TO, AbiHostObject, AbiLaneObject, NO_DEADLINE, status},
+    description::{Fault, RefusalText},
 };
 use protocol::{ErrorCode, encoder, error_code};
 
@@ -99,17 +99,24 @@ impl LaneCode {
         open: OpenLane,
         access: SharedAccess,
         types: Arc<[Box<str>]>,
+        clock: &Clock,
     ) -> Result<Self, String> {
         let generation = access.lock().generation();
         let mut code = open(index, host_object(&access))?;
-        access.lock().begin(generation, CallFacts::default());
+        let facts = CallFacts {
+            client: 0,
+            attempt: 1,
+            now_ms: clock.now_ms(),
+            deadline_ms: NO_DEADLINE,
+        };
+        access.lock().begin(generation, facts);
         let mut failure = RVec::new();
-        let done = code.call(|code| code.setup(&mut failure));
+        let done = code.call(|code| code.setup(RSlice::from_slice(NOTHING_TO_TELL), &mut failure));
         if let Some(fault) = access.lock().fault() {
             return Err(fault);
         }
         if done != status::ANSWERED {
-            return Err(refusal(failure.as_slice()).message.into_owned());
+            return Err(Fault::from_json(failure.as_slice()).to_string());
         }
         Ok(Self {
             plugin,
@@ -372,6 +379,9 @@ impl LaneCode {
         }
     }
 }
+
+/// The host keeps no more of a state than its entries; what it comes to know is told here.
+const NOTHING_TO_TELL: &[u8] = b"{}";
 
 const EXPIRED_BEFORE_START: &str = "the request's deadline passed before it was its turn";
 const EXPIRED_BEFORE_COMMIT: &str =

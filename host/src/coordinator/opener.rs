@@ -128,8 +128,14 @@ impl Opening {
             .collect();
         let opened = lanes.iter().map(|(access, lane)| {
             let (open, types) = (Arc::clone(&self.open), Arc::clone(&lane.types));
-            let code =
-                LaneCode::open(Arc::clone(&plugin), lane.index, open, access.clone(), types)?;
+            let code = LaneCode::open(
+                Arc::clone(&plugin),
+                lane.index,
+                open,
+                access.clone(),
+                types,
+                &clock,
+            )?;
             into_runner(&plugin, code, lane.inline, clock, signal)
         });
         let opened: Result<Vec<_>, String> = opened.collect();

@@ -71,11 +71,11 @@ impl PluginSlot {
     }
 }
 
-pub(super) fn serves(description: &Description, type_name: &String) -> bool {
+pub(super) fn serves(description: &Description, type_name: &str) -> bool {
     description
         .lanes
         .iter()
-        .any(|lane| lane.types.contains(type_name))
+        .any(|lane| lane_serves(lane, type_name))
 }
 
 /// For each new lane the old one whose place, id and queue it takes: the only one that had any of its
@@ -91,12 +91,16 @@ pub(super) fn kept_lanes(old: Option<&Serving>, new: &Description) -> Vec<Option
     let kept = new.lanes.iter().map(|new| {
         let mut sharing = old.iter().filter(|(_, old)| shares_types(old, new));
         let (id, only) = sharing.next()?;
-        let all_types = only.types.iter().all(|name| new.types.contains(name));
+        let all_types = only.types().all(|name| lane_serves(new, name));
         (sharing.next().is_none() && all_types).then_some(*id)
     });
     kept.collect()
 }
 
 fn shares_types(old: &LaneDescription, new: &LaneDescription) -> bool {
-    old.types.iter().any(|name| new.types.contains(name))
+    old.types().any(|name| lane_serves(new, name))
+}
+
+fn lane_serves(lane: &LaneDescription, type_name: &str) -> bool {
+    lane.types().any(|name| name == type_name)
 }

@@ -131,7 +131,7 @@ impl Coordinator {
                     claimed.name
                 ));
             }
-            let mut types = claimed.lanes.iter().flat_map(|lane| &lane.types);
+            let mut types = claimed.lanes.iter().flat_map(LaneDescription::types);
             if let Some(taken) = types.find(|type_name| serves(other, type_name)) {
                 return Some(format!("the plugin `{name}` serves the type {taken:?}"));
             }
@@ -325,10 +325,10 @@ impl Coordinator {
             .map(|(id, _)| (id, ()))
             .collect();
         for (lane, described) in lanes.iter().zip(&prepared.description.lanes) {
-            for (jobber, type_name) in (0..).zip(&described.types) {
+            for (jobber, type_name) in (0..).zip(described.types()) {
                 let settings = prepared.settings.for_type(type_name);
                 let id = self.types.serve(ServedType {
-                    name: type_name.as_str().into(),
+                    name: type_name.into(),
                     lane: *lane,
                     jobber,
                     plugin: Rc::clone(plugin),
@@ -496,7 +496,7 @@ impl Coordinator {
             .description
             .lanes
             .iter()
-            .flat_map(|lane| lane.types.iter().map(String::as_str))
+            .flat_map(|lane| lane.types())
             .collect();
         tracing::info!(
             plugin = %name,
@@ -515,5 +515,5 @@ fn open_lane_of(prepared: &Prepared) -> OpenLane {
 }
 
 fn types_of_lane(lane: &LaneDescription) -> Arc<[Box<str>]> {
-    lane.types.iter().map(|name| name.as_str().into()).collect()
+    lane.types().map(Into::into).collect()
 }

@@ -7,6 +7,8 @@ use std::{
     sync::Arc,
 };
 
+use plugin_api::description::{LaneDescription, Purpose};
+
 use super::{
     Prepared,
     error::{CheckError, Step},
@@ -120,7 +122,7 @@ impl Preparation {
         let module = loader::Module::open(copy.path(), blame)?;
         drop(copy);
         let plugin = module
-            .create(name, &config.plugin, log::of_plugin(name))
+            .create(name, &config.plugin, Purpose::Serve, log::of_plugin(name))
             .map_err(|unmade| match unmade {
                 loader::Unmade::Refused(said) => config.refused_by_plugin(&said),
                 loader::Unmade::Panicked(said) => loader::panicked_while_made(name, &said),
@@ -129,10 +131,7 @@ impl Preparation {
         let mut description = plugin.describe()?;
         offer::check(&description)?;
         let lanes = description.lanes.iter();
-        let types: Vec<_> = lanes
-            .flat_map(|lane| &lane.types)
-            .map(String::as_str)
-            .collect();
+        let types: Vec<_> = lanes.flat_map(LaneDescription::types).collect();
         config.check_types(&types)?;
         // They have done their part; a version that serves need not hold them.
         description.self_tests = Vec::new();

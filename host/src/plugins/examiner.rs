@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use plugin_api::description::LaneDescription;
+
 use super::{
     check,
     config_file::ConfigFile,
@@ -100,10 +102,7 @@ impl Examiner {
         let said = ended.said().map(ToOwned::to_owned).collect();
         let shown = ended.verdict(&config)?;
         let lanes = shown.description.lanes.iter();
-        let types: Vec<_> = lanes
-            .flat_map(|lane| &lane.types)
-            .map(String::as_str)
-            .collect();
+        let types: Vec<_> = lanes.flat_map(LaneDescription::types).collect();
         config.check_types(&types)?;
         Ok(Examined {
             copy,

@@ -145,7 +145,7 @@ impl From<Shown> for Offer {
 impl From<LaneDescription> for Group {
     fn from(lane: LaneDescription) -> Self {
         Self {
-            types: lane.types,
+            types: lane.types().map(str::to_owned).collect(),
             inline: lane.inline,
             states: lane.states,
         }

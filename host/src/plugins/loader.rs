@@ -23,7 +23,7 @@ use plugin_api::{
     abi::{
         ABI_VERSION, AbiHostObject, AbiLaneObject, AbiLogObject, AbiModule_Ref, AbiPluginObject,
     },
-    description::Description,
+    description::{Creation, Description, Fault, FaultKind, HostDescription, Purpose},
 };
 
 use super::error::{CheckError, Step};
@@ -65,7 +65,7 @@ impl LoadedPlugin {
             let opened = object.open_lane(lane, host).into_result();
             opened
                 .map(|lane| Blamed::new(*self.object.blame(), lane))
-                .map_err(String::from)
+                .map_err(|fault| Fault::from_json(fault.as_slice()).to_string())
         })
     }
 
@@ -150,17 +150,36 @@ impl Module {
         &self,
         name: &str,
         config: &[u8],
+        purpose: Purpose,
         log: AbiLogObject,
     ) -> Result<LoadedPlugin, Unmade> {
         let create = self.module.create();
-        let made = blame(&self.blame, || create(config.into(), log).into_result());
+        let creation = Creation {
+            config: serde_json::from_slice(config).expect("the host has made it"),
+            host: HostDescription {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                purpose,
+            },
+        };
+        let creation = serde_json::to_vec(&creation).expect("JSON and plain strings");
+        let made = blame(&self.blame, || {
+            create(creation.as_slice().into(), log).into_result()
+        });
         made.map(|object| LoadedPlugin {
             name: name.to_owned(),
             object: Blamed::new(self.blame, object),
         })
-        .map_err(|said| match said.strip_prefix("it panicked: ") {
-            Some(panic) => Unmade::Panicked(panic.to_owned()),
-            None => Unmade::Refused(said.into_string()),
+        .map_err(|fault| {
+            let fault = Fault::from_json(fault.as_slice());
+            let kind = fault.kind;
+            let said = Fault {
+                kind: FaultKind::Refused,
+                ..fault
+            };
+            match kind {
+                FaultKind::Panicked => Unmade::Panicked(said.to_string()),
+                FaultKind::Refused => Unmade::Refused(said.to_string()),
+            }
         })
     }
 }

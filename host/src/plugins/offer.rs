@@ -19,9 +19,9 @@ pub(super) fn check(offer: &Description) -> Result<(), CheckError> {
     let mut types = BTreeSet::new();
     let mut states = BTreeSet::new();
     for lane in &offer.lanes {
-        for type_name in &lane.types {
+        for type_name in lane.types() {
             name("a type", type_name)?;
-            if BUILT_IN.contains(&type_name.as_str()) || type_name.starts_with(RESERVED_PREFIX) {
+            if BUILT_IN.contains(&type_name) || type_name.starts_with(RESERVED_PREFIX) {
                 return Err(refusal(
                     format!("the type `{type_name}` belongs to the host"),
                     format!(
@@ -80,7 +80,7 @@ fn refusal(cause: impl AsRef<str>, remedy: impl AsRef<str>) -> CheckError {
 
 #[cfg(test)]
 mod tests {
-    use plugin_api::description::{LaneDescription, StateDescription};
+    use plugin_api::description::{JobberDescription, LaneDescription, StateDescription};
 
     use super::*;
 
@@ -95,7 +95,12 @@ mod tests {
                     schema: 1,
                 })
                 .collect(),
-            types: types.iter().map(|name| (*name).to_owned()).collect(),
+            jobbers: types
+                .iter()
+                .map(|name| JobberDescription {
+                    type_name: (*name).to_owned(),
+                })
+                .collect(),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use abi_stable::std_types::{RSlice, RVec};
-use plugin_api::abi::{self, AbiHost, access, seek};
+use abi_stable::std_types::{RSlice, RSliceMut, RVec};
+use plugin_api::abi::{self, AbiHost, access, facts, seek};
 
 use super::{map::StateMap, transaction::Transaction};
 use crate::limits::STATE_ENTRY_BYTES_MAX;
@@ -245,19 +245,16 @@ impl AbiHost for LaneHost {
         })
     }
 
-    fn call_client(&self) -> u64 {
-        self.access.lock().facts.client
-    }
-
-    fn call_attempt(&self) -> u32 {
-        self.access.lock().facts.attempt
-    }
-
-    fn call_now_ms(&self) -> u64 {
-        self.access.lock().facts.now_ms
-    }
-
-    fn call_deadline_ms(&self) -> u64 {
-        self.access.lock().facts.deadline_ms
+    fn call_facts(&self, mut room: RSliceMut<'_, u64>) -> u32 {
+        let known = self.access.lock().facts;
+        let mut numbered = [0; facts::COUNT];
+        numbered[facts::CLIENT] = known.client;
+        numbered[facts::ATTEMPT] = known.attempt.into();
+        numbered[facts::NOW_MS] = known.now_ms;
+        numbered[facts::DEADLINE_MS] = known.deadline_ms;
+        for (fact, number) in room.as_mut_slice().iter_mut().zip(numbered) {
+            *fact = number;
+        }
+        facts::COUNT as u32
     }
 }

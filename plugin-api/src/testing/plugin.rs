@@ -245,9 +245,9 @@ fn types(description: &Description) -> Result<HashMap<String, (usize, u32)>, Str
     let mut types = HashMap::new();
     let mut states = HashMap::new();
     for (index, lane) in description.lanes.iter().enumerate() {
-        for (jobber, type_name) in lane.types.iter().enumerate() {
+        for (jobber, type_name) in lane.types().enumerate() {
             if types
-                .insert(type_name.clone(), (index, jobber as u32))
+                .insert(type_name.to_owned(), (index, jobber as u32))
                 .is_some()
             {
                 return Err(format!("type `{type_name}` has two jobbers"));

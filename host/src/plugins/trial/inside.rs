@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use plugin_api::description::Description;
+use plugin_api::description::{Description, Purpose};
 use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
 
 use super::{Order, Report, SelfTested, Shown, TrialStep, self_tests::TriedPlugin};
@@ -161,7 +161,7 @@ fn tried(copy: &Path, order: &Order, reports: &Reports, said: &Said) -> Result<S
 }
 
 fn create(module: &Module, name: &str, config: &[u8]) -> Result<LoadedPlugin, Refused> {
-    let made = module.create(name, config, log::of_plugin(name));
+    let made = module.create(name, config, Purpose::Trial, log::of_plugin(name));
     made.map_err(|unmade| match unmade {
         Unmade::Refused(said) => Refused::ForConfig(said),
         Unmade::Panicked(said) => Refused::For(loader::panicked_while_made(name, &said)),

@@ -44,17 +44,18 @@ impl TriedPlugin {
         let name: Arc<str> = plugin.name().into();
         let plugin = Arc::new(plugin);
         let open: OpenLane = Arc::new(move |lane, host| plugin.open_lane(lane, host));
+        let clock = Clock::new();
         let lanes = (0..).zip(&description.lanes).map(|(index, lane)| {
             let maps = lane.states.iter().map(|_| StateMap::default()).collect();
             let access = SharedAccess::new(Access::new(maps));
-            let types: Arc<[Box<str>]> =
-                lane.types.iter().map(|name| name.as_str().into()).collect();
+            let types: Arc<[Box<str>]> = lane.types().map(Into::into).collect();
             let code = LaneCode::open(
                 Arc::clone(&name),
                 index,
                 Arc::clone(&open),
                 access.clone(),
                 Arc::clone(&types),
+                &clock,
             )?;
             let mut access = access.lock();
             let generation = access.generation();
@@ -67,7 +68,7 @@ impl TriedPlugin {
         });
         Ok(Self {
             lanes: lanes.collect::<Result<_, String>>()?,
-            clock: Clock::new(),
+            clock,
             slowest: None,
         })
     }
