@@ -503,6 +503,13 @@ macro_rules! __plugin {
                  the whole host. Take `panic = \"abort\"` out of this profile in Cargo.toml."
             );
 
+            // Two of them would clash here in any case, with a text that helps nobody.
+            #[doc(hidden)]
+            #[macro_export]
+            macro_rules! a_crate_declares_one_plugin_only {
+                () => {};
+            }
+
             #[unsafe(export_name = "_1as_0lib_1header_0root_bmodule_bloader")]
             static HEADER: $crate::abi::Header = $crate::abi::header::<RmPlugin>();
         };

@@ -5,3 +5,16 @@ mod readme {}
 
 #[doc = include_str!("../../docs/plugins.md")]
 mod plugins {}
+
+/// ```standalone_crate,compile_fail,E0428
+/// mod one {
+///     fn nothing() -> plugin_api::Answer { Ok(()) }
+///     plugin_api::plugin! { stateless { "one" => nothing } }
+/// }
+/// mod two {
+///     fn nothing() -> plugin_api::Answer { Ok(()) }
+///     plugin_api::plugin! { stateless { "two" => nothing } }
+/// }
+/// # fn main() {}
+/// ```
+mod two_plugins {}

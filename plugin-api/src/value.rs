@@ -182,6 +182,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_again_is_noted_where_somebody_asks() {
         #[derive(Default, serde::Serialize, serde::Deserialize)]
+        #[allow(dead_code, reason = "only stored")]
         struct Lossy {
             #[serde(skip_serializing)]
             lost: u8,
