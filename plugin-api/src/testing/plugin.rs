@@ -201,10 +201,15 @@ impl Version {
     }
 
     fn open(&self, lane: usize, host: &MemoryHost) -> Result<Box<dyn LaneCode>, String> {
-        let mut code = unwound(|| self.definition.open_lane(lane, host.access()))??;
+        let mut code = self.open_anew(lane, host)?;
         unwound(|| code.setup())??;
         host.commit();
         Ok(code)
+    }
+
+    /// What the lane keeps was set up when it was first opened.
+    fn open_anew(&self, lane: usize, host: &MemoryHost) -> Result<Box<dyn LaneCode>, String> {
+        unwound(|| self.definition.open_lane(lane, host.access()))?
     }
 
     fn serve(&mut self, call: Call, type_name: &str, payload: &[u8]) -> Answer<Value> {
@@ -236,7 +241,7 @@ impl Version {
     fn forget_memory(&mut self, lane: usize) {
         let host = self.lanes[lane].host.clone();
         self.lanes[lane].code = self
-            .open(lane, &host)
+            .open_anew(lane, &host)
             .expect("what could be opened before can be again");
     }
 }
