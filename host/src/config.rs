@@ -41,11 +41,11 @@ pub(crate) struct Flags {
     #[arg(long, env = "RM_LISTEN", value_name = "ADDR:PORT", value_delimiter = ',', value_parser = address)]
     listen: Vec<SocketAddr>,
 
-    /// Name of this host, which its clients and its log are told
+    /// Name of this host, which its log tells
     #[arg(long, env = "RM_NAME", value_name = "NAME", default_value = "rm-host", value_parser = name)]
     name: String,
 
-    /// How long a request may wait to be started unless it says so itself; 0 for as long as it takes
+    /// How long a request may take, from its arrival on, unless it says so itself; 0 for as long as it takes
     #[arg(long, env = "RM_DEADLINE", value_name = "DURATION", default_value = "20s", value_parser = duration)]
     deadline: Duration,
 
@@ -99,7 +99,7 @@ pub struct Config {
     pub listen_is_default: bool,
     /// The host's name: 1 to [`limits::NAME_BYTES_MAX`] bytes, printable.
     pub name: String,
-    /// How long a request may wait to be started; `None` is for ever.
+    /// How long a request may take from its arrival on; `None` is for ever.
     pub deadline: Option<Duration>,
     /// How often the queue's length is logged; `None` is never.
     pub queue_report: Option<Duration>,

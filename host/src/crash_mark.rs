@@ -2,7 +2,7 @@
 //! lets the process end as it would have.
 //!
 //! What cannot be caught blames nobody: `kill -9`, lack of memory, a loss of power. So does a signal that
-//! somebody else has sent, and one on a thread that bears no note (see [`blame`](crate::blame)).
+//! somebody else has sent, and one on a thread that bears no note (see [`crate::blame`]).
 //!
 //! The handlers run on the alternate stacks that std gives the main thread and every thread that it starts:
 //! the core thread is the main thread, and all others that call plugins are of std's.

@@ -1,4 +1,4 @@
-//! The folder of what outlives the process. One host at a time uses it.
+//! The folder of what outlives the process. It is meant for one host at a time; nothing enforces that yet.
 
 use std::{
     fs::{self, DirBuilder},

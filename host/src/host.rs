@@ -42,6 +42,16 @@ pub enum Ended {
     Cut,
 }
 
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Drained => "everything in work was answered",
+            Self::Forced => "at once, as told",
+            Self::Cut => "some was cut off",
+        })
+    }
+}
+
 impl Ended {
     /// As the process says it.
     pub fn exit_code(self) -> ExitCode {

@@ -35,7 +35,10 @@ fn serve(config: Config) -> ExitCode {
         Err(error) => return failed(&error),
     };
     match server::run(config) {
-        Ok(ended) => ended.exit_code(),
+        Ok(ended) => {
+            tracing::info!("stopped: {ended}");
+            ended.exit_code()
+        }
         Err(error) => {
             tracing::error!("cannot start: {error:#}");
             ExitCode::from(1)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-/// A client's place in the coordinator's table. Reused; [`Job::client`] tells who it was.
+/// A client's place in the coordinator's table. Reused; its job's `client` tells who it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientSlot(pub u32);
 

@@ -1,5 +1,6 @@
-//! The thread that opens the lanes of a new version and drops the code of old ones: a plugin's constructors
-//! and destructors run here, never on the core thread.
+//! The thread that opens the lanes of a new version and drops the code of old ones, so that a swap does not
+//! run a plugin's constructors and destructors on the core thread. Only after a panic is an inline lane's code
+//! made anew where it ran: its next request needs it at once.
 
 use std::{
     sync::{Arc, mpsc},
@@ -46,7 +47,7 @@ pub struct OpeningLane {
 pub struct Opened {
     /// The plugin.
     pub name: String,
-    /// See [`Opening::anew`].
+    /// The lane, if it is only one that was opened anew.
     pub anew: Option<LaneId>,
     /// Its lanes, ready to serve.
     pub result: Result<Vec<OpenedLane>, OpenFailed>,

@@ -380,7 +380,9 @@ impl Coordinator {
         if let Step::Blocked(_) = slot.step {
             slot.step = Step::None;
         }
-        tracing::info!(plugin = %name, "its file is gone: what is queued is still served");
+        if slot.serving.is_some() {
+            tracing::info!(plugin = %name, "its file is gone: what is queued is still served");
+        }
         self.close(name, REMOVED);
     }
 
@@ -427,11 +429,14 @@ impl Coordinator {
             self.close_lane(lane);
         }
         let slot = self.slot(name);
-        (slot.serving, slot.removing) = (None, false);
+        let served = slot.serving.take().is_some();
+        slot.removing = false;
         if !slot.disabled {
             self.plugins.remove(name);
         }
-        tracing::info!(plugin = %name, "removed; its states are kept");
+        if served {
+            tracing::info!(plugin = %name, "removed; its states are kept");
+        }
         self.unblock();
     }
 

@@ -48,7 +48,7 @@ impl Coordinator {
             self.answer_unrun(
                 &job,
                 ErrorCode::Expired,
-                "the request's deadline passed before it was its turn",
+                "the request's deadline passed before it could be served",
             );
         }
         self.expired = expired;

@@ -1,10 +1,10 @@
 //! The trial of a plugin: before the host opens a file, its code runs in a process of its own, where all it
 //! can break is that process.
 //!
-//! The host starts its own program anew ([`process`]), which does to the plugin what the host will do
-//! ([`inside`]): loads it, makes it, opens what it brings on empty state, runs its self-tests ([`self_tests`])
+//! The host starts its own program anew (`process`), which does to the plugin what the host will do
+//! (`inside`): loads it, makes it, opens what it brings on empty state, runs its self-tests (`self_tests`)
 //! and drops it. It tells the host each step before it takes it, so that a plugin that ends it is refused with
-//! the name of the step ([`verdict`]).
+//! the name of the step (`verdict`).
 
 mod inside;
 mod process;
