@@ -25,7 +25,11 @@ use super::{
     signal::Signal,
     types::Types,
 };
-use crate::{clock::Clock, limits, state::Store};
+use crate::{
+    clock::{Clock, Moment},
+    limits,
+    state::Store,
+};
 
 /// What an operator decides.
 #[derive(Clone, Debug)]
@@ -63,6 +67,8 @@ pub struct Coordinator {
     pub(super) watches: BTreeSet<(Instant, LaneId)>,
     /// Rung when something was marked, or came to be due, outside of the core loop.
     pub(super) bell: Rc<Notify>,
+    /// The time, as of the turn's beginning or the last job that ran inline.
+    pub(super) now: Moment,
     /// How long jobs have run on the core thread since the turn began.
     pub(super) turn_us: u64,
     pub(super) stopping: bool,
@@ -90,6 +96,7 @@ impl Coordinator {
             loaded: Vec::new(),
             watches: BTreeSet::new(),
             bell: Rc::new(Notify::new()),
+            now: clock.read(),
             turn_us: 0,
             stopping: false,
             fetched: Fetched::default(),
@@ -167,6 +174,7 @@ impl Coordinator {
     /// Begins a turn of messages from one connection.
     pub fn begin_turn(&mut self) {
         self.turn_us = 0;
+        self.now = self.clock.read();
     }
 
     /// Whether jobs have run on the core thread for so long that what is finished should be sent, and others
@@ -281,7 +289,7 @@ impl Coordinator {
         });
         match patience_ms.unwrap_or(default) {
             0 => u64::MAX,
-            ms => self.clock.now_ms().saturating_add(ms),
+            ms => self.now.ms.saturating_add(ms),
         }
     }
 
@@ -299,7 +307,9 @@ impl Coordinator {
                 let client = self.clients.at(slot);
                 let started = debug_start();
                 let outlet = Rc::clone(&client.outlet);
-                let verdict = code.run(jobber, asked, &self.clock, &mut outlet.unsent());
+                let (clock, now) = (&self.clock, self.now);
+                let verdict = code.run(jobber, asked, clock, now, &mut outlet.unsent());
+                self.now = code.ended();
                 let took_us = code.took_us();
                 self.note_served(type_id, asked, &verdict, || {
                     started.map_or(Duration::ZERO, |at| at.elapsed())

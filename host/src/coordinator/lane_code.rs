@@ -16,7 +16,7 @@ use protocol::{ErrorCode, encoder, error_code};
 use super::{answer, job::Asked};
 use crate::{
     blame::Blamed,
-    clock::Clock,
+    clock::{Clock, Moment},
     limits,
     logging::OneLine,
     state::{CallFacts, SharedAccess},
@@ -39,6 +39,7 @@ pub struct LaneCode {
     /// Gone, with the reason, if it could not be made anew after a panic.
     code: Result<Blamed<AbiLaneObject>, String>,
     answer: RVec<u8>,
+    ended: Moment,
     took_us: u64,
 }
 
@@ -127,6 +128,7 @@ impl LaneCode {
             types,
             code: Ok(code),
             answer: RVec::new(),
+            ended: Moment::default(),
             took_us: 0,
         })
     }
@@ -136,21 +138,27 @@ impl LaneCode {
         &self.access
     }
 
+    /// When the last request had been run.
+    pub fn ended(&self) -> Moment {
+        self.ended
+    }
+
     /// How long the plugin's code took for the last request, in microseconds.
     pub fn took_us(&self) -> u64 {
         self.took_us
     }
 
-    /// Runs one request. Its reply, if it gets one now, is appended to `reply`.
+    /// Runs one request. `started` is now. Its reply, if it gets one now, is appended to `reply`.
     pub fn run(
         &mut self,
         jobber: u32,
         asked: &Asked<'_>,
         clock: &Clock,
+        started: Moment,
         reply: &mut Vec<u8>,
     ) -> Verdict {
-        let started_us = clock.now_us();
-        let now_ms = clock.ms_of(started_us);
+        let now_ms = started.ms;
+        (self.ended, self.took_us) = (started, 0);
         if now_ms > asked.deadline_ms {
             return self.fail(
                 jobber,
@@ -179,9 +187,9 @@ impl LaneCode {
         self.answer.clear();
         let payload = RSlice::from_slice(asked.payload.as_bytes());
         let done = code.call(|code| code.handle(jobber, payload, &mut self.answer));
-        let ended_us = clock.now_us();
-        let ended_ms = clock.ms_of(ended_us);
-        self.took_us = ended_us - started_us;
+        self.ended = clock.read();
+        let ended_ms = self.ended.ms;
+        self.took_us = self.ended.us - started.us;
         let fault = self.access.lock().fault();
         let verdict = match fault {
             Some(fault) => self.jobber_error(jobber, asked, reply, &fault),

@@ -256,7 +256,13 @@ impl Shared {
             drop(window);
 
             reply.clear();
-            let verdict = code.run(handed.jobber, &handed.job.asked(), &clock, &mut reply);
+            let verdict = code.run(
+                handed.jobber,
+                &handed.job.asked(),
+                &clock,
+                clock.read(),
+                &mut reply,
+            );
             let ended = Instant::now();
 
             window = self.lock();

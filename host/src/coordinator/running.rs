@@ -149,7 +149,7 @@ impl Coordinator {
     }
 
     fn run_inline(&mut self, id: LaneId) {
-        self.turn_us = 0;
+        self.begin_turn();
         for _ in 0..INLINE_TURN {
             let Some((job, waited)) = self.next(id) else {
                 return;
@@ -163,7 +163,8 @@ impl Coordinator {
             let started = debug_start();
             let mut reply = Vec::new();
             let jobber = self.types[job.type_id].jobber;
-            let verdict = code.run(jobber, &job.asked(), &self.clock, &mut reply);
+            let verdict = code.run(jobber, &job.asked(), &self.clock, self.now, &mut reply);
+            self.now = code.ended();
             let took_us = code.took_us();
             self.note_served(job.type_id, &job.asked(), &verdict, || {
                 started.map_or(Duration::ZERO, |at| at.elapsed())

@@ -100,7 +100,9 @@ impl TriedPlugin {
         let mut reply = Vec::new();
         let start = Instant::now();
         let jobber = u32::try_from(jobber).expect("a lane's jobbers are counted in 32 bits");
-        let verdict = lane.code.run(jobber, &asked, &self.clock, &mut reply);
+        let verdict = lane
+            .code
+            .run(jobber, &asked, &self.clock, self.clock.read(), &mut reply);
         let took = start.elapsed();
         if lane.inline
             && self
