@@ -161,6 +161,104 @@ async fn ping_and_queue_ask_for_the_built_in_types() {
     }
 }
 
+const SERVING: &str = r#"{"name":"a","state":"serving","version":"1.0.0","hash":"cafe","lanes":[{"types":["x","y"]}],"served":3,"panics":1,"error":null,"coming":null}"#;
+
+#[tokio::test]
+async fn plugins_are_a_table_or_the_hosts_own_json() {
+    let server = TestServer::start().await;
+    let list = format!(r#"{{"durability":"memory","plugins":[{SERVING}]}}"#);
+    let ran = run(&server, command(&["plugins"]), None, async |peer| {
+        assert_eq!(peer.serve(&list).await, plain("rm.plugins", None));
+    })
+    .await;
+    let table = "NAME  STATE    VERSION  HASH  SINCE  SERVED  PANICS  TYPES\n\
+                 a     serving  1.0.0    cafe      -       3       1  x, y\n";
+    assert_eq!(
+        (ran.status, ran.out.as_str(), ran.err.as_str()),
+        (0, table, "")
+    );
+
+    let ran = run(
+        &server,
+        command(&["plugins", "--json"]),
+        None,
+        async |peer| {
+            peer.serve(&list).await;
+        },
+    )
+    .await;
+    assert_eq!((ran.status, ran.out), (0, format!("{list}\n")));
+}
+
+#[tokio::test]
+async fn a_plugin_is_told_and_its_new_state_printed_once_it_is_reached() {
+    let server = TestServer::start().await;
+    for told in ["enable", "disable", "reload", "rollback"] {
+        let ran = run(
+            &server,
+            command(&["plugins", told, "a"]),
+            None,
+            async |peer| {
+                let asked = peer
+                    .serve(r#"{"name":"a","state":"waiting","coming":{"version":"1.0.0","hash":"cafe"}}"#)
+                    .await;
+                let payload = format!(r#"{{"name":"a","do":"{told}"}}"#);
+                assert_eq!(asked, plain("rm.plugin", Some(&payload)));
+                let list = format!(r#"{{"plugins":[{{"name":"b","state":"refused"}},{SERVING}]}}"#);
+                assert_eq!(peer.serve(&list).await.type_name, "rm.plugins");
+            },
+        )
+        .await;
+        assert_eq!((ran.status, ran.err.as_str()), (0, ""), "{told}");
+        assert!(ran.out.contains("\na     serving  1.0.0"), "{}", ran.out);
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_that_cannot_do_as_it_is_told_exits_1_with_the_reason() {
+    let server = TestServer::start().await;
+    let arguments = ["plugins", "rollback", "a", "--json"];
+    let ran = run(&server, command(&arguments), None, async |peer| {
+        peer.serve(r#"{"err":"no plugin is named `a`","code":"bad_payload"}"#)
+            .await;
+    })
+    .await;
+    assert_eq!(
+        (ran.status, ran.out.as_str(), ran.err.as_str()),
+        (1, "", "bad_payload: no plugin is named `a`\n")
+    );
+
+    let refused = r#"{"name":"a","state":"serving","error":"its schema is older"}"#;
+    let ran = run(&server, command(&arguments), None, async |peer| {
+        peer.serve(refused).await;
+    })
+    .await;
+    assert_eq!((ran.status, ran.out), (1, format!("{refused}\n")));
+    assert_eq!(
+        ran.err,
+        "the version of `a` before goes on: its schema is older\n"
+    );
+}
+
+#[tokio::test]
+async fn a_swap_that_takes_long_is_not_waited_for_without_end() {
+    let server = TestServer::start().await;
+    let arguments = ["plugins", "reload", "a", "--timeout", "500ms"];
+    let report = r#"{"name":"a","state":"serving","coming":{"version":"1","hash":"cafe"}}"#;
+    let list = format!(r#"{{"plugins":[{report}]}}"#);
+    let ran = run(&server, command(&arguments), None, async |peer| {
+        peer.serve(report).await;
+        while let Some(asked) = peer.next().await {
+            peer.reply(&asked.type_name, &asked.query_index, &list)
+                .await;
+        }
+    })
+    .await;
+    assert_eq!(ran.status, 1, "{}", ran.err);
+    assert!(ran.out.contains("coming: 1 cafe"), "{}", ran.out);
+    assert!(ran.err.contains("does not serve yet"), "{}", ran.err);
+}
+
 #[tokio::test]
 async fn deadline_and_wait_are_sent_after_hello() {
     let server = TestServer::start().await;
@@ -264,8 +362,10 @@ async fn the_flag_for_the_server_goes_before_the_environment() {
 
 #[test]
 fn wrong_usage_exits_64_and_says_what_to_do() {
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 13] = [
         (&[], "Usage:"),
+        (&["plugins", "reload"], "<NAME>"),
+        (&["plugins", "remove", "a"], "unrecognized subcommand"),
         (&["request"], "<TYPE>"),
         (&["nope"], "unrecognized subcommand"),
         (&["ping", "--nope"], "unexpected argument"),

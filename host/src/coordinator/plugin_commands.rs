@@ -10,6 +10,7 @@ use super::{
     job::ClientSlot,
     plugin_slot::{PluginSlot, Step},
 };
+use crate::plugins::Prepared;
 
 /// The payload of `rm.plugin`.
 #[derive(Debug, Deserialize)]
@@ -132,6 +133,8 @@ impl Coordinator {
             }
         };
         let shown = serving.map(|serving| &serving.prepared).or(coming);
+        let swapping = matches!(plugin.step, Step::Pausing(_) | Step::Opening(_));
+        let version = |prepared: &Prepared| json!({ "version": prepared.description.version, "hash": prepared.hash });
         let types = self
             .types
             .iter()
@@ -150,9 +153,8 @@ impl Coordinator {
             "served": served,
             "panics": plugin.panicked,
             "stuck": plugin.stuck,
-            "previous": plugin.previous.as_ref().map(|previous| {
-                json!({ "version": previous.description.version, "hash": previous.hash })
-            }),
+            "coming": coming.filter(|_| swapping).map(|coming| version(coming)),
+            "previous": plugin.previous.as_ref().map(|previous| version(previous)),
         })
     }
 

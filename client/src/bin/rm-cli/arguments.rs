@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::outcome::{Failure, USAGE};
 use crate::payload;
+use crate::plugins::{Do, PluginsOrder};
 
 /// Ask an rm-host for what it hands out.
 #[derive(Debug, Parser)]
@@ -60,6 +61,33 @@ enum Command {
     Ping,
     /// Have the host print its queue to its log, and print it here
     Queue,
+    /// List every plugin file that the host has seen, or tell one plugin what to do
+    #[command(after_help = PLUGINS_HELP)]
+    Plugins {
+        /// Print the host's answer as JSON instead of a table
+        #[arg(long, global = true)]
+        json: bool,
+        #[command(subcommand)]
+        told: Option<Told>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Told {
+    /// Serve it again, or the file that came meanwhile
+    Enable(Plugin),
+    /// Serve what is queued, and then no more
+    Disable(Plugin),
+    /// Open the version that serves anew: its own memory begins again, its states stay
+    Reload(Plugin),
+    /// Go back to the version that served before
+    Rollback(Plugin),
+}
+
+#[derive(Debug, clap::Args)]
+struct Plugin {
+    /// The plugin's name, as `rm-cli plugins` lists it
+    name: String,
 }
 
 const EXIT_HELP: &str = "\
@@ -71,6 +99,9 @@ Examples:
   rm-cli request getProxy --wait --deadline 60s
   jq -c .booking booking.json | rm-cli request bookRoom -
   while read -r type; do rm-cli request \"$type\" </dev/null; done <types.txt";
+
+const PLUGINS_HELP: &str = "\
+The commands end when the new version serves, and print its row; one that cannot serve exits with 1.";
 
 /// One request, as the client takes it.
 pub(crate) struct Asked {
@@ -106,9 +137,23 @@ impl Arguments {
         }
     }
 
-    /// How long a stdin may stay open that was not asked for by name; `None`: without end.
-    fn stdin_wait(&self) -> Option<Duration> {
+    /// How long to wait for what has no end of its own; `None`: without end.
+    pub(crate) fn patience(&self) -> Option<Duration> {
         Some(self.timeout.unwrap_or(DEFAULT_WAIT)).filter(|wait| !wait.is_zero())
+    }
+
+    /// What the host is to be asked about its plugins, if that is the command.
+    pub(crate) fn plugins(&self) -> Option<PluginsOrder> {
+        let Command::Plugins { json, told } = &self.command else {
+            return None;
+        };
+        let told = told.as_ref().map(|told| match told {
+            Told::Enable(plugin) => (Do::Enable, plugin.name.clone()),
+            Told::Disable(plugin) => (Do::Disable, plugin.name.clone()),
+            Told::Reload(plugin) => (Do::Reload, plugin.name.clone()),
+            Told::Rollback(plugin) => (Do::Rollback, plugin.name.clone()),
+        });
+        Some(PluginsOrder { json: *json, told })
     }
 
     /// Reads stdin where the payload comes from there.
@@ -136,7 +181,7 @@ impl Arguments {
             Some("-") => Some(payload::required(stdin())?),
             Some(json) => Some(payload::from_argument(json)?),
             None if stdin().is_terminal() => None,
-            None => payload::offered(stdin(), self.stdin_wait())?,
+            None => payload::offered(stdin(), self.patience())?,
         };
         if let Some(timeout) = self.timeout {
             // The user's word goes before the deadline.

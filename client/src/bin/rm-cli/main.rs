@@ -7,6 +7,8 @@ mod arguments;
 mod json_text;
 mod outcome;
 mod payload;
+mod plugin_table;
+mod plugins;
 
 use std::process::ExitCode;
 
@@ -21,10 +23,11 @@ async fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(status) => return status,
     };
-    match ask(arguments).await {
-        Ok(result) => outcome::print(&result),
-        Err(failure) => outcome::complain(&failure),
-    }
+    let done = match arguments.plugins() {
+        Some(order) => plugins::run(&arguments, order).await,
+        None => ask(arguments).await.map(|result| outcome::print(&result)),
+    };
+    done.unwrap_or_else(|failure| outcome::complain(&failure))
 }
 
 async fn ask(arguments: Arguments) -> Result<Box<RawValue>, Failure> {

@@ -20,6 +20,8 @@ pub(crate) enum Failure {
     /// The user's: what was expected, what came, what to do.
     Usage(String),
     Client(ClientError),
+    /// The host did as it was told, and it did not help.
+    InVain(String),
 }
 
 impl From<ClientError> for Failure {
@@ -32,7 +34,7 @@ impl Failure {
     fn status(&self) -> u8 {
         match self {
             Self::Usage(_) => USAGE,
-            Self::Client(ClientError::Refused { .. }) => REFUSED,
+            Self::Client(ClientError::Refused { .. }) | Self::InVain(_) => REFUSED,
             Self::Client(
                 ClientError::TooLarge { .. } | ClientError::Payload(_) | ClientError::BadServer(_),
             ) => USAGE,
@@ -43,12 +45,17 @@ impl Failure {
 
 /// Prints a result: for reading on a terminal, as one line for a program.
 pub(crate) fn print(result: &RawValue) -> ExitCode {
-    let mut stdout = io::stdout().lock();
-    let text = if stdout.is_terminal() {
+    let text = if io::stdout().is_terminal() {
         json_text::pretty(result.get())
     } else {
         json_text::compact(result.get())
     };
+    print_text(&text)
+}
+
+/// Prints lines, the last one without its end.
+pub(crate) fn print_text(text: &str) -> ExitCode {
+    let mut stdout = io::stdout().lock();
     match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
         Ok(()) => ExitCode::SUCCESS,
         // The reader has seen all it wanted.
@@ -66,6 +73,7 @@ pub(crate) fn complain(failure: &Failure) -> ExitCode {
             "{complaint}\nFor more information, try 'rm-cli --help'."
         )),
         Failure::Client(error) => say(&error.to_string()),
+        Failure::InVain(complaint) => say(complaint),
     }
     ExitCode::from(failure.status())
 }
@@ -76,7 +84,7 @@ fn say(text: &str) {
 }
 
 /// The text may be a host's or a plugin's, and must not steer the user's terminal.
-fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {
