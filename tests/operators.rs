@@ -1,0 +1,297 @@
+//! What an operator sees of the plugins, and what he can tell them, while requests are served.
+
+use rm_tests::{Gate, RawClient, SERVES, TestHost, fixture};
+use serde_json::{Value, json};
+
+/// What an operator sees of a plugin.
+#[track_caller]
+fn report(client: &mut RawClient, name: &str) -> Value {
+    let plugins = client.ask("rm.plugins", Value::Null).ok();
+    let plugins = plugins["plugins"].as_array().expect("a list");
+    let of_name = plugins.iter().find(|plugin| plugin["name"] == name);
+    of_name.unwrap_or_else(|| panic!("no {name}")).clone()
+}
+
+fn command(name: &str, what: &str) -> Value {
+    json!({ "name": name, "do": what })
+}
+
+/// Tells a plugin something, and returns what the operator sees of it then.
+#[track_caller]
+fn tell(client: &mut RawClient, name: &str, what: &str) -> Value {
+    client.ask("rm.plugin", command(name, what)).ok()
+}
+
+#[track_caller]
+fn version(client: &mut RawClient) -> (u64, u64) {
+    let reply = client.ask("getVersion", Value::Null);
+    (reply.number("version"), reply.number("asked"))
+}
+
+fn start_versioned() -> TestHost {
+    TestHost::plan()
+        .library("versioned", &fixture("versioned_1"))
+        .start()
+}
+
+#[test]
+fn every_file_is_listed_with_its_state() {
+    let host = TestHost::plan()
+        .library("versioned", &fixture("versioned_1"))
+        .fixture("answers")
+        .plugin("tickets")
+        .file("libtext.so", "no library")
+        .start();
+    host.drop_in("rival", &fixture("rival"), &["waits"]);
+    let mut client = host.connect();
+    tell(&mut client, "tickets", "disable");
+    for name in ["versioned", "answers"] {
+        assert_eq!(report(&mut client, name)["state"], "serving");
+    }
+    for (name, state) in [
+        ("text", "refused"),
+        ("rival", "waiting"),
+        ("tickets", "disabled"),
+    ] {
+        let seen = report(&mut client, name);
+        assert_eq!(seen["state"], state, "{seen}");
+        assert_eq!(seen["since_ms"], Value::Null, "{seen}");
+    }
+    let error = report(&mut client, "text")["error"].to_string();
+    assert!(error.contains("libtext.so"), "{error}");
+    assert_eq!(report(&mut client, "versioned")["error"], Value::Null);
+}
+
+#[test]
+fn a_plugin_is_listed_with_what_it_is_and_what_it_did() {
+    let host = TestHost::with_fixture("answers");
+    let mut client = host.connect();
+    for _ in 0..3 {
+        client.ask("runs", Value::Null).ok();
+    }
+    for _ in 0..2 {
+        client
+            .ask("panic", json!({ "how": "text" }))
+            .refused("jobber_panicked");
+    }
+    let seen = report(&mut client, "answers");
+    assert_eq!((&seen["served"], &seen["panics"]), (&json!(5), &json!(2)));
+    assert_eq!(seen["declared"], "answers");
+    let is_text = |key: &str| seen[key].as_str().is_some_and(|text| !text.is_empty());
+    assert!(is_text("version") && is_text("hash"), "{seen}");
+    let file = seen["file"].as_str().unwrap_or_default();
+    assert!(file.ends_with("libanswers.so"), "{seen}");
+    let line = host
+        .log()
+        .lines_with(&["plugin=answers", "serves"])
+        .concat();
+    assert!(
+        line.contains(seen["hash"].as_str().unwrap_or("?")),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_refused_new_version_is_seen_beside_the_one_that_serves() {
+    let host = start_versioned();
+    let mut client = host.connect();
+    let hash = report(&mut client, "versioned")["hash"].clone();
+    host.drop_in("versioned", &fixture("versioned_broken"), &["refused"]);
+    let seen = report(&mut client, "versioned");
+    assert_eq!((&seen["state"], &seen["hash"]), (&json!("serving"), &hash));
+    let error = seen["error"].as_str().unwrap_or_default();
+    assert!(error.contains("licence has run out"), "{seen}");
+    host.drop_in("versioned", &fixture("versioned_2"), SERVES);
+    assert_eq!(report(&mut client, "versioned")["error"], Value::Null);
+}
+
+#[test]
+fn a_plugin_that_panics_again_and_again_is_listed_as_quarantined() {
+    let host = TestHost::with_fixture("answers");
+    let mut client = host.connect();
+    let panic = || ("panic", json!({ "how": "resumed" }));
+    client.tell_all((0..300).map(|_| panic()));
+    let replies = client.replies(300);
+    let panicked = replies
+        .iter()
+        .take_while(|reply| reply.code() == Some("jobber_panicked"))
+        .count();
+    assert!(panicked < 300, "it is never quarantined");
+    for reply in replies.into_iter().skip(panicked) {
+        reply.refused("quarantined");
+    }
+    let seen = report(&mut client, "answers");
+    assert_eq!(
+        (&seen["state"], &seen["panics"]),
+        (&json!("quarantined"), &json!(panicked))
+    );
+    assert!(seen["error"].to_string().contains("panicked"), "{seen}");
+}
+
+#[test]
+fn a_disabled_plugin_serves_its_queue_and_then_no_more_until_it_is_enabled() {
+    let host = start_versioned();
+    let (gate, mut client, mut operator) = (Gate::new(), host.connect(), host.connect());
+    client.tell_all([
+        ("getVersionAtGate", gate.payload("")),
+        ("getVersion", Value::Null),
+    ]);
+    let entered = gate.entered();
+    assert_eq!(
+        tell(&mut operator, "versioned", "disable")["state"],
+        "disabled"
+    );
+    // Once more changes nothing.
+    assert_eq!(
+        tell(&mut operator, "versioned", "disable")["state"],
+        "disabled"
+    );
+    for type_name in ["getVersion", "getVersionInline"] {
+        let said = operator.ask(type_name, Value::Null).refused("removed");
+        assert!(said.contains("disabled"), "{said}");
+    }
+    let from = host.log().len();
+    entered.release();
+    for (reply, asked) in client.replies(2).iter().zip(1..) {
+        assert_eq!(reply.number("asked"), asked);
+    }
+    host.said_of(from, "versioned", &["its states are kept"]);
+    operator
+        .ask("getVersion", Value::Null)
+        .refused("unknown_type");
+    let from = host.log().len();
+    tell(&mut operator, "versioned", "enable");
+    host.said_of(from, "versioned", SERVES);
+    assert_eq!(version(&mut operator), (1, 3));
+}
+
+#[test]
+fn who_waits_is_told_when_the_plugin_is_disabled() {
+    let host = TestHost::with_plugin("proxies");
+    let (mut waiting, mut operator) = (host.connect(), host.connect());
+    waiting.hello(&json!({ "wait": true }));
+    waiting.tell("getProxy", Value::Null);
+    waiting.sync();
+    tell(&mut operator, "proxies", "disable");
+    waiting.reply().refused("removed");
+}
+
+#[test]
+fn a_file_that_comes_while_its_plugin_is_disabled_serves_once_it_is_enabled() {
+    let host = start_versioned();
+    let mut operator = host.connect();
+    let old = tell(&mut operator, "versioned", "disable")["hash"].clone();
+    let library = host.folder().join("libversioned.so");
+    std::fs::copy(fixture("versioned_2"), library).expect("cp");
+    // The log says nothing of it until it serves; but it is listed once it is what would.
+    while report(&mut operator, "versioned")["hash"] == old {}
+    operator
+        .ask("getVersion", Value::Null)
+        .refused("unknown_type");
+    let from = host.log().len();
+    tell(&mut operator, "versioned", "enable");
+    host.said_of(from, "versioned", SERVES);
+    assert_eq!(version(&mut operator), (2, 1));
+}
+
+#[test]
+fn what_a_disabled_plugin_served_may_be_served_by_another() {
+    let host = start_versioned();
+    host.drop_in("rival", &fixture("rival"), &["waits"]);
+    let mut operator = host.connect();
+    let from = host.log().len();
+    tell(&mut operator, "versioned", "disable");
+    host.said_of(from, "rival", SERVES);
+    assert_eq!(
+        operator.ask("getVersion", Value::Null).number("version"),
+        100
+    );
+    tell(&mut operator, "versioned", "enable");
+    assert_eq!(report(&mut operator, "versioned")["state"], "waiting");
+}
+
+#[test]
+fn a_reload_makes_the_plugins_memory_anew_and_keeps_its_states() {
+    let host = TestHost::with_fixture("late");
+    let mut operator = host.connect();
+    for type_name in ["add", "remember", "add", "remember"] {
+        operator.ask(type_name, Value::Null).ok();
+    }
+    let from = host.log().len();
+    tell(&mut operator, "late", "reload");
+    host.said_of(from, "late", SERVES);
+    for (type_name, count) in [("remember", 1), ("add", 3)] {
+        assert_eq!(operator.ask(type_name, Value::Null).number("count"), count);
+    }
+}
+
+#[test]
+fn a_rollback_brings_the_version_before_back_and_keeps_the_state() {
+    let host = start_versioned();
+    let mut operator = host.connect();
+    let first = report(&mut operator, "versioned")["hash"].clone();
+    assert_eq!(version(&mut operator), (1, 1));
+    host.drop_in("versioned", &fixture("versioned_2"), SERVES);
+    assert_eq!(version(&mut operator), (2, 2));
+    assert_eq!(
+        report(&mut operator, "versioned")["previous"]["hash"],
+        first
+    );
+    for (number, asked) in [(1, 3), (2, 4), (1, 5)] {
+        let from = host.log().len();
+        tell(&mut operator, "versioned", "rollback");
+        host.said_of(from, "versioned", SERVES);
+        assert_eq!(version(&mut operator), (number, asked));
+    }
+    operator
+        .ask("onlyInVersion2", Value::Null)
+        .refused("unknown_type");
+    assert_eq!(report(&mut operator, "versioned")["hash"], first);
+    // The file in the folder is the second version's all the same; another one is taken as ever.
+    host.drop_in("versioned", &fixture("versioned_3"), SERVES);
+    assert_eq!(version(&mut operator).0, 3);
+}
+
+#[test]
+fn a_command_that_cannot_be_done_says_what_can() {
+    let host = TestHost::plan()
+        .library("versioned", &fixture("versioned_1"))
+        .plugin("tickets")
+        .file("libtext.so", "no library")
+        .start();
+    let mut client = host.connect();
+    tell(&mut client, "tickets", "disable");
+    for (payload, says) in [
+        (
+            command("nobody", "reload"),
+            &["`nobody`", "tickets", "versioned", "text"][..],
+        ),
+        (
+            command("versioned", "stop"),
+            &["`stop`", "enable", "disable", "reload", "rollback"],
+        ),
+        (
+            command("versioned", "rollback"),
+            &["no version", "versioned"],
+        ),
+        (command("text", "reload"), &["does not serve", "text"]),
+        (command("tickets", "reload"), &["disabled", "enable"]),
+        (command("tickets", "rollback"), &["disabled", "enable"]),
+        (json!({ "name": "versioned" }), &["`do`", "rollback"]),
+        (json!({ "do": "reload" }), &["`name`"]),
+        (
+            json!({ "name": "versioned", "do": "reload", "now": true }),
+            &["`now`"],
+        ),
+        (json!({ "name": 1, "do": "reload" }), &["string", "NAME"]),
+        (Value::Null, &["NAME", "do"]),
+    ] {
+        let said = client
+            .ask("rm.plugin", payload.clone())
+            .refused("bad_payload");
+        for word in says {
+            assert!(said.contains(word), "{payload}: {word}: {said}");
+        }
+    }
+    assert_eq!(version(&mut client), (1, 1));
+}
