@@ -131,13 +131,26 @@ fn types_come_and_go_with_versions() {
     client.ask("onlyInVersion2", Value::Null).ok();
 }
 
+/// Returns once a swap waits for a job in work: the plugin's other types stand still too. The client that is returned
+/// has asked for the version, inline.
+fn await_swap(host: &TestHost) -> RawClient {
+    let (mut probe, mut other) = (host.connect(), host.connect());
+    loop {
+        probe.tell("getVersionInline", Value::Null);
+        let report = other.ask("srvQueuePrint", Value::Null).ok();
+        if report["types"]["getVersionInline"]["queued"] == 1 {
+            return probe;
+        }
+        assert_eq!(probe.reply().number("version"), 1);
+    }
+}
+
 #[test]
 fn a_swap_waits_for_the_job_in_work_and_the_queue_goes_to_the_new_version() {
     let host = TestHost::plan()
         .library("versioned", &fixture("versioned_1"))
         .start();
-    let (gate, mut client, mut probe, mut other) =
-        (Gate::new(), host.connect(), host.connect(), host.connect());
+    let (gate, mut client, mut other) = (Gate::new(), host.connect(), host.connect());
     client.tell("getVersionAtGate", gate.payload("old"));
     let entered = gate.entered();
     client.tell_all((0..20).map(|_| ("getVersion", Value::Null)));
@@ -147,15 +160,7 @@ fn a_swap_waits_for_the_job_in_work_and_the_queue_goes_to_the_new_version() {
         host.folder().join("libversioned.so"),
     )
     .expect("cp");
-    // The swap is under way once the plugin's other types stand still too.
-    loop {
-        probe.tell("getVersionInline", Value::Null);
-        let report = other.ask("srvQueuePrint", Value::Null).ok();
-        if report["types"]["getVersionInline"]["queued"] == 1 {
-            break;
-        }
-        assert_eq!(probe.reply().number("version"), 1);
-    }
+    let mut probe = await_swap(&host);
     // Of a type that the new version does not have.
     other.tell("onlyInVersion1", Value::Null);
     other.sync();
@@ -270,4 +275,73 @@ fn who_waits_for_a_plugin_that_goes_is_told() {
     client.sync();
     host.remove("proxies");
     client.reply().refused("removed");
+}
+
+#[test]
+fn a_request_in_work_that_is_to_wait_is_told_that_its_plugin_goes() {
+    let host = TestHost::with_fixture("shelf");
+    let (gate, mut client) = (Gate::new(), host.connect());
+    client.hello(&json!({ "wait": true }));
+    let mut payload = gate.payload("");
+    payload["count"] = 1.into();
+    client.tell("takeAtGate", payload);
+    let entered = gate.entered();
+    fs::remove_file(host.folder().join("libshelf.so")).expect("it is there");
+    host.said_of(0, "shelf", &["its file is gone"]);
+    entered.release();
+    client.reply().refused("removed");
+    host.said_of(0, "shelf", &["removed; its states are kept"]);
+    client.ask("look", Value::Null).refused("unknown_type");
+}
+
+/// Asks on and on until nobody serves the type any more; returns how often it was served.
+fn ask_until_it_is_gone(mut client: RawClient, type_name: &str) -> u64 {
+    let mut served = 0;
+    loop {
+        client.tell_all((0..8).map(|_| (type_name, Value::Null)));
+        for reply in client.replies(8) {
+            match reply.code() {
+                None => served += 1,
+                Some("removed") => {}
+                Some(code) => {
+                    assert_eq!(code, "unknown_type");
+                    return served;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_plugin_whose_file_goes_while_a_swap_waits_goes_under_continuing_requests() {
+    let host = TestHost::plan()
+        .library("versioned", &fixture("versioned_1"))
+        .start();
+    let (gate, mut client) = (Gate::new(), host.connect());
+    client.tell("getVersionAtGate", gate.payload("old"));
+    let entered = gate.entered();
+    fs::copy(
+        fixture("versioned_2"),
+        host.folder().join("libversioned.so"),
+    )
+    .expect("cp");
+    await_swap(&host);
+    let asking = ["getVersion", "getVersionInline"].map(|type_name| {
+        let client = host.connect();
+        thread::spawn(move || ask_until_it_is_gone(client, type_name))
+    });
+    let from = host.log().len();
+    fs::remove_file(host.folder().join("libversioned.so")).expect("it is there");
+    host.said_of(from, "versioned", &["its file is gone"]);
+    entered.release();
+    assert_eq!(client.reply().number("version"), 1);
+    host.said_of(from, "versioned", &["removed; its states are kept"]);
+    let [served, _] = asking.map(|asking| asking.join().expect("every request is answered"));
+    // And it comes back as if nothing had been.
+    host.drop_in("versioned", &fixture("versioned_1"), SERVES);
+    let reply = client.ask("getVersion", Value::Null);
+    assert_eq!(
+        (reply.number("version"), reply.number("asked")),
+        (1, served + 2)
+    );
 }
