@@ -67,6 +67,32 @@ fn a_plugin_that_claims_a_served_type_waits_and_takes_over() {
 }
 
 #[test]
+fn a_plugin_that_waits_for_a_type_gets_it_from_a_version_that_gives_it_up() {
+    let host = TestHost::plan()
+        .library("versioned", &fixture("versioned_1"))
+        .start();
+    let mut client = host.connect();
+    let line = host.drop_in("successor", &fixture("successor"), &["waits"]);
+    assert!(line.contains("onlyInVersion1"), "{line}");
+    let only = |client: &mut RawClient| {
+        let reply = client.ask("onlyInVersion1", Value::Null);
+        reply.number("version")
+    };
+    assert_eq!(only(&mut client), 1);
+    let from = host.log().len();
+    host.drop_in("versioned", &fixture("versioned_2"), SERVES);
+    host.said_of(from, "successor", SERVES);
+    assert_eq!((only(&mut client), version(&mut client)), (200, 2));
+    // Now it is the other one that waits, and serves on as it is.
+    host.drop_in("versioned", &fixture("versioned_1"), &["waits"]);
+    assert_eq!((only(&mut client), version(&mut client)), (200, 2));
+    let from = host.log().len();
+    host.remove("successor");
+    host.said_of(from, "versioned", SERVES);
+    assert_eq!((only(&mut client), version(&mut client)), (1, 1));
+}
+
+#[test]
 fn a_copy_under_another_name_waits_for_the_first() {
     let host = TestHost::plan()
         .library("versioned", &fixture("versioned_1"))
