@@ -69,6 +69,40 @@ fn control_data_that_nobody_honours_is_refused_by_name() {
 }
 
 #[test]
+fn control_data_that_nobody_honours_is_refused_whoever_serves_the_type() {
+    let host = TestHost::with_plugin("tickets");
+    let mut client = host.connect();
+    client.hello(&json!({}));
+    let year_and_a_day_ms = 366_u64 * 24 * 3600 * 1000;
+    for type_name in [
+        "ping",
+        "srvQueuePrint",
+        "rm.hello",
+        "rm.plugins",
+        "nobody serves this",
+    ] {
+        for (meta, says) in [
+            (json!({ "id": "x" }), "`id`"),
+            (json!({ "wait": true, "priority": 1 }), "`priority`"),
+            (json!({ "deadline_ms": "5" }), "deadline_ms"),
+            (json!({ "deadline_ms": year_and_a_day_ms }), "deadline_ms"),
+        ] {
+            let index = client.tell_with(&meta, type_name, &json!({ "v": 1 }));
+            let reply = client.reply();
+            assert_eq!(
+                (&*reply.type_name, &reply.query_index),
+                ("errMsgFromClient", &index),
+                "{type_name} {meta}"
+            );
+            let said = reply.refused("bad_message");
+            assert!(said.contains(says), "{type_name} {meta}: {said}");
+        }
+    }
+    // Nothing of it was done.
+    assert_eq!(client.ask("ping", Value::Null).number("pong"), 0);
+}
+
+#[test]
 fn hello_is_refused_by_name_where_it_asks_for_more_than_there_is() {
     let host = TestHost::plan().start();
     let mut client = host.connect();
@@ -81,6 +115,14 @@ fn hello_is_refused_by_name_where_it_asks_for_more_than_there_is() {
         (json!({ "v": 1, "meta": { "id": 1 } }), "`id`"),
         (
             json!({ "v": 1, "meta": { "deadline_ms": "x" } }),
+            "deadline_ms",
+        ),
+        (
+            json!({ "v": 1, "meta": { "deadline_ms": 366_u64 * 24 * 3600 * 1000 } }),
+            "deadline_ms",
+        ),
+        (
+            json!({ "v": 1, "meta": { "deadline_ms": u64::MAX } }),
             "deadline_ms",
         ),
         (json!([1]), "object"),
