@@ -1,0 +1,156 @@
+//! What one client may use up is bounded, far above what any honest one needs; who reaches a bound is told so, and
+//! nobody else notices.
+
+use std::time::{Duration, Instant};
+
+use rm_tests::{Gate, RawClient, Reply, TestHost};
+use serde_json::{Value, json};
+
+const CLIENT_JOBS_MAX: usize = 100_000;
+
+/// With queues that one client alone cannot fill, and without a line of the log for every request.
+fn start() -> TestHost {
+    TestHost::plan()
+        .fixture("gates")
+        .flags(&["--queue-max", "1000000", "--log", "info"])
+        .start()
+}
+
+/// Asks so often in writes that end, so that the host is never the one who waits.
+fn tell_many(client: &mut RawClient, type_name: &str, count: usize) {
+    for _ in 0..count / 1_000 {
+        client.tell_all((0..1_000).map(|_| (type_name, Value::Null)));
+    }
+    client.tell_all((0..count % 1_000).map(|_| (type_name, Value::Null)));
+}
+
+#[test]
+fn a_hundred_thousand_open_requests_of_one_connection_are_kept_and_no_more() {
+    let host = start();
+    let (gate, mut client, mut other) = (Gate::new(), host.connect(), host.connect());
+    other.tell("addAtGate", gate.payload(""));
+    let entered = gate.entered();
+    tell_many(&mut client, "add", CLIENT_JOBS_MAX);
+    client.sync();
+    for _ in 0..3 {
+        let refused = client.ask("add", Value::Null);
+        assert!(refused.number("retry_after_ms") > 0);
+        let said = refused.refused("busy");
+        assert!(
+            said.contains("100000") && said.contains("this connection"),
+            "{said}"
+        );
+    }
+    // What is answered at once needs no place.
+    client.ask("who", Value::Null).ok();
+    // Another one's queue is not full.
+    other.tell("add", Value::Null);
+    other.sync();
+    entered.release();
+    assert_eq!(other.reply().number("count"), 1);
+    for (reply, count) in client.replies(CLIENT_JOBS_MAX).iter().zip(2..) {
+        assert_eq!(reply.number("count"), count);
+    }
+    assert_eq!(other.reply().number("count"), CLIENT_JOBS_MAX as u64 + 2);
+    client.ask("add", Value::Null).ok();
+}
+
+#[test]
+fn the_report_of_a_long_queue_is_exact_while_others_are_served() {
+    let host = start();
+    let (gate, mut client, mut second, mut other) =
+        (Gate::new(), host.connect(), host.connect(), host.connect());
+    client.tell("addAtGate", gate.payload(""));
+    let entered = gate.entered();
+    tell_many(&mut client, "add", 60_000);
+    tell_many(&mut second, "count", 40_000);
+    client.sync();
+    second.sync();
+    let queued =
+        |report: &Reply, type_name: &str| report.result["types"][type_name]["queued"].clone();
+    for _ in 0..20 {
+        let report = other.ask("srvQueuePrint", Value::Null);
+        assert_eq!(report.number("length"), 100_000);
+        assert_eq!(queued(&report, "add"), 60_000);
+        assert_eq!(queued(&report, "count"), 40_000);
+        assert_eq!(
+            report.result["types"].as_object().map(serde_json::Map::len),
+            Some(2)
+        );
+        other.ask("alone", Value::Null).ok();
+        other.ask("who", Value::Null).ok();
+    }
+    // The half of it goes with its client.
+    second.reset();
+    loop {
+        let report = other.ask("srvQueuePrint", Value::Null);
+        assert_eq!(queued(&report, "add"), 60_000);
+        if report.number("length") == 60_000 {
+            assert_eq!(queued(&report, "count"), Value::Null);
+            break;
+        }
+    }
+    entered.release();
+    assert_eq!(client.replies(60_001).len(), 60_001);
+    let report = other.ask("srvQueuePrint", Value::Null);
+    assert_eq!(report.result, json!({ "length": 0, "types": {} }));
+}
+
+#[test]
+fn an_eager_reader_gets_many_large_replies_of_a_lane_thread() {
+    const BYTES: usize = 1024 * 1024;
+    let host = start();
+    let mut client = host.connect();
+    client.tell_all((0..100).map(|_| ("large", json!({ "bytes": BYTES }))));
+    for _ in 0..100 {
+        let padding = client.reply().result["padding"].as_str().map(str::len);
+        assert_eq!(padding, Some(BYTES));
+    }
+    client.sync();
+}
+
+#[test]
+fn what_a_client_says_of_a_wrong_message_comes_back_whole_and_is_cut_in_the_log() {
+    let host = TestHost::plan().start();
+    let mut client = host.connect();
+    for payload in [
+        json!("ä".repeat(250_000)),
+        json!({ "text": "x".repeat(500_000) }),
+        json!(vec![7; 250_000]),
+    ] {
+        let from = host.log().len();
+        let reply = client.ask("errMsgFromClient", payload.clone());
+        assert_eq!(reply.result["err"], payload);
+        let line = host
+            .log()
+            .wait_from(from, &["WARN", "the client says that a message was wrong"]);
+        assert!(line.len() < 4_096, "a line of {} bytes", line.len());
+    }
+}
+
+/// As slow as such a client is let go: the host's own patience passes.
+#[test]
+fn a_client_that_keeps_asking_and_reads_nothing_is_let_go_soon() {
+    let host = TestHost::with_fixture("answers");
+    let (mut deaf, mut other) = (host.connect(), host.connect());
+    // More than its socket takes.
+    deaf.tell_all((0..100).map(|_| ("padded", json!({ "bytes": 100_000 }))));
+    let since = Instant::now();
+    let ping = format!(r#"{{"type":"ping","queryIndex":0}}{}"#, rm_tests::SEPARATOR);
+    while deaf.try_send_bytes(ping.as_bytes()).is_ok() {
+        // Sets the pace, and shows that nobody else is kept from anything.
+        other.sync();
+        assert!(
+            since.elapsed() < Duration::from_secs(40),
+            "it is never let go"
+        );
+    }
+    assert!(
+        since.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        since.elapsed()
+    );
+    host.log()
+        .wait_from(0, &["WARN", "disconnected", "has taken nothing"]);
+    other.sync();
+}
