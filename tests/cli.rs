@@ -136,6 +136,53 @@ fn an_error_reply_is_on_stderr_with_its_code_and_exits_1() {
 }
 
 #[test]
+fn plugins_are_listed_and_do_as_they_are_told() {
+    let host = TestHost::plan()
+        .plugin("tickets")
+        .file("libbroken.so", "no library")
+        .start();
+    expect_code_0(&ask(&host, &["request", "getTickets"]));
+    let listed = ask(&host, &["plugins"]);
+    expect_code_0(&listed);
+    let lines: Vec<&str> = listed.out.lines().collect();
+    assert_eq!(lines.len(), 4, "{}", listed.out);
+    assert!(lines[0].starts_with("NAME     STATE    VERSION  HASH "));
+    assert!(lines[1].starts_with("broken   refused  -        - "));
+    assert!(lines[2].starts_with("  error: ") && lines[2].contains("libbroken.so"));
+    assert!(lines[3].starts_with("tickets  serving  0.1.0    "));
+    assert!(lines[3].ends_with("  1       0  getTickets, returnTickets, addTickets"));
+
+    for (told, state) in [
+        ("disable", "disabled"),
+        ("enable", "serving"),
+        ("reload", "serving"),
+        ("rollback", "serving"),
+    ] {
+        let ran = ask(&host, &["plugins", told, "tickets", "--json"]);
+        expect_code_0(&ran);
+        let report: Value = serde_json::from_str(&ran.out).expect("JSON");
+        assert_eq!(
+            (&report["state"], &report["coming"]),
+            (&json!(state), &Value::Null)
+        );
+    }
+    let sold = ask(&host, &["request", "getTickets"]);
+    assert!(sold.out.contains("\"tickets\":[2]"), "{}", sold.out);
+
+    let ran = ask(&host, &["plugins", "rollback", "nobody"]);
+    assert_eq!((ran.code, &*ran.out), (Some(1), ""));
+    assert!(
+        ran.err
+            .starts_with("bad_payload: no plugin is named `nobody`")
+    );
+}
+
+#[track_caller]
+fn expect_code_0(ran: &Ran) {
+    assert_eq!((ran.code, &*ran.err), (Some(0), ""), "{}", ran.out);
+}
+
+#[test]
 fn with_wait_it_gets_what_comes_back() {
     let host = TestHost::plan()
         .plugin("proxies")

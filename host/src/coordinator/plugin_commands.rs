@@ -1,6 +1,7 @@
 //! What an operator sees of the plugins, and what he can tell them, over the wire: `rm.plugins` lists every
 //! file that was seen, `rm.plugin` enables, disables, reloads or rolls back one of them.
 
+use plugin_api::description::LaneDescription;
 use protocol::{ErrorCode, Request};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -148,7 +149,9 @@ impl Coordinator {
             "version": shown.map(|shown| &shown.description.version),
             "hash": shown.map(|shown| &shown.hash),
             "since_ms": serving.map(|serving| serving.since_ms),
-            "lanes": shown.map(|shown| &shown.description.lanes),
+            "lanes": shown.map(|shown| {
+                shown.description.lanes.iter().map(lane_report).collect::<Vec<_>>()
+            }),
             "error": plugin.last_error,
             "served": served,
             "panics": plugin.panicked,
@@ -177,4 +180,13 @@ impl Coordinator {
             "waiting"
         }
     }
+}
+
+/// The wire's own words, whatever a plugin's description grows to.
+fn lane_report(lane: &LaneDescription) -> Value {
+    json!({
+        "inline": lane.inline,
+        "states": lane.states,
+        "types": lane.types().collect::<Vec<_>>(),
+    })
 }

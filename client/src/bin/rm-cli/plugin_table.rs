@@ -31,7 +31,8 @@ pub(crate) struct Report {
     pub(crate) coming: Option<Version>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(crate) struct Group {
     pub(crate) types: Vec<String>,
 }
