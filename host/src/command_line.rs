@@ -4,7 +4,10 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, ConfigError, Flags};
+use crate::{
+    config::{Config, ConfigError, Flags},
+    new_plugin::{CrateName, PluginApi},
+};
 
 /// A command line, validated.
 #[derive(Debug)]
@@ -17,6 +20,13 @@ pub enum Order {
         files: Vec<PathBuf>,
         /// For programs.
         json: bool,
+    },
+    /// To write a plugin's crate.
+    New {
+        /// Its name, and its folder's.
+        name: CrateName,
+        /// What it is written against; `None` is what this host was built from.
+        plugin_api: Option<PluginApi>,
     },
 }
 
@@ -53,6 +63,19 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write the crate of a new plugin, which can be built and served as it is
+    ///
+    /// Makes the folder NAME here, with a function that counts up and its tests, and says what to do next.
+    New {
+        /// The plugin's name: lower-case letters, digits, - and _
+        #[arg(value_name = "NAME")]
+        name: CrateName,
+
+        /// The plugin-api to write against: its folder, the URL of a git repository, or a version of the
+        /// registry [default: the folder that this host was built from]
+        #[arg(long, value_name = "PATH|GIT|VERSION")]
+        plugin_api: Option<PluginApi>,
+    },
 }
 
 impl Order {
@@ -67,6 +90,7 @@ impl Order {
         let words = Words::try_parse_from(words)?;
         Ok(match words.command {
             Some(Command::Check { files, json }) => Self::Check { files, json },
+            Some(Command::New { name, plugin_api }) => Self::New { name, plugin_api },
             None => Self::Serve(Box::new(Config::from_flags(words.flags)?)),
         })
     }
@@ -95,9 +119,25 @@ mod tests {
             &["rm-host", "check"][..],
             &["rm-host", "--settle", "1s", "check", "a.so"],
             &["rm-host", "chek", "a.so"],
+            &["rm-host", "new"],
         ] {
             let refusal = Order::from_command_line(words).unwrap_err();
             assert!(refusal.to_string().contains("Usage"), "{refusal}");
         }
+    }
+
+    #[test]
+    fn a_new_plugin_has_a_name_and_what_it_is_written_against() {
+        let order = |words: &[&str]| {
+            Order::from_command_line(["rm-host", "new"].iter().chain(words).copied())
+        };
+        let new = order(&["hall", "--plugin-api", "0.1"]).unwrap();
+        let Order::New { name, plugin_api } = new else {
+            panic!("expected a new plugin, found {new:?}");
+        };
+        assert_eq!(name, "hall".parse().unwrap());
+        assert_eq!(plugin_api, Some("0.1".parse().unwrap()));
+        let refusal = order(&["2halls"]).unwrap_err().to_string();
+        assert!(refusal.contains("begins with a letter"), "{refusal}");
     }
 }

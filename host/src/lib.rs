@@ -13,6 +13,7 @@ pub mod host;
 pub mod limits;
 pub mod logging;
 pub mod net;
+pub mod new_plugin;
 pub mod plugins;
 pub mod state;
 mod ticker;

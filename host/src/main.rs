@@ -4,7 +4,7 @@
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -12,6 +12,7 @@ use host::{
     command_line::Order,
     config::Config,
     host as server, logging,
+    new_plugin::{NewPlugin, PluginApi},
     plugins::{Inspector, trial},
 };
 
@@ -24,6 +25,15 @@ fn main() -> ExitCode {
     match Order::from_command_line(std::env::args_os()) {
         Ok(Order::Serve(config)) => serve(*config),
         Ok(Order::Check { files, json }) => check(&files, json),
+        Ok(Order::New { name, plugin_api }) => {
+            let written = plugin_api
+                .map_or_else(PluginApi::of_this_host, Ok)
+                .and_then(|plugin_api| NewPlugin { name, plugin_api }.write(Path::new("")));
+            match written {
+                Ok(next) => say(&next),
+                Err(error) => failed(&error),
+            }
+        }
         Err(error) => ExitCode::from(error.report()),
     }
 }
@@ -65,6 +75,13 @@ fn check(files: &[PathBuf], json: bool) -> ExitCode {
     }
     let all_fit = found.iter().all(|inspection| inspection.fits());
     ExitCode::from(u8::from(!all_fit))
+}
+
+fn say(text: &str) -> ExitCode {
+    match write!(io::stdout(), "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
 }
 
 /// There is no log to say it to.

@@ -11,7 +11,7 @@ use std::{
 const EXAMPLES: [&str; 4] = ["counter", "proxies", "rooms", "tickets"];
 
 /// `rm-host`.
-pub(crate) fn host() -> PathBuf {
+pub fn host() -> PathBuf {
     built().join("rm-host")
 }
 

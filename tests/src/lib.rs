@@ -15,7 +15,7 @@ mod reply;
 
 use std::time::Duration;
 
-pub use artifacts::{cli, example_plugin, fixture, plugin_api_folder, profile_folder};
+pub use artifacts::{cli, example_plugin, fixture, host, plugin_api_folder, profile_folder};
 pub use client::{RawClient, SEPARATOR};
 pub use gate::{AtGate, Gate};
 pub use host::{Ended, HostPlan, SERVES, TestHost, failed_start};
