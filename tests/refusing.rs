@@ -118,6 +118,33 @@ fn a_refused_new_version_leaves_the_old_one_serving_with_its_state() {
 }
 
 #[test]
+fn a_version_that_cannot_be_opened_after_its_trial_leaves_the_old_one_serving_with_its_state() {
+    let host = TestHost::plan()
+        .library("versioned", &fixture("versioned_1"))
+        .start();
+    let mut client = host.connect();
+    for asked in 1..4 {
+        let line = host.drop_in(
+            "versioned",
+            &fixture("versioned_unopened"),
+            &["ERROR", "refused", "has just run out"],
+        );
+        assert!(line.contains("goes on"), "{line}");
+        for type_name in ["getVersion", "getVersionInline"] {
+            let reply = client.ask(type_name, Value::Null);
+            assert_eq!((reply.number("version"), reply.number("asked")), (1, asked));
+        }
+    }
+    client
+        .ask("neverServed", Value::Null)
+        .refused("unknown_type");
+    // And the way forward is open.
+    host.drop_in("versioned", &fixture("versioned_2"), SERVES);
+    let reply = client.ask("getVersion", Value::Null);
+    assert_eq!((reply.number("version"), reply.number("asked")), (2, 4));
+}
+
+#[test]
 fn a_good_version_that_comes_back_after_a_refused_one_serves() {
     let host = TestHost::plan()
         .library("versioned", &fixture("versioned_1"))

@@ -201,3 +201,24 @@ fn a_swap_gives_up_the_job_that_it_has_waited_for_long_enough() {
     // What was stuck was the old version's.
     assert_eq!(report(&mut other, "versioned")["stuck"], 0);
 }
+
+#[test]
+fn a_swap_that_fails_after_it_gave_up_a_job_leaves_the_old_version_serving() {
+    let host = TestHost::plan()
+        .library("versioned", &fixture("versioned_1"))
+        .flags(DRAIN)
+        .start();
+    let (gate, mut client, mut other) = (Gate::new(), host.connect(), host.connect());
+    client.tell_all([
+        ("getVersionAtGate", gate.payload("stuck")),
+        ("getVersion", Value::Null),
+    ]);
+    let stuck = gate.entered();
+    host.drop_in("versioned", &fixture("versioned_unopened"), &["refused"]);
+    client.reply().refused("timeout");
+    let numbers = |reply: Reply| (reply.number("version"), reply.number("asked"));
+    assert_eq!(numbers(client.reply()), (1, 1));
+    stuck.release();
+    assert_eq!(numbers(other.ask("getVersion", Value::Null)), (1, 2));
+    assert_eq!(report(&mut other, "versioned")["state"], "serving");
+}
