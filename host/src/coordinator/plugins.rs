@@ -303,7 +303,10 @@ impl Coordinator {
         (slot.quarantined, slot.stuck) = (false, 0);
         slot.panics.clear();
         slot.last_error = None;
-        slot.previous = old.map(|old| old.prepared);
+        // A version that is opened anew does not push out the one before it.
+        if let Some(old) = old.filter(|old| !Arc::ptr_eq(&old.prepared.plugin, &prepared.plugin)) {
+            slot.previous = Some(old.prepared);
+        }
         slot.serving = Some(Serving {
             prepared: Box::new(prepared),
             since_ms,
