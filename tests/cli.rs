@@ -156,7 +156,6 @@ fn plugins_are_listed_and_do_as_they_are_told() {
         ("disable", "disabled"),
         ("enable", "serving"),
         ("reload", "serving"),
-        ("rollback", "serving"),
     ] {
         let ran = ask(&host, &["plugins", told, "tickets", "--json"]);
         expect_code_0(&ran);
@@ -169,6 +168,13 @@ fn plugins_are_listed_and_do_as_they_are_told() {
     let sold = ask(&host, &["request", "getTickets"]);
     assert!(sold.out.contains("\"tickets\":[2]"), "{}", sold.out);
 
+    // Opened anew, it is still the only version there was.
+    let ran = ask(&host, &["plugins", "rollback", "tickets"]);
+    assert_eq!((ran.code, &*ran.out), (Some(1), ""));
+    assert!(
+        ran.err
+            .starts_with("bad_payload: no version of `tickets` served before")
+    );
     let ran = ask(&host, &["plugins", "rollback", "nobody"]);
     assert_eq!((ran.code, &*ran.out), (Some(1), ""));
     assert!(
