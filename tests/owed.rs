@@ -124,21 +124,27 @@ fn expect_all_answered(client: &mut RawClient, asked: usize) {
     client.expect_end();
 }
 
+/// What has come, and what has been read of it, when the signal does, is not left to chance: the host stands still.
 #[test]
 fn whatever_came_whole_before_a_stop_is_answered() {
-    let host = TestHost::with_fixture("gates");
+    let host = TestHost::plan().fixture("gates").fixture("blocks").start();
+    let (gate, mut blocking) = (Gate::new(), host.connect());
     let mut clients: Vec<RawClient> = (0..6).map(|_| host.connect()).collect();
     for client in &mut clients {
         client.sync();
     }
-    // Each has written all before the first one's reply has come.
-    let asked: Vec<usize> = clients.iter_mut().map(ask_for_much).collect();
-    let first = clients[0].reply();
-    assert_eq!(first.type_name, "who");
+    let mut read: Vec<usize> = clients.iter_mut().map(ask_for_much).collect();
+    clients[0].reply();
+    read[0] -= 1;
+    // An inline job that does not return keeps the core thread.
+    blocking.tell("blockAtGate", gate.payload(""));
+    let entered = gate.entered();
+    let unread: Vec<usize> = clients.iter_mut().map(ask_for_much).collect();
     host.signal(Signal::TERM);
-    expect_all_answered(&mut clients[0], asked[0] - 1);
-    for (client, asked) in clients.iter_mut().zip(asked).skip(1) {
-        expect_all_answered(client, asked);
+    entered.release();
+    assert_eq!(blocking.reply().number("run"), 1);
+    for ((client, read), unread) in clients.iter_mut().zip(read).zip(unread) {
+        expect_all_answered(client, read + unread);
     }
     assert_eq!(host.wait().code, Some(0));
 }

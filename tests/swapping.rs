@@ -323,7 +323,10 @@ fn a_plugin_whose_file_goes_while_a_swap_waits_goes_under_continuing_requests() 
         .library("versioned", &fixture("versioned_1"))
         .start();
     let (gate, mut client) = (Gate::new(), host.connect());
-    client.tell("getVersionAtGate", gate.payload("old"));
+    client.tell_all([
+        ("getVersionAtGate", gate.payload("old")),
+        ("getVersionAtGate", gate.payload("new")),
+    ]);
     let entered = gate.entered();
     fs::copy(
         fixture("versioned_2"),
@@ -341,6 +344,14 @@ fn a_plugin_whose_file_goes_while_a_swap_waits_goes_under_continuing_requests() 
     host.said_of(from, "versioned", &["its file is gone"]);
     entered.release();
     assert_eq!(client.reply().number("version"), 1);
+    // What was queued is served by the new version, and nothing that comes now.
+    let entered = gate.entered();
+    for type_name in ["getVersion", "getVersionInline", "onlyInVersion2"] {
+        let mut newcomer = host.connect();
+        newcomer.ask(type_name, Value::Null).refused("removed");
+    }
+    entered.release();
+    assert_eq!(client.reply().number("version"), 2);
     host.said_of(from, "versioned", &["removed; its states are kept"]);
     let [first, second, _] = asking.map(|asking| asking.join().expect("every request is answered"));
     // And it comes back as if nothing had been.
@@ -348,6 +359,6 @@ fn a_plugin_whose_file_goes_while_a_swap_waits_goes_under_continuing_requests() 
     let reply = client.ask("getVersion", Value::Null);
     assert_eq!(
         (reply.number("version"), reply.number("asked")),
-        (1, first + second + 2)
+        (1, first + second + 3)
     );
 }
