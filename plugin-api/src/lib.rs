@@ -4,6 +4,7 @@
 
 pub mod abi;
 mod context;
+mod declare;
 pub mod description;
 pub mod export;
 mod finite;

@@ -12,6 +12,7 @@ mod faults;
 mod job;
 mod lane;
 mod lane_code;
+mod lane_queue;
 mod lane_thread;
 mod list;
 mod opener;

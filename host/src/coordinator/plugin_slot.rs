@@ -1,10 +1,10 @@
 //! One plugin, by the name of its file: what serves, and how far a new version has come.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use plugin_api::description::{Description, LaneDescription};
 
-use super::schedule::LaneId;
+use super::{lane_code::OpenLane, schedule::LaneId};
 use crate::plugins::Prepared;
 
 /// A plugin, by the name of its file.
@@ -103,4 +103,33 @@ fn shares_types(old: &LaneDescription, new: &LaneDescription) -> bool {
 
 fn lane_serves(lane: &LaneDescription, type_name: &str) -> bool {
     lane.types().any(|name| name == type_name)
+}
+
+/// Says which types a version serves from now on.
+pub(super) fn log_serving(name: &str, prepared: &Prepared, old: Option<&Serving>) {
+    let types: Vec<&str> = prepared
+        .description
+        .lanes
+        .iter()
+        .flat_map(|lane| lane.types())
+        .collect();
+    tracing::info!(
+        plugin = %name,
+        version = %prepared.description.version,
+        hash = %prepared.hash,
+        replaces = old.map(|old| &*old.prepared.hash),
+        "serves {}",
+        types.join(", ")
+    );
+}
+
+/// Opens the lanes of a version.
+pub(super) fn open_lane_of(prepared: &Prepared) -> OpenLane {
+    let plugin = Arc::clone(&prepared.plugin);
+    Arc::new(move |lane, host| plugin.open_lane(lane, host))
+}
+
+/// The request type of each jobber of a lane.
+pub(super) fn types_of_lane(lane: &LaneDescription) -> Arc<[Box<str>]> {
+    lane.types().map(Into::into).collect()
 }

@@ -14,9 +14,10 @@ use super::{
     coordinator::{Coordinator, DISABLED, REMOVED},
     job::TypeId,
     lane::{Lane, Origin},
-    lane_code::OpenLane,
     opener::{OpenFailed, Opened, OpenedLane, Opening, OpeningLane},
-    plugin_slot::{PluginSlot, Serving, Step, kept_lanes, serves},
+    plugin_slot::{
+        PluginSlot, Serving, Step, kept_lanes, log_serving, open_lane_of, serves, types_of_lane,
+    },
     schedule::LaneId,
     types::{Closed, ServedType},
 };
@@ -297,7 +298,7 @@ impl Coordinator {
         }
         let vanished = self.serve_types(&plugin, &prepared, &lanes);
         self.leave_lanes(&old_lanes, &lanes, &vanished);
-        self.log_serving(name, &prepared, old.as_ref());
+        log_serving(name, &prepared, old.as_ref());
         let since_ms = self.clock.now_ms();
         let slot = self.slot(name);
         (slot.quarantined, slot.stuck) = (false, 0);
@@ -498,30 +499,4 @@ impl Coordinator {
         self.refused(name, reason);
         self.rejected.push(name.to_owned());
     }
-
-    fn log_serving(&self, name: &str, prepared: &Prepared, old: Option<&Serving>) {
-        let types: Vec<&str> = prepared
-            .description
-            .lanes
-            .iter()
-            .flat_map(|lane| lane.types())
-            .collect();
-        tracing::info!(
-            plugin = %name,
-            version = %prepared.description.version,
-            hash = %prepared.hash,
-            replaces = old.map(|old| &*old.prepared.hash),
-            "serves {}",
-            types.join(", ")
-        );
-    }
-}
-
-fn open_lane_of(prepared: &Prepared) -> OpenLane {
-    let plugin = Arc::clone(&prepared.plugin);
-    Arc::new(move |lane, host| plugin.open_lane(lane, host))
-}
-
-fn types_of_lane(lane: &LaneDescription) -> Arc<[Box<str>]> {
-    lane.types().map(Into::into).collect()
 }

@@ -11,6 +11,7 @@ use slab::Slab;
 
 use super::{
     job::{ClientSlot, Job, TypeId},
+    lane_queue::{LaneQueue, Refusal, Waiting},
     list::{Linked, Links, List},
 };
 use crate::limits;
@@ -55,30 +56,6 @@ enum Place {
 const ORDER: usize = 0;
 const CLIENT: usize = 1;
 const DEADLINE: usize = 2;
-
-#[derive(Debug, Default)]
-struct LaneQueue {
-    queue: List,
-    waiting: Vec<Waiting>,
-    retrying: usize,
-    text_bytes: usize,
-}
-
-/// The jobs of one type that the jobber said "not yet" to, longest first.
-#[derive(Debug)]
-struct Waiting {
-    type_id: TypeId,
-    jobs: List,
-    /// The code and the text that the first one was refused with.
-    refusal: Refusal,
-    /// The state has changed since then.
-    worth_a_try: bool,
-    /// The longest waiting one is out, being tried: no other may overtake it meanwhile.
-    in_trial: bool,
-}
-
-/// A jobber's "not yet": its code and its text.
-pub type Refusal = (Box<str>, Box<str>);
 
 /// Why a job was not queued.
 #[derive(Debug, PartialEq, Eq)]
@@ -459,40 +436,6 @@ impl Schedule {
         let in_lane = &mut self.lanes[lane.0 as usize];
         in_lane.text_bytes -= job.text_bytes();
         job
-    }
-}
-
-impl Waiting {
-    /// What it waits for may be there now.
-    fn changed(&mut self) {
-        self.worth_a_try = self.jobs.len() > 0 || self.in_trial;
-    }
-
-    /// Whether its first job is to be tried.
-    fn is_next(&self) -> bool {
-        self.worth_a_try && !self.in_trial && self.jobs.len() > 0
-    }
-}
-
-impl LaneQueue {
-    fn len(&self) -> usize {
-        let waiting: usize = self.waiting.iter().map(|waiting| waiting.jobs.len()).sum();
-        self.queue.len() + waiting + self.retrying
-    }
-
-    fn waiting_of(&mut self, type_id: TypeId) -> &mut Waiting {
-        let known = self.waiting.iter().position(|of| of.type_id == type_id);
-        let index = known.unwrap_or_else(|| {
-            self.waiting.push(Waiting {
-                type_id,
-                jobs: List::default(),
-                refusal: Refusal::default(),
-                worth_a_try: false,
-                in_trial: false,
-            });
-            self.waiting.len() - 1
-        });
-        &mut self.waiting[index]
     }
 }
 

@@ -11,7 +11,7 @@ use super::*;
 fn the_exported_name_is_the_one_that_the_host_looks_for() {
     // The attribute takes a literal only, so the macro has to repeat the name.
     let attribute = format!("export_name = \"{ROOT_MODULE_LOADER_NAME}\"");
-    assert!(include_str!("../export.rs").contains(&attribute));
+    assert!(include_str!("../declare.rs").contains(&attribute));
 }
 
 /// Panics while it is made, if its configuration says so, or refuses its lane's setup.
