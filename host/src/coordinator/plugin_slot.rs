@@ -1,6 +1,10 @@
 //! One plugin, by the name of its file: what serves, and how far a new version has come.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
 
 use plugin_api::description::{Description, LaneDescription};
 
@@ -103,6 +107,14 @@ fn shares_types(old: &LaneDescription, new: &LaneDescription) -> bool {
 
 fn lane_serves(lane: &LaneDescription, type_name: &str) -> bool {
     lane.types().any(|name| name == type_name)
+}
+
+/// The version of a plugin that serves.
+pub(super) fn serving_of<'a>(
+    plugins: &'a BTreeMap<String, PluginSlot>,
+    name: &str,
+) -> Option<&'a Serving> {
+    plugins.get(name)?.serving.as_ref()
 }
 
 /// Says which types a version serves from now on.

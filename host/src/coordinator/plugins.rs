@@ -16,7 +16,8 @@ use super::{
     lane::{Lane, Origin},
     opener::{OpenFailed, Opened, OpenedLane, Opening, OpeningLane},
     plugin_slot::{
-        PluginSlot, Serving, Step, kept_lanes, log_serving, open_lane_of, serves, types_of_lane,
+        PluginSlot, Serving, Step, kept_lanes, log_serving, open_lane_of, serves, serving_of,
+        types_of_lane,
     },
     schedule::LaneId,
     types::{Closed, ServedType},
@@ -178,11 +179,7 @@ impl Coordinator {
 
     /// Takes the states of a plugin's lanes back into the store. The lanes stand still.
     fn lend_states_back(&mut self, name: &str) {
-        let Some(serving) = self
-            .plugins
-            .get(name)
-            .and_then(|slot| slot.serving.as_ref())
-        else {
+        let Some(serving) = serving_of(&self.plugins, name) else {
             return;
         };
         let declared = &serving.prepared.description.name;
@@ -237,8 +234,7 @@ impl Coordinator {
                 self.store.give_back(&description.name, state, map);
             }
         }
-        let slot = self.plugins.get(name);
-        if let Some(serving) = slot.and_then(|slot| slot.serving.as_ref()) {
+        if let Some(serving) = serving_of(&self.plugins, name) {
             let declared = &serving.prepared.description.name;
             for (lane, described) in serving
                 .lanes
@@ -469,11 +465,7 @@ impl Coordinator {
     }
 
     pub(super) fn lanes_of(&self, name: &str) -> Vec<LaneId> {
-        let serving = self
-            .plugins
-            .get(name)
-            .and_then(|slot| slot.serving.as_ref());
-        serving.map_or_else(Vec::new, |serving| serving.lanes.clone())
+        serving_of(&self.plugins, name).map_or_else(Vec::new, |serving| serving.lanes.clone())
     }
 
     pub(super) fn types_of(&self, name: &str) -> Vec<TypeId> {

@@ -8,7 +8,7 @@ use crate::{
 
 /// Runs the self-tests that `P` carries, as the host does before it loads the plugin.
 ///
-/// ```ignore
+/// ```text
 /// #[test]
 /// fn the_self_tests_pass() {
 ///     plugin_api::testing::self_tests::<RmPlugin>();
