@@ -129,6 +129,19 @@ fn a_plugin_that_panics_again_and_again_is_listed_as_quarantined() {
 }
 
 #[test]
+fn a_job_that_wants_another_run_of_a_quarantined_plugin_is_told_so() {
+    let host = TestHost::with_fixture("late");
+    let (gate, mut client, mut other) = (Gate::new(), host.connect(), host.connect());
+    client.tell("tryAgainLate", gate.payload("late"));
+    let late = gate.entered();
+    other.tell_all((0..300).map(|_| ("panicAtOnce", Value::Null)));
+    let last = other.replies(300).pop().expect("300 of them");
+    last.refused("quarantined");
+    late.release();
+    client.reply().refused("quarantined");
+}
+
+#[test]
 fn a_disabled_plugin_serves_its_queue_and_then_no_more_until_it_is_enabled() {
     let host = start_versioned();
     let (gate, mut client, mut operator) = (Gate::new(), host.connect(), host.connect());

@@ -14,6 +14,7 @@ use super::{
     lane_code::{Outcome, Verdict},
     lane_thread::{Fetched, Finished, Handed},
     schedule::LaneId,
+    types::Closed,
 };
 use crate::limits;
 
@@ -292,20 +293,27 @@ impl Coordinator {
             _ if self.stopping => {
                 self.answer_unrun(&job, ErrorCode::ShuttingDown, SHUTTING_DOWN);
             }
-            // What it waits for may never come.
-            Verdict::Wait { .. } if self.types[type_id].closed.is_some() => {
-                let closed = self.types[type_id].closed.clone();
-                let closed = closed.expect("looked at above");
-                self.answer_unrun(&job, closed.code, &closed.text);
-            }
             verdict => {
-                stays = matches!(verdict, Verdict::Wait { .. });
-                self.set_aside(lane, job, verdict, waited);
+                let waits = matches!(verdict, Verdict::Wait { .. });
+                match self.runs_no_more(type_id, waits) {
+                    Some(closed) => self.answer_unrun(&job, closed.code, &closed.text),
+                    None => {
+                        stays = waits;
+                        self.set_aside(lane, job, verdict, waited);
+                    }
+                }
             }
         }
         if waited && !stays {
             self.waits_no_more(lane, type_id);
         }
+    }
+
+    /// Why a job of this type can only be given up. What a removed plugin has queued still runs on it, but what
+    /// a job waits for may never come; on a quarantined one nothing runs.
+    fn runs_no_more(&self, type_id: TypeId, waits: bool) -> Option<Closed> {
+        let closed = self.types[type_id].closed.clone();
+        closed.filter(|closed| waits || closed.code == ErrorCode::Quarantined)
     }
 
     /// A job that had been set aside, and was out to be tried once more, has left the line for good.
@@ -340,7 +348,16 @@ impl Coordinator {
     /// Puts jobs that were handed out, but not begun, back where they stood; the last one comes first.
     pub(super) fn put_back(&mut self, lane: LaneId, handed: impl Iterator<Item = Handed>) {
         for Handed { job, waited, .. } in handed {
-            self.schedule.put_back(lane, job, waited);
+            let type_id = job.type_id;
+            match self.runs_no_more(type_id, false) {
+                None => self.schedule.put_back(lane, job, waited),
+                Some(closed) => {
+                    self.answer_unrun(&job, closed.code, &closed.text);
+                    if waited {
+                        self.waits_no_more(lane, type_id);
+                    }
+                }
+            }
         }
     }
 }
