@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+/// What a plugin is bound to, which its author's own tests go by as well.
+pub use plugin_api::limits::{
+    ANSWER_BYTES_MAX, INLINE_CALL_MS_MAX, NAME_BYTES_MAX, RETRIES_MAX, SLOW_RUNS_MAX,
+};
+
 /// One read from a socket. Also what one client may have run before the others get their turn.
 pub const READ_BYTES: usize = 64 * 1024;
 
@@ -49,9 +54,6 @@ pub const CLIENT_JOBS_MAX: usize = 100_000;
 /// their turn.
 pub const INLINE_TURN_US: u64 = 500;
 
-/// The text of a jobber's refusal, in bytes. The rest is cut off.
-pub const REFUSAL_TEXT_BYTES_MAX: usize = 16 * 1024;
-
 /// How long a finished reply may lie on a lane's thread before it is fetched.
 pub const REPLY_HELD_MAX: Duration = Duration::from_micros(500);
 
@@ -59,7 +61,7 @@ pub const REPLY_HELD_MAX: Duration = Duration::from_micros(500);
 pub const QUICK_JOB: Duration = Duration::from_micros(100);
 
 /// How long after "try again" a request is run again.
-pub const RETRY_DELAY: Duration = Duration::from_secs(1);
+pub const RETRY_DELAY: Duration = Duration::from_millis(plugin_api::limits::RETRY_DELAY_MS);
 
 /// How long a job may run, unless its plugin's configuration says otherwise.
 pub const TIME_LIMIT: Duration = Duration::from_secs(20);
@@ -75,9 +77,8 @@ pub const PANICS_MAX: usize = 100;
 /// See [`PANICS_MAX`].
 pub const PANIC_WINDOW: Duration = Duration::from_secs(60);
 
-/// An inline call that takes longer is a strike against its lane, in milliseconds.
-pub const INLINE_CALL_MS_MAX: u64 = 10;
-/// One that takes longer than this has blocked for certain, in milliseconds.
+/// An inline call that takes longer than [`INLINE_CALL_MS_MAX`] is a strike against its lane; one that takes longer
+/// than this has blocked for certain, in milliseconds.
 pub const INLINE_BLOCKED_MS: u64 = 100;
 /// Strikes within [`INLINE_STRIKES_WINDOW`] after which a lane moves to a thread of its own. A single one may
 /// be the machine's: a core thread that is not scheduled for 10 ms looks the same.
@@ -85,23 +86,11 @@ pub const INLINE_STRIKES_MAX: usize = 3;
 /// See [`INLINE_STRIKES_MAX`].
 pub const INLINE_STRIKES_WINDOW: Duration = Duration::from_secs(60);
 
-/// How often a request is run again after "try again".
-pub const RETRIES_MAX: u8 = 5;
-
 /// How much later than its deadline a queued request may be told so.
 pub const DEADLINE_GRAIN_MS: u64 = 16;
 
 /// The longest deadline that a client may ask for, in milliseconds: 365 days.
 pub const DEADLINE_MS_MAX: u64 = 365 * 24 * 3600 * 1000;
-
-/// An answer of a jobber, in bytes.
-pub const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// A plugin's name and a request type, in bytes.
-pub const NAME_BYTES_MAX: usize = 128;
-
-/// Keys and values of a state, in bytes.
-pub const STATE_ENTRY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The stack of a lane's thread; deep recursion in a plugin must not end the host early.
 pub const LANE_STACK_BYTES: usize = 8 * 1024 * 1024;

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::limits::ERROR_CODE_BYTES_MAX;
-
 /// The host's own codes. A jobber may answer with other words, never with one of these.
 ///
 /// ```
@@ -46,24 +44,25 @@ pub enum ErrorCode {
     ShuttingDown,
 }
 
-const ALL: [ErrorCode; 14] = [
-    ErrorCode::BadMessage,
-    ErrorCode::TooLarge,
-    ErrorCode::UnknownType,
-    ErrorCode::BadPayload,
-    ErrorCode::Busy,
-    ErrorCode::Expired,
-    ErrorCode::Timeout,
-    ErrorCode::TypeMismatch,
-    ErrorCode::JobberError,
-    ErrorCode::JobberPanicked,
-    ErrorCode::Removed,
-    ErrorCode::Quarantined,
-    ErrorCode::StorageFailed,
-    ErrorCode::ShuttingDown,
-];
-
 impl ErrorCode {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::BadMessage,
+        Self::TooLarge,
+        Self::UnknownType,
+        Self::BadPayload,
+        Self::Busy,
+        Self::Expired,
+        Self::Timeout,
+        Self::TypeMismatch,
+        Self::JobberError,
+        Self::JobberPanicked,
+        Self::Removed,
+        Self::Quarantined,
+        Self::StorageFailed,
+        Self::ShuttingDown,
+    ];
+
     /// The word as it goes over the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -100,25 +99,11 @@ impl FromStr for ErrorCode {
     type Err = NoErrorCode;
 
     fn from_str(word: &str) -> Result<Self, NoErrorCode> {
-        ALL.into_iter()
+        Self::ALL
+            .into_iter()
             .find(|code| code.as_str() == word)
             .ok_or_else(|| NoErrorCode(word.to_owned()))
     }
-}
-
-/// Whether the word is one of the host's own codes, which no jobber may answer with.
-pub fn is_reserved(word: &str) -> bool {
-    ALL.into_iter().any(|code| code.as_str() == word)
-}
-
-/// Whether the word has a code's form: lower-case letters, digits and underscores, a letter first, at most
-/// [`ERROR_CODE_BYTES_MAX`] bytes.
-pub fn is_word(word: &str) -> bool {
-    word.len() <= ERROR_CODE_BYTES_MAX
-        && word.starts_with(|first: char| first.is_ascii_lowercase())
-        && word
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
 #[cfg(test)]
@@ -126,32 +111,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_is_a_reserved_word_and_reads_back() {
-        for code in ALL {
-            assert!(
-                is_word(code.as_str()) && is_reserved(code.as_str()),
-                "{code}"
-            );
+    fn every_code_reads_back() {
+        for code in ErrorCode::ALL {
             assert_eq!(code.as_str().parse(), Ok(code));
-        }
-    }
-
-    #[test]
-    fn a_jobbers_word_is_lower_case_and_begins_with_a_letter() {
-        for good in ["sold_out", "a", "e2", &"x".repeat(64)] {
-            assert!(is_word(good) && !is_reserved(good), "{good}");
-        }
-        for bad in [
-            "",
-            "Sold",
-            "_a",
-            "2a",
-            "sold-out",
-            "sold out",
-            "ü",
-            &"x".repeat(65),
-        ] {
-            assert!(!is_word(bad), "{bad}");
         }
     }
 }

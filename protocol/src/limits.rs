@@ -17,9 +17,6 @@ pub const DEPTH_MAX: usize = 128;
 /// How many bytes of a bad message come back to its sender.
 pub const BAD_MESSAGE_ECHO_BYTES_MAX: usize = 1024;
 
-/// The longest word that may serve as an error code, in bytes.
-pub const ERROR_CODE_BYTES_MAX: usize = 64;
-
 /// How much of a name that a peer made up is quoted in a sentence to it, in characters.
 pub const QUOTED_CHARS_MAX: usize = 64;
 

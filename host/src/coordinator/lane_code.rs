@@ -10,10 +10,11 @@ use abi_stable::std_types::{RSlice, RVec};
 use plugin_api::{
     abi::{AbiHost_TO, AbiHostObject, AbiLaneObject, NO_DEADLINE, status},
     description::{Fault, RefusalText},
+    rules::{self, EXPIRED_BEFORE_START, answer},
 };
-use protocol::{ErrorCode, encoder, error_code};
+use protocol::{ErrorCode, encoder};
 
-use super::{answer, job::Asked};
+use super::job::Asked;
 use crate::{
     blame::Blamed,
     clock::{Clock, Moment},
@@ -215,7 +216,7 @@ impl LaneCode {
             Err(fault) if fault.is_type_mismatch() => {
                 self.log_fault(jobber, asked, &fault);
                 let code = ErrorCode::TypeMismatch;
-                return self.fail(jobber, asked, reply, code, &format!("the jobber {fault}"));
+                return self.fail(jobber, asked, reply, code, &rules::told(&fault));
             }
             Err(fault) => {
                 let fault = fault.to_string();
@@ -251,7 +252,7 @@ impl LaneCode {
         let answer = std::mem::take(&mut self.answer);
         let refusal = refusal(answer.as_slice());
         match done {
-            status::NOT_YET if asked.wait && is_own_code(&refusal.code) => {
+            status::NOT_YET if asked.wait && rules::refusal::code(&refusal.code).is_ok() => {
                 if !self.access.lock().roll_back(self.generation) {
                     return Verdict::Void;
                 }
@@ -286,11 +287,7 @@ impl LaneCode {
                 verdict
             }
             status::TRY_AGAIN => {
-                let runs = asked.attempt;
-                let text = format!(
-                    "gave up after {runs} runs; the last said: {}",
-                    refusal.message
-                );
+                let text = rules::refusal::gave_up(asked.attempt.into(), &refusal.message);
                 self.jobber_error(jobber, asked, reply, &text)
             }
             _ => {
@@ -309,12 +306,8 @@ impl LaneCode {
         reply: &mut Vec<u8>,
     ) -> Verdict {
         let code = &*refusal.code;
-        if !is_own_code(code) {
-            let text = format!(
-                "refused with the code {code:?}; a jobber's code is a lower-case word of letters, digits and \
-                 `_`, and none of the host's own"
-            );
-            return self.jobber_error(jobber, asked, reply, &text);
+        if let Err(fault) = rules::refusal::code(code) {
+            return self.jobber_error(jobber, asked, reply, &fault.to_string());
         }
         if !self.access.lock().roll_back(self.generation) {
             return Verdict::Void;
@@ -335,7 +328,7 @@ impl LaneCode {
         fault: &str,
     ) -> Verdict {
         self.log_fault(jobber, asked, &fault);
-        let text = format!("the jobber {fault}");
+        let text = rules::told(fault);
         self.fail(jobber, asked, reply, ErrorCode::JobberError, &text)
     }
 
@@ -391,17 +384,11 @@ impl LaneCode {
 /// The host keeps no more of a state than its entries; what it comes to know is told here.
 const NOTHING_TO_TELL: &[u8] = b"{}";
 
-const EXPIRED_BEFORE_START: &str = "the request's deadline passed before it was its turn";
 const EXPIRED_BEFORE_COMMIT: &str =
     "the request's deadline passed while its jobber ran; nothing was changed";
 
 fn host_object(access: &SharedAccess) -> AbiHostObject {
     AbiHost_TO::from_value(access.for_code(), abi_stable::sabi_trait::TD_Opaque)
-}
-
-/// Whether a jobber may refuse with this code.
-fn is_own_code(code: &str) -> bool {
-    error_code::is_word(code) && !error_code::is_reserved(code)
 }
 
 /// What the plugin said, or that it said nothing that can be read.
@@ -411,11 +398,17 @@ fn refusal(json: &[u8]) -> RefusalText<'_> {
         code: "jobber_error".into(),
         message: format!("refused without a readable reason ({error})").into(),
     });
-    let end = refusal
-        .message
-        .floor_char_boundary(limits::REFUSAL_TEXT_BYTES_MAX);
-    if end < refusal.message.len() {
-        refusal.message = format!("{}…", &refusal.message[..end]).into();
-    }
+    refusal.message = rules::refusal::text(refusal.message);
     refusal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_jobber_refuses_with_a_code_of_the_hosts_own() {
+        let own = ErrorCode::ALL.map(ErrorCode::as_str);
+        assert_eq!(rules::refusal::RESERVED_CODES, own);
+    }
 }

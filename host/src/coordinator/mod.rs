@@ -1,6 +1,5 @@
 //! The single worker: it owns all lanes and queues and decides what runs next.
 
-mod answer;
 mod builtins;
 mod clients;
 #[allow(

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use plugin_api::rules;
 use protocol::{ErrorCode, encoder};
 
 use super::{
@@ -46,11 +47,7 @@ impl Coordinator {
         self.schedule
             .due(self.clock.now_ms(), &mut expired, &mut ready);
         for job in expired.drain(..) {
-            self.answer_unrun(
-                &job,
-                ErrorCode::Expired,
-                "the request's deadline passed before it could be served",
-            );
+            self.answer_unrun(&job, ErrorCode::Expired, rules::EXPIRED_UNSERVED);
         }
         self.expired = expired;
         for lane in ready {
@@ -194,10 +191,15 @@ impl Coordinator {
                 self.schedule.wait(id, job, false, (code, text));
                 continue;
             }
-            let text = "others stand in line for the same already; ask with `wait` to join them";
             let type_name = Rc::clone(&self.types[job.type_id].name);
             self.clients.reply(job.slot, |out| {
-                encoder::error(out, &type_name, job.query_index(), &code, text);
+                encoder::error(
+                    out,
+                    &type_name,
+                    job.query_index(),
+                    &code,
+                    rules::OTHERS_WAIT,
+                );
             });
             self.clients.settle(job.slot, 1);
         }

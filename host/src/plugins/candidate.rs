@@ -7,14 +7,17 @@ use std::{
     sync::Arc,
 };
 
-use plugin_api::description::{LaneDescription, Purpose};
+use plugin_api::{
+    description::{LaneDescription, Purpose},
+    rules,
+};
 
 use super::{
     Prepared,
     error::{CheckError, Step},
     examiner::{Content, Examined, Examiner, Taken},
     folder::Entry,
-    loader, log, offer,
+    loader, log,
     private_copy::Untaken,
     trial,
 };
@@ -129,7 +132,7 @@ impl Preparation {
             })?;
         // Not what it said in its trial: there it may have been made differently.
         let mut description = plugin.describe()?;
-        offer::check(&description)?;
+        rules::offer::check(&description)?;
         let lanes = description.lanes.iter();
         let types: Vec<_> = lanes.flat_map(LaneDescription::types).collect();
         config.check_types(&types)?;

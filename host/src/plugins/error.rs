@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use plugin_api::rules::offer::OfferFault;
 use serde::{Deserialize, Serialize};
 
 /// Why a file was refused: where in its check, by which cause, and what to do. One line.
@@ -64,6 +65,12 @@ impl CheckError {
             cause: one_line(cause.as_ref()),
             remedy: one_line(remedy.as_ref()),
         }
+    }
+}
+
+impl From<OfferFault> for CheckError {
+    fn from(fault: OfferFault) -> Self {
+        Self::new(Step::Description, fault.cause, fault.remedy)
     }
 }
 

@@ -4,7 +4,7 @@
 //! The way of a file: `listing` sees it, `folder` decides that it has come to rest, `owner` that nobody else
 //! may change it, `private_copy` takes it out of reach, `check` judges its bytes, `config_file` reads what it is
 //! made from, `trial` runs it in a process of its own (all that is `examiner`'s), `loader` opens it in this one,
-//! and `offer` looks at what it says of itself. `candidate` leads it through, on a thread of the `workshop`;
+//! and plugin-api's rules look at what it says of itself. `candidate` leads it through, on a thread of the `workshop`;
 //! `watcher` drives all of it.
 
 mod candidate;
@@ -18,7 +18,6 @@ mod inspection;
 mod listing;
 mod loader;
 mod log;
-mod offer;
 mod owner;
 mod private_copy;
 mod settings;

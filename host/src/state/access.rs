@@ -3,10 +3,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use abi_stable::std_types::{RSlice, RSliceMut, RVec};
-use plugin_api::abi::{self, AbiHost, access, facts, seek};
+use plugin_api::{
+    abi::{self, AbiHost, access, facts, seek},
+    rules,
+};
 
 use super::{map::StateMap, transaction::Transaction};
-use crate::limits::STATE_ENTRY_BYTES_MAX;
 
 /// Facts about the job that runs, for its code to ask.
 #[derive(Clone, Copy, Debug, Default)]
@@ -193,13 +195,10 @@ impl AbiHost for LaneHost {
     }
 
     fn state_write(&self, state: u32, key: RSlice<'_, u8>, value: RSlice<'_, u8>) -> u32 {
-        let entry_bytes = key.len() + value.len();
-        if entry_bytes > STATE_ENTRY_BYTES_MAX {
+        if let Err(fault) = rules::entry(key.as_slice(), value.as_slice()) {
             let mut access = self.access.lock();
             if access.generation == self.generation {
-                access.fault = Some(format!(
-                    "wrote a state entry of {entry_bytes} bytes, at most {STATE_ENTRY_BYTES_MAX} are allowed"
-                ));
+                access.fault = Some(fault.to_string());
             }
             return access::REVOKED;
         }

@@ -7,4 +7,4 @@ mod transaction;
 
 pub use access::{Access, CallFacts, LaneHost, SharedAccess};
 pub use map::StateMap;
-pub use store::{Store, StoreError};
+pub use store::Store;

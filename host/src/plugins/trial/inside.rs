@@ -10,7 +10,10 @@ use std::{
     thread,
 };
 
-use plugin_api::description::{Description, Purpose};
+use plugin_api::{
+    description::{Description, Purpose},
+    rules,
+};
 use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
 
 use super::{Order, Report, SelfTested, Shown, TrialStep, self_tests::TriedPlugin};
@@ -23,7 +26,7 @@ use crate::{
     plugins::{
         error::{CheckError, Step},
         loader::{self, LoadedPlugin, Module, Unmade},
-        log, offer,
+        log,
     },
 };
 
@@ -147,7 +150,7 @@ fn tried(copy: &Path, order: &Order, reports: &Reports, said: &Said) -> Result<S
     let plugin = create(&module, &order.name, order.config.as_bytes())?;
     reports.step(TrialStep::Describe);
     let description = plugin.describe()?;
-    offer::check(&description)?;
+    rules::offer::check(&description).map_err(CheckError::from)?;
     reports.step(TrialStep::SetUp);
     let opened = TriedPlugin::open(plugin, &description).map_err(|said| not_set_up(&said))?;
     let self_tests = self_tests(&module, order, &description, reports, said);

@@ -1,19 +1,17 @@
-//! The check of every answer: is it a JSON object, and does it bear the type that its jobber registered?
+//! The rules about an answer: is it a JSON object, and does it bear the type that its jobber registered?
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use serde::de::{DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, Visitor};
 
 use crate::limits::ANSWER_BYTES_MAX;
 
 /// What is wrong with an answer. The texts are for the log and for the author.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AnswerFault {
     /// It is no JSON object.
-    #[error("answered with what is no JSON object: {0}")]
     NoObject(String),
     /// Its `type` is another one.
-    #[error("answered with the type {found} to a request of type \"{expected}\"")]
     OtherType {
         /// The registered type.
         expected: String,
@@ -21,24 +19,47 @@ pub enum AnswerFault {
         found: String,
     },
     /// It has no `type`.
-    #[error("answered without the mandatory field `type` to a request of type \"{expected}\"")]
     NoType {
         /// The registered type.
         expected: String,
     },
     /// It has two.
-    #[error("answered with the field `type` twice to a request of type \"{expected}\"")]
     TypeTwice {
         /// The registered type.
         expected: String,
     },
     /// It is larger than any reply may be.
-    #[error("answered with {bytes} bytes, at most {ANSWER_BYTES_MAX} are allowed")]
     TooLarge {
         /// Its size.
         bytes: usize,
     },
 }
+
+impl fmt::Display for AnswerFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoObject(cause) => write!(f, "answered with what is no JSON object: {cause}"),
+            Self::OtherType { expected, found } => write!(
+                f,
+                "answered with the type {found} to a request of type \"{expected}\""
+            ),
+            Self::NoType { expected } => write!(
+                f,
+                "answered without the mandatory field `type` to a request of type \"{expected}\""
+            ),
+            Self::TypeTwice { expected } => write!(
+                f,
+                "answered with the field `type` twice to a request of type \"{expected}\""
+            ),
+            Self::TooLarge { bytes } => write!(
+                f,
+                "answered with {bytes} bytes, at most {ANSWER_BYTES_MAX} are allowed"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for AnswerFault {}
 
 impl AnswerFault {
     /// Whether the fault is the `type`, and not the JSON.
@@ -56,6 +77,7 @@ impl AnswerFault {
 ///
 /// # Errors
 /// See [`AnswerFault`].
+#[inline]
 pub fn check<'a>(answer: &'a mut [u8], type_name: &str) -> Result<&'a [u8], AnswerFault> {
     if answer.len() > ANSWER_BYTES_MAX {
         return Err(AnswerFault::TooLarge {
