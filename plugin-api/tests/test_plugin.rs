@@ -107,7 +107,7 @@ fn whatever_goes_wrong_leaves_no_trace() {
         ("retry", "jobber_error", "the other side is away"),
         ("[]", "jobber_error", "no JSON object"),
         ("junk", "jobber_error", "no JSON object"),
-        ("{}", "type_mismatch", "none"),
+        ("{}", "type_mismatch", "without the mandatory field `type`"),
         (r#"{"type":"get"}"#, "type_mismatch", "\"get\""),
         (r#"{"type":7}"#, "type_mismatch", "7"),
     ];
@@ -193,7 +193,7 @@ fn a_version_that_fails_leaves_the_one_before() {
         ),
         (
             json!({ "seats": 2, "numbers_name": "other", "value_name": "hall" }),
-            "stored as `numbers`",
+            "what is stored under that name is `numbers`",
         ),
         (json!({ "seats": 2, "schema": 1 }), "schema 2"),
     ];
@@ -216,17 +216,18 @@ fn a_call_has_the_circumstances_that_the_test_gives_it() {
     assert_eq!(first["attempt"], 1);
     assert_eq!(first["deadline_ms"], json!(null));
     plugin.advance_ms(5);
+    let deadline_ms = first["now_ms"].as_u64().unwrap() + 9;
     let second = plugin
         .client(7)
         .attempt(2)
-        .deadline_ms(9)
+        .deadline_ms(deadline_ms)
         .request("tell", ());
     let second = second.unwrap();
     let passed = second["now_ms"].as_u64().unwrap() - first["now_ms"].as_u64().unwrap();
     assert_eq!(passed, 5);
     assert_eq!(
         (&second["attempt"], &second["deadline_ms"]),
-        (&json!(2), &json!(9))
+        (&json!(2), &json!(deadline_ms))
     );
 }
 

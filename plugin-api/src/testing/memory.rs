@@ -9,6 +9,7 @@ use std::{
 use crate::{
     abi::Buffer,
     context::{Call, HostAccess, Revoked, Seek},
+    rules::{self, EntryTooLarge},
 };
 
 /// One lane's side of the host. A clone is the same lane.
@@ -27,6 +28,8 @@ struct Memory {
     /// What the entries that the open transaction changed were before, in the order of the changes.
     undo: Vec<(u32, Vec<u8>, Option<Vec<u8>>)>,
     call: Call,
+    /// What the job did wrong with its state; from then on it finds it closed.
+    fault: Option<EntryTooLarge>,
     accesses: Accesses,
 }
 
@@ -71,6 +74,7 @@ impl MemoryHost {
                     now_ms: 0,
                     deadline_ms: None,
                 },
+                fault: None,
                 accesses: Accesses::default(),
             }))),
         }
@@ -86,11 +90,20 @@ impl MemoryHost {
         let mut memory = self.lane.lock();
         assert!(memory.undo.is_empty(), "the job before was never ended");
         memory.call = call;
+        memory.fault = None;
     }
 
-    /// Keeps what the job changed.
-    pub(crate) fn commit(&self) {
-        self.lane.lock().undo.clear();
+    /// What the job did wrong with its state, if anything; it must not be committed then.
+    pub(crate) fn fault(&self) -> Option<EntryTooLarge> {
+        self.lane.lock().fault
+    }
+
+    /// Keeps what the job changed; says whether that is anything.
+    pub(crate) fn commit(&self) -> bool {
+        let mut memory = self.lane.lock();
+        let changed = !memory.undo.is_empty();
+        memory.undo.clear();
+        changed
     }
 
     /// Takes back what the job changed.
@@ -125,11 +138,20 @@ impl Lane {
         // A panic under the lock is a failed test in any case; what it left behind is still worth showing.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// For the job's code, as long as it did nothing wrong.
+    fn open(&self) -> Result<MutexGuard<'_, Memory>, Revoked> {
+        let memory = self.lock();
+        match memory.fault {
+            None => Ok(memory),
+            Some(_) => Err(Revoked),
+        }
+    }
 }
 
 impl HostAccess for Lane {
     fn read(&self, state: u32, key: &[u8], value: &mut Buffer) -> Result<bool, Revoked> {
-        let mut memory = self.lock();
+        let mut memory = self.open()?;
         memory.accesses.reads += 1;
         value.clear();
         let found = memory.states.get(&state).and_then(|map| map.get(key));
@@ -140,8 +162,12 @@ impl HostAccess for Lane {
     }
 
     fn write(&self, state: u32, key: &[u8], value: &[u8]) -> Result<bool, Revoked> {
-        let mut memory = self.lock();
+        let mut memory = self.open()?;
         memory.accesses.writes += 1;
+        if let Err(fault) = rules::entry(key, value) {
+            memory.fault = Some(fault);
+            return Err(Revoked);
+        }
         let entries = memory.states.entry(state).or_default();
         let before = entries.insert(key.to_vec(), value.to_vec());
         let replaced = before.is_some();
@@ -150,7 +176,7 @@ impl HostAccess for Lane {
     }
 
     fn remove(&self, state: u32, key: &[u8]) -> Result<bool, Revoked> {
-        let mut memory = self.lock();
+        let mut memory = self.open()?;
         memory.accesses.removals += 1;
         let before = memory.states.entry(state).or_default().remove(key);
         let removed = before.is_some();
@@ -168,7 +194,7 @@ impl HostAccess for Lane {
         key: &mut Buffer,
         value: &mut Buffer,
     ) -> Result<bool, Revoked> {
-        let mut memory = self.lock();
+        let mut memory = self.open()?;
         memory.accesses.seeks += 1;
         key.clear();
         value.clear();

@@ -1,22 +1,19 @@
 //! A plugin, loaded as a host would, and its clients.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet},
     marker::PhantomData,
+    time::Duration,
 };
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::memory::{Entries, MemoryHost};
-use crate::{
-    Answer, Call, Refusal,
-    abi::Buffer,
-    description::{Description, StateDescription},
-    export::{Definition, LaneCode, Plugin},
-    log_bridge::{guarded, panic_text},
-    read_back,
+use super::{
+    line::{Line, Request},
+    version::{Stored, Version},
 };
+use crate::{Answer, Call, Refusal, RefusalKind, description::Description, export::Plugin, rules};
 
 /// 2026-01-01T00:00Z, so that what subtracts from the time has something to subtract from.
 const NOW_MS_AT_FIRST: u64 = 1_767_225_600_000;
@@ -24,7 +21,14 @@ const NOW_MS_AT_FIRST: u64 = 1_767_225_600_000;
 /// A plugin without a host. See [the module](super) for an example.
 pub struct TestPlugin<P: Plugin> {
     version: Version,
+    /// What was kept of versions before this one.
+    stored: Stored,
     now_ms: u64,
+    gone: BTreeSet<u64>,
+    line: Line,
+    sent: u64,
+    /// To what was sent, by its number.
+    replies: BTreeMap<u64, Answer<Value>>,
     plugin: PhantomData<fn() -> P>,
 }
 
@@ -34,6 +38,11 @@ pub struct TestClient<'a, P: Plugin> {
     plugin: &'a mut TestPlugin<P>,
     call: Call,
 }
+
+/// A request that was [sent](TestClient::send), by which its [reply](TestPlugin::reply) is found.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a reply is found by what was sent"]
+pub struct Sent(u64);
 
 impl<P: Plugin> TestPlugin<P> {
     /// Loads the plugin with this configuration: what its `NAME.toml` would hold, as JSON; `json!({})` or
@@ -48,37 +57,68 @@ impl<P: Plugin> TestPlugin<P> {
     /// Loads the plugin with this configuration.
     ///
     /// # Errors
-    /// What the host would log: the configuration cannot be read, a type or a state is there twice, the code
-    /// panicked.
+    /// What the host would log: the configuration cannot be read, the plugin offers what it may not (a type of
+    /// the host's own, a type or a state twice), the code panicked.
     pub fn load(config: impl Serialize) -> Result<Self, String> {
+        let stored = Stored::new();
+        let now = call(0, NOW_MS_AT_FIRST);
         Ok(Self {
-            version: Version::load::<P>(&config, &BTreeMap::new())?,
+            version: Version::load::<P>(&config, &stored, &now)?,
+            stored,
             now_ms: NOW_MS_AT_FIRST,
+            gone: BTreeSet::new(),
+            line: Line::default(),
+            sent: 0,
+            replies: BTreeMap::new(),
             plugin: PhantomData,
         })
     }
 
-    /// Loads the plugin anew with this configuration, on the state that there is.
+    /// Loads the plugin anew with this configuration, on the state that there is. What is set aside keeps its
+    /// place and is tried on the new version.
     ///
     /// # Errors
     /// As [`load`](Self::load), or the stored state cannot be used. The version before goes on then.
     pub fn reload(&mut self, config: impl Serialize) -> Result<(), String> {
-        self.version = Version::load::<P>(&config, &self.version.stored())?;
+        let mut stored = self.stored.clone();
+        self.version.store(&mut stored);
+        self.version = Version::load::<P>(&config, &stored, &call(0, self.now_ms))?;
+        self.stored = stored;
+        self.line.changed(|_| true);
+        self.try_again();
         Ok(())
     }
 
-    /// The client with this number, about to ask for the first time, with a patience that never ends.
+    /// The client with this number, about to ask for the first time, with a patience that never ends. It is
+    /// connected from the first time that it is named until it is [disconnected](Self::disconnect).
+    ///
+    /// # Panics
+    /// It has gone: a host gives no number to two clients.
     pub fn client(&mut self, client: u64) -> TestClient<'_, P> {
-        let call = Call {
-            client,
-            attempt: 1,
-            now_ms: self.now_ms,
-            deadline_ms: None,
-        };
+        assert!(
+            !self.gone.contains(&client),
+            "client {client} has gone, and no number is used twice: take another"
+        );
+        let call = call(client, self.now_ms);
         TestClient { plugin: self, call }
     }
 
-    /// Sets the clock, in milliseconds since 1970-01-01T00:00Z. It starts at 2026-01-01T00:00Z.
+    /// The client with this number goes. What it sent and what is not answered yet goes with it, so that those
+    /// behind it move up; what was changed for it stays. The plugin is not told: neither does a host.
+    pub fn disconnect(&mut self, client: u64) {
+        self.gone.insert(client);
+        self.line.take_out(|request| request.client == client);
+        self.try_again();
+    }
+
+    /// The reply to a request that was sent. `None`: it is set aside, or its client went before.
+    pub fn reply(&self, sent: &Sent) -> Option<Answer<Value>> {
+        self.replies.get(&sent.0).cloned()
+    }
+
+    /// Sets the clock, in milliseconds since 1970-01-01T00:00Z. It starts at 2026-01-01T00:00Z, and moves only
+    /// when it is set. What is due meanwhile happens, in its order and at its time: requests are run again after
+    /// "try again", and deadlines pass.
     ///
     /// # Panics
     /// The clock would go back, which a host's never does.
@@ -88,24 +128,106 @@ impl<P: Plugin> TestPlugin<P> {
             "the clock stands at {}, {now_ms} would be back in time",
             self.now_ms
         );
+        while let Some(due_ms) = self.line.next_due_ms().filter(|due| *due <= now_ms) {
+            self.now_ms = self.now_ms.max(due_ms);
+            self.time_passed();
+        }
         self.now_ms = now_ms;
     }
 
-    /// Sets the clock forward, in milliseconds.
+    /// Sets the clock forward, in milliseconds, as [`set_now_ms`](Self::set_now_ms) does.
     pub fn advance_ms(&mut self, by_ms: u64) {
-        self.now_ms += by_ms;
+        self.set_now_ms(self.now_ms.saturating_add(by_ms));
     }
 
     /// How often the plugin has reached for what the host keeps, since it was loaded: reads, look-ups and
     /// writes. It is most of what a short request costs; a test that counts keeps it from creeping up.
     pub fn state_calls(&self) -> u64 {
-        let lanes = self.version.lanes.iter();
-        lanes.map(|lane| lane.host.accesses().total()).sum()
+        self.version.state_calls()
     }
 
     /// What the plugin says of itself with its present configuration: its types, its states, what is inline.
     pub fn description(&self) -> &Description {
-        &self.version.definition.description
+        self.version.description()
+    }
+
+    /// How long the code ran that was run last.
+    pub(super) fn took(&self) -> Duration {
+        self.version.took()
+    }
+
+    fn time_passed(&mut self) {
+        let now_ms = self.now_ms;
+        let expired = self.line.take_out(|request| {
+            request
+                .deadline_ms
+                .is_some_and(|deadline| now_ms > deadline)
+        });
+        for request in expired {
+            self.fail(&request, "expired", rules::EXPIRED_UNSERVED);
+        }
+        self.try_again();
+        while let Some(request) = self.line.next_retry(now_ms) {
+            self.begin(request);
+        }
+    }
+
+    fn fail(&mut self, request: &Request, code: &'static str, text: &str) {
+        let refusal = Refusal::new(code, text);
+        self.replies.insert(request.number, Err(refusal));
+    }
+
+    /// Runs what was sent, unless others stand in line for the same.
+    fn begin(&mut self, request: Request) {
+        match self.line.refusal(&request.type_name).cloned() {
+            Some(refusal) => self.line.join(request, refusal),
+            None => {
+                if let Some((request, refusal)) = self.run_sent(request) {
+                    self.line.join(request, refusal);
+                }
+            }
+        }
+        self.try_again();
+    }
+
+    /// Tries those that stand in line, as long as something has changed for one of them.
+    fn try_again(&mut self) {
+        while let Some(request) = self.line.next_to_try() {
+            let type_name = request.type_name.clone();
+            match self.run_sent(request) {
+                Some((request, refusal)) => self.line.stay(request, refusal),
+                // It has left the line; the next one may be luckier.
+                None => self.line.changed(|of| of == type_name),
+            }
+        }
+    }
+
+    /// Gives it back, with what it was told, if it is to wait.
+    fn run_sent(&mut self, request: Request) -> Option<(Request, Refusal)> {
+        let mut call = call(request.client, self.now_ms);
+        (call.attempt, call.deadline_ms) = (request.attempt, request.deadline_ms);
+        match self.run(&call, &request.type_name, &request.payload) {
+            Err(refusal) if refusal.kind == RefusalKind::NotYet => {
+                return Some((request, refusal));
+            }
+            Err(refusal) if refusal.kind == RefusalKind::TryAgain => {
+                self.line.retry(request, self.now_ms);
+            }
+            reply => {
+                self.replies.insert(request.number, reply);
+            }
+        }
+        None
+    }
+
+    fn run(&mut self, call: &Call, type_name: &str, payload: &[u8]) -> Answer<Value> {
+        let ended = self.version.run(call, type_name, payload);
+        if ended.changed {
+            let version = &self.version;
+            let lane = version.lane_of(type_name);
+            self.line.changed(|of| version.lane_of(of) == lane);
+        }
+        ended.reply
     }
 }
 
@@ -116,191 +238,67 @@ impl<P: Plugin> TestClient<'_, P> {
         self
     }
 
-    /// The client's patience ends then, on the clock of the plugin. Requests are served after it, too.
+    /// The client's patience ends then, on the clock of the plugin.
     pub fn deadline_ms(mut self, deadline_ms: u64) -> Self {
         self.call.deadline_ms = Some(deadline_ms);
         self
     }
 
-    /// Sends a request and returns the answer without its `type`, as a client gets it. `()` stands for no
-    /// payload.
+    /// Sends a request, has it run once, and returns the answer without its `type`, as a client gets it. `()`
+    /// stands for no payload.
     ///
     /// # Errors
-    /// The jobber's refusal; or what the host makes of a fault: `unknown_type`, `jobber_panicked`,
-    /// `jobber_error`, `type_mismatch`. Nothing stays changed then.
+    /// The jobber's refusal, "not yet" and "try again" among them; or what the host makes of a fault:
+    /// `unknown_type`, `expired`, `jobber_panicked`, `jobber_error`, `type_mismatch`. Nothing stays changed then.
     ///
     /// # Panics
     /// `payload` has no JSON; or the plugin stored what it cannot read again.
     pub fn request(self, type_name: &str, payload: impl Serialize) -> Answer<Value> {
-        let payload = serde_json::to_vec(&payload).expect("a payload that has JSON");
-        self.request_text(type_name, &payload)
+        self.request_text(type_name, &json_text(payload))
     }
 
     /// The same with the payload's JSON text, empty if absent.
     pub(super) fn request_text(self, type_name: &str, payload: &[u8]) -> Answer<Value> {
-        self.plugin.version.serve(self.call, type_name, payload)
-    }
-}
-
-/// The plugin with one configuration, its lanes open.
-struct Version {
-    definition: Definition,
-    lanes: Vec<Lane>,
-    /// Lane and jobber of each request type.
-    types: HashMap<String, (usize, u32)>,
-}
-
-struct Lane {
-    host: MemoryHost,
-    code: Box<dyn LaneCode>,
-}
-
-/// All states of a plugin, by name.
-type Stored = BTreeMap<String, (StateDescription, Entries)>;
-
-impl Version {
-    fn load<P: Plugin>(config: &impl Serialize, stored: &Stored) -> Result<Self, String> {
-        let config = match serde_json::to_value(config) {
-            Ok(Value::Null) => "{}".to_owned(),
-            Ok(value) => value.to_string(),
-            Err(error) => return Err(format!("the configuration has no JSON: {error}")),
-        };
-        let definition = unwound(|| Definition::new::<P>(config.as_bytes()))??;
-        let mut version = Self {
-            types: types(&definition.description)?,
-            lanes: Vec::new(),
-            definition,
-        };
-        for index in 0..version.definition.description.lanes.len() {
-            let host = MemoryHost::new();
-            for (state, description) in version.states(index).iter().enumerate() {
-                if let Some((before, entries)) = stored.get(&description.name) {
-                    check_stored(before, description)?;
-                    host.set_entries(state as u32, entries.clone());
-                }
-            }
-            let code = version.open(index, &host)?;
-            version.lanes.push(Lane { host, code });
+        let Self { plugin, call } = self;
+        if let Some(refusal) = plugin.line.refusal(type_name) {
+            let code = refusal.code.clone();
+            return Err(Refusal::not_yet(code, rules::OTHERS_WAIT));
         }
-        Ok(version)
-    }
-
-    fn states(&self, lane: usize) -> &[StateDescription] {
-        &self.definition.description.lanes[lane].states
-    }
-
-    fn stored(&self) -> Stored {
-        let mut stored = Stored::new();
-        for (index, lane) in self.lanes.iter().enumerate() {
-            for (state, description) in self.states(index).iter().enumerate() {
-                let entries = lane.host.entries(state as u32);
-                stored.insert(description.name.clone(), (description.clone(), entries));
-            }
-        }
-        stored
-    }
-
-    fn open(&self, lane: usize, host: &MemoryHost) -> Result<Box<dyn LaneCode>, String> {
-        let mut code = self.open_anew(lane, host)?;
-        unwound(|| code.setup())??;
-        host.commit();
-        Ok(code)
-    }
-
-    /// What the lane keeps was set up when it was first opened.
-    fn open_anew(&self, lane: usize, host: &MemoryHost) -> Result<Box<dyn LaneCode>, String> {
-        unwound(|| self.definition.open_lane(lane, host.access()))?
-    }
-
-    fn serve(&mut self, call: Call, type_name: &str, payload: &[u8]) -> Answer<Value> {
-        let Some(&(index, jobber)) = self.types.get(type_name) else {
-            let text = format!("no jobber serves `{type_name}`");
-            return Err(Refusal::new("unknown_type", text));
-        };
-        let lane = &mut self.lanes[index];
-        lane.host.begin(call);
-        let mut answer = Buffer::new();
-        let handle = || unwound(|| lane.code.handle(jobber, payload, &mut answer));
-        let (handled, unreadable) = read_back::watched(handle);
-        assert!(unreadable.is_empty(), "{}", unreadable.join("\n"));
-        let reply = match handled {
-            Ok(done) => done.and_then(|()| check_answer(type_name, &answer)),
-            Err(text) => Err(Refusal::new("jobber_panicked", text)),
-        };
-        match &reply {
-            Ok(_) => lane.host.commit(),
-            Err(_) => lane.host.rollback(),
-        }
-        if matches!(&reply, Err(refusal) if refusal.code() == "jobber_panicked") {
-            self.forget_memory(index);
-        }
+        let reply = plugin.run(&call, type_name, payload);
+        plugin.try_again();
         reply
     }
 
-    /// What the code remembers may be half changed by a panic.
-    fn forget_memory(&mut self, lane: usize) {
-        let host = self.lanes[lane].host.clone();
-        self.lanes[lane].code = self
-            .open_anew(lane, &host)
-            .expect("what could be opened before can be again");
+    /// Sends a request of a client that says `wait`, and whose [reply](TestPlugin::reply) may come later: "not
+    /// yet" sets it aside until the state changes, "try again" has it run again 1 s later, by the test's clock.
+    ///
+    /// # Panics
+    /// As [`request`](Self::request).
+    pub fn send(self, type_name: &str, payload: impl Serialize) -> Sent {
+        let Self { plugin, call } = self;
+        plugin.sent += 1;
+        let number = plugin.sent;
+        plugin.begin(Request {
+            number,
+            client: call.client,
+            attempt: call.attempt,
+            deadline_ms: call.deadline_ms,
+            type_name: type_name.to_owned(),
+            payload: json_text(payload),
+        });
+        Sent(number)
     }
 }
 
-fn types(description: &Description) -> Result<HashMap<String, (usize, u32)>, String> {
-    let mut types = HashMap::new();
-    let mut states = HashMap::new();
-    for (index, lane) in description.lanes.iter().enumerate() {
-        for (jobber, type_name) in lane.types().enumerate() {
-            if types
-                .insert(type_name.to_owned(), (index, jobber as u32))
-                .is_some()
-            {
-                return Err(format!("type `{type_name}` has two jobbers"));
-            }
-        }
-        for state in &lane.states {
-            if states.insert(&state.name, index).is_some() {
-                return Err(format!("state `{}` is declared twice", state.name));
-            }
-        }
-    }
-    Ok(types)
-}
-
-fn check_stored(before: &StateDescription, now: &StateDescription) -> Result<(), String> {
-    if before.kind != now.kind {
-        return Err(format!(
-            "state `{}` is stored as `{}` and cannot be opened as `{}`",
-            now.name, before.kind, now.kind
-        ));
-    }
-    if before.schema > now.schema {
-        return Err(format!(
-            "state `{}` is stored with schema {} and this version has {}",
-            now.name, before.schema, now.schema
-        ));
-    }
-    Ok(())
-}
-
-/// The answer without its type, if it is an object that bears the right one.
-fn check_answer(type_name: &str, answer: &[u8]) -> Answer<Value> {
-    let Ok(Value::Object(mut fields)) = serde_json::from_slice(answer) else {
-        let text = String::from_utf8_lossy(answer);
-        let text = format!("the answer is no JSON object: {text}");
-        return Err(Refusal::new("jobber_error", text));
-    };
-    match fields.remove("type") {
-        Some(Value::String(found)) if found == type_name => Ok(Value::Object(fields)),
-        found => {
-            let found = found.map_or("none".to_owned(), |found| found.to_string());
-            let text = format!("the answer to `{type_name}` bears the type {found}");
-            Err(Refusal::new("type_mismatch", text))
-        }
+fn call(client: u64, now_ms: u64) -> Call {
+    Call {
+        client,
+        attempt: 1,
+        now_ms,
+        deadline_ms: None,
     }
 }
 
-/// Runs code of the plugin; a panic becomes its text.
-fn unwound<T>(f: impl FnOnce() -> T) -> Result<T, String> {
-    guarded(f).map_err(|payload| format!("it panicked: {}", panic_text(payload)))
+fn json_text(payload: impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(&payload).expect("a payload that has JSON")
 }
