@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 /// What a plugin is bound to, which its author's own tests go by as well.
-pub use plugin_api::limits::{
-    ANSWER_BYTES_MAX, INLINE_CALL_MS_MAX, NAME_BYTES_MAX, RETRIES_MAX, SLOW_RUNS_MAX,
-};
+pub use plugin_api::limits::{ANSWER_BYTES_MAX, INLINE_CALL_MS_MAX, NAME_BYTES_MAX, RETRIES_MAX};
 
 /// One read from a socket. Also what one client may have run before the others get their turn.
 pub const READ_BYTES: usize = 64 * 1024;

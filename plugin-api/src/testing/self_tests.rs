@@ -2,8 +2,9 @@
 
 use super::plugin::TestPlugin;
 use crate::{
+    description::LaneDescription,
     export::Plugin,
-    self_test::{Failed, SelfTest},
+    self_test::{CameBack, Example, Failed, SelfTest, Tried},
 };
 
 /// Runs the self-tests that `P` carries, as the host does before it loads the plugin.
@@ -40,18 +41,26 @@ pub fn self_tests<P: Plugin>() {
 }
 
 fn run<P: Plugin>(test: &SelfTest) -> Result<(), String> {
-    let mut plugin = TestPlugin::<P>::load(&test.config)
-        .map_err(|text| format!("it cannot be loaded with {}: {text}", test.config))?;
-    test.run(|example| {
+    test.run(|config| TestPlugin::<P>::load(config))
+}
+
+impl<P: Plugin> Tried for TestPlugin<P> {
+    fn ask(&mut self, example: &Example) -> CameBack {
+        let serves = |lane: &&LaneDescription| lane.types().any(|name| name == example.type_name);
+        let lane = self.description().lanes.iter().find(serves);
+        let inline = lane.is_some_and(|lane| lane.inline);
         let payload = example.payload.as_ref();
         let payload = payload.map_or_else(String::new, ToString::to_string);
-        let client = plugin.client(1);
+        let client = self.client(1);
         let reply = client.request_text(&example.type_name, payload.as_bytes());
-        reply.map_err(|refusal| Failed {
-            code: refusal.code().to_owned(),
-            message: refusal.message().to_owned(),
-        })
-    })
+        CameBack {
+            reply: reply.map_err(|refusal| Failed {
+                code: refusal.code().to_owned(),
+                message: refusal.message().to_owned(),
+            }),
+            inline_took: inline.then(|| self.took()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -90,18 +99,62 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_otherwise_than_expected_is_named() {
-        let Err(payload) = std::panic::catch_unwind(self_tests::<Wrong>) else {
+    struct Slow;
+
+    impl Plugin for Slow {
+        type Config = NoConfig;
+        const NAME: &'static str = "slow";
+        const VERSION: &'static str = "0.1.0";
+
+        fn declare(lanes: &mut Lanes<NoConfig>) {
+            let sleep = || -> Answer {
+                std::thread::sleep(std::time::Duration::from_millis(11));
+                Ok(())
+            };
+            lanes.stateless(|_| true, Jobbers::new().with("inline", sleep));
+            lanes.stateless(|_| false, Jobbers::new().with("onThread", sleep));
+        }
+
+        fn self_tests() -> Vec<SelfTest> {
+            let of = |type_name| {
+                let expected = Expected::Answer(json!({}));
+                let examples = Examples::new().with(type_name, None, expected);
+                examples.named(type_name, json!({}))
+            };
+            vec![of("inline"), of("onThread")]
+        }
+    }
+
+    fn failure<P: Plugin>() -> String {
+        let Err(payload) = std::panic::catch_unwind(self_tests::<P>) else {
             panic!("a wrong plugin passed");
         };
-        let text = payload.downcast_ref::<String>().unwrap();
+        payload.downcast_ref::<String>().unwrap().clone()
+    }
+
+    #[test]
+    fn what_is_otherwise_than_expected_is_named() {
+        let text = failure::<Wrong>();
         for part in [
             "`it does not`: request 1, `nothing`: expected `left` to be 1, it is not there\n",
-            "`its configuration`: it cannot be loaded with {\"seats\":1}: `seats`: ",
+            "`its configuration`: it cannot be made with the test's configuration {\"seats\":1}: `seats`: ",
         ] {
             assert!(text.contains(part), "{text}");
         }
         assert!(!text.contains("it passes"), "{text}");
+    }
+
+    #[test]
+    fn an_inline_function_that_is_slow_fails_as_it_would_in_a_host() {
+        let text = failure::<Slow>();
+        assert!(
+            text.contains("`inline`: the inline function for `inline` took 1"),
+            "{text}"
+        );
+        assert!(
+            text.contains("ms, at most 10 are allowed: take `inline` away"),
+            "{text}"
+        );
+        assert!(!text.contains("onThread"), "{text}");
     }
 }

@@ -1,13 +1,10 @@
 //! A plugin opened on empty state, and its self-tests run on it as the host would run their requests.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use plugin_api::{
     description::Description,
-    self_test::{Example, Failed, SelfTest},
+    self_test::{CameBack, Example, Failed, SelfTest, Tried},
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -15,21 +12,14 @@ use serde_json::Value;
 use crate::{
     clock::Clock,
     coordinator::{Asked, LaneCode, OpenLane, Verdict},
-    limits::INLINE_CALL_MS_MAX,
     plugins::loader::LoadedPlugin,
     state::{Access, SharedAccess, StateMap},
 };
-
-/// How often a self-test is run whose inline jobber was slow, before that is held against it: a busy machine
-/// must not be.
-const SLOW_RUNS_MAX: u32 = 3;
 
 /// A plugin with all its lanes open, each on state of its own in which nothing has happened.
 pub(super) struct TriedPlugin {
     lanes: Vec<TriedLane>,
     clock: Clock,
-    /// The slowest inline call so far, and its type.
-    slowest: Option<(Duration, String)>,
 }
 
 struct TriedLane {
@@ -69,11 +59,12 @@ impl TriedPlugin {
         Ok(Self {
             lanes: lanes.collect::<Result<_, String>>()?,
             clock,
-            slowest: None,
         })
     }
+}
 
-    fn ask(&mut self, example: &Example) -> Result<Value, Failed> {
+impl Tried for TriedPlugin {
+    fn ask(&mut self, example: &Example) -> CameBack {
         let serving = self.lanes.iter_mut().find_map(|lane| {
             let jobber = lane
                 .types
@@ -82,10 +73,13 @@ impl TriedPlugin {
             Some((lane, jobber))
         });
         let Some((lane, jobber)) = serving else {
-            return Err(failed(
-                "unknown_type",
-                "no function of this plugin serves it",
-            ));
+            return CameBack {
+                reply: Err(failed(
+                    "unknown_type",
+                    "no function of this plugin serves it",
+                )),
+                inline_took: None,
+            };
         };
         let payload = example.payload.as_ref();
         let payload = payload.map_or_else(String::new, ToString::to_string);
@@ -104,19 +98,14 @@ impl TriedPlugin {
             .code
             .run(jobber, &asked, &self.clock, self.clock.read(), &mut reply);
         let took = start.elapsed();
-        if lane.inline
-            && self
-                .slowest
-                .as_ref()
-                .is_none_or(|(slowest, _)| took > *slowest)
-        {
-            self.slowest = Some((took, example.type_name.clone()));
-        }
-        match verdict {
-            Verdict::Replied { .. } => read(&reply),
-            Verdict::TryAgain | Verdict::Wait { .. } | Verdict::Void => {
-                Err(failed("jobber_error", "it asked to be run again"))
-            }
+        CameBack {
+            reply: match verdict {
+                Verdict::Replied { .. } => read(&reply),
+                Verdict::TryAgain | Verdict::Wait { .. } | Verdict::Void => {
+                    Err(failed("jobber_error", "it asked to be run again"))
+                }
+            },
+            inline_took: lane.inline.then_some(took),
         }
     }
 }
@@ -126,28 +115,11 @@ pub(super) fn run(
     test: &SelfTest,
     make: impl Fn(&str) -> Result<LoadedPlugin, String>,
 ) -> Result<(), String> {
-    let inline_max = Duration::from_millis(INLINE_CALL_MS_MAX);
-    let mut slow = String::new();
-    for _ in 0..SLOW_RUNS_MAX {
-        let config = test.config.to_string();
-        let refused =
-            |said| format!("it cannot be made with the test's configuration {config}: {said}");
-        let plugin = make(&config).map_err(refused)?;
+    test.run(|config| {
+        let plugin = make(&config.to_string())?;
         let description = plugin.describe().map_err(|error| error.to_string())?;
-        let mut plugin = TriedPlugin::open(plugin, &description).map_err(refused)?;
-        test.run(|example| plugin.ask(example))?;
-        match plugin.slowest {
-            Some((took, type_name)) if took > inline_max => {
-                slow = format!(
-                    "the inline function for `{type_name}` took {} ms, at most {INLINE_CALL_MS_MAX} are allowed: \
-                     take `inline` away from its block",
-                    took.as_millis()
-                );
-            }
-            _ => return Ok(()),
-        }
-    }
-    Err(slow)
+        TriedPlugin::open(plugin, &description)
+    })
 }
 
 /// Takes a reply apart, as a client does.
