@@ -46,7 +46,7 @@ impl Preparation {
     pub(super) fn new(folder: PathBuf, crashes: Arc<CrashList>) -> Self {
         Self {
             folder,
-            examiner: Examiner::new(),
+            examiner: Examiner::new(Purpose::Trial),
             crashes,
         }
     }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use plugin_api::description::LaneDescription;
+use plugin_api::description::{LaneDescription, Purpose};
 
 use super::{
     check,
@@ -49,11 +49,12 @@ pub(super) struct Examined {
 }
 
 impl Examiner {
-    pub(super) fn new() -> Self {
+    /// What it tries is told that it is made for `purpose`.
+    pub(super) fn new(purpose: Purpose) -> Self {
         Self {
             copies: CopyRoom::default(),
             owners: Owners::default(),
-            trials: Trials::new(),
+            trials: Trials::new(purpose),
         }
     }
 

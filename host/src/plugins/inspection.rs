@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, fmt, path::Path, thread, time::Duration};
 
-use plugin_api::description::{LaneDescription, StateDescription};
+use plugin_api::description::{LaneDescription, Purpose, StateDescription};
 use serde::Serialize;
 
 use super::{
@@ -60,7 +60,7 @@ impl Inspector {
     /// Needs the program of this process to be one that runs trials.
     #[allow(clippy::new_without_default, reason = "it is no value among others")]
     pub fn new() -> Self {
-        Self(Examiner::new())
+        Self(Examiner::new(Purpose::Check))
     }
 
     /// Examines `file`, with its `NAME.toml` if there is one beside it.

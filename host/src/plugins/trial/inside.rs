@@ -10,10 +10,7 @@ use std::{
     thread,
 };
 
-use plugin_api::{
-    description::{Description, Purpose},
-    rules,
-};
+use plugin_api::{description::Description, rules};
 use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
 
 use super::{Order, Report, SelfTested, Shown, TrialStep, self_tests::TriedPlugin};
@@ -147,7 +144,7 @@ fn tried(copy: &Path, order: &Order, reports: &Reports, said: &Said) -> Result<S
     reports.step(TrialStep::Load);
     let module = Module::open(copy, Blame::new(&order.name, "", copy))?;
     reports.step(TrialStep::Create);
-    let plugin = create(&module, &order.name, order.config.as_bytes())?;
+    let plugin = create(&module, order, order.config.as_bytes())?;
     reports.step(TrialStep::Describe);
     let description = plugin.describe()?;
     rules::offer::check(&description).map_err(CheckError::from)?;
@@ -163,8 +160,9 @@ fn tried(copy: &Path, order: &Order, reports: &Reports, said: &Said) -> Result<S
     })
 }
 
-fn create(module: &Module, name: &str, config: &[u8]) -> Result<LoadedPlugin, Refused> {
-    let made = module.create(name, config, Purpose::Trial, log::of_plugin(name));
+fn create(module: &Module, order: &Order, config: &[u8]) -> Result<LoadedPlugin, Refused> {
+    let name = &order.name;
+    let made = module.create(name, config, order.purpose, log::of_plugin(name));
     made.map_err(|unmade| match unmade {
         Unmade::Refused(said) => Refused::ForConfig(said),
         Unmade::Panicked(said) => Refused::For(loader::panicked_while_made(name, &said)),
@@ -183,7 +181,7 @@ fn self_tests(
         .map(|test| {
             reports.step(TrialStep::SelfTest(test.name.clone()));
             let made = |config: &str| {
-                create(module, &order.name, config.as_bytes()).map_err(|refused| match refused {
+                create(module, order, config.as_bytes()).map_err(|refused| match refused {
                     Refused::For(error) => error.cause,
                     Refused::ForConfig(said) => said,
                 })

@@ -13,7 +13,7 @@ mod verdict;
 
 use std::fmt;
 
-use plugin_api::description::Description;
+use plugin_api::description::{Description, Purpose};
 use serde::{Deserialize, Serialize};
 
 pub use inside::{COMMAND, run as run_inside};
@@ -31,6 +31,8 @@ struct Order {
     name: String,
     /// The plugin's configuration, a JSON object.
     config: String,
+    /// What the plugin is told that it is made for.
+    purpose: Purpose,
 }
 
 /// What the process reports, one to a line, behind the token.

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use plugin_api::description::Purpose;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -40,13 +41,14 @@ const PROGRAM: &str = "/proc/self/exe";
 #[derive(Debug)]
 pub(in crate::plugins) struct Trials {
     program: PathBuf,
+    purpose: Purpose,
     stopped: AtomicBool,
 }
 
 impl Trials {
     /// With the program of this process. It must run [`super::run_inside`] where [`COMMAND`] is its first
-    /// argument.
-    pub(in crate::plugins) fn new() -> Self {
+    /// argument. What is tried is told that it is made for `purpose`.
+    pub(in crate::plugins) fn new(purpose: Purpose) -> Self {
         let program = PathBuf::from(PROGRAM);
         let program = if program.exists() {
             program
@@ -55,6 +57,7 @@ impl Trials {
         };
         Self {
             program,
+            purpose,
             stopped: AtomicBool::new(false),
         }
     }
@@ -79,6 +82,7 @@ impl Trials {
             token: token()?,
             name: name.to_owned(),
             config: String::from_utf8_lossy(config).into_owned(),
+            purpose: self.purpose,
         };
         // A file and no pipe: writing it waits for nobody.
         let mut orders = tempfile::tempfile()?;
@@ -281,4 +285,29 @@ fn token() -> io::Result<String> {
         write!(token, "{byte:02x}")?;
     }
     Ok(String::from_utf8(token).expect("hexadecimal digits"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_process_is_told_what_the_plugin_is_made_for() {
+        let folder = tempfile::tempdir().unwrap();
+        // Says back what it is told, and ends.
+        let program = folder.path().join("program");
+        std::fs::write(&program, "#!/bin/sh\nexec cat >&2\n").unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        for (purpose, word) in [(Purpose::Trial, "trial"), (Purpose::Check, "check")] {
+            let trials = Trials {
+                program: program.clone(),
+                ..Trials::new(purpose)
+            };
+            let ended = trials.run(Path::new("/nowhere"), "a", b"{}");
+            let told: serde_json::Value = serde_json::from_str(&ended.said).unwrap();
+            assert_eq!(told["purpose"], word);
+        }
+    }
 }
