@@ -120,6 +120,12 @@ pub const TRIAL_TIME_MAX: Duration = Duration::from_secs(2);
 /// The same with the time in which it was ready to run and a busy machine had no processor for it.
 pub const TRIAL_WALL_TIME_MAX: Duration = Duration::from_secs(20);
 
+/// Folders for a private copy that are tried, should they be taken away as soon as they are made.
+pub const COPY_TRIES_MAX: usize = 8;
+
+/// Entries of the folder for temporary files that are looked at for what killed hosts have left behind.
+pub const LEFTOVERS_LOOKED_AT_MAX: usize = 100_000;
+
 /// Plugins that are prepared at once, each with a trial of its own.
 pub const PREPARED_AT_ONCE_MAX: usize = 4;
 

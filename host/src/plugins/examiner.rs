@@ -8,10 +8,11 @@ use plugin_api::description::{LaneDescription, Purpose};
 use super::{
     check,
     config_file::ConfigFile,
+    copy_room::{self, CopyRoom, PrivateCopy},
     error::{CheckError, Step},
     listing,
     owner::Owners,
-    private_copy::{ContentHash, CopyRoom, Image, PrivateCopy, Untaken},
+    private_copy::{ContentHash, Image, Untaken},
     trial::{Shown, Trials},
 };
 use crate::limits::{PLUGIN_CONFIG_BYTES_MAX, PLUGIN_FILE_BYTES_MAX};
@@ -51,6 +52,7 @@ pub(super) struct Examined {
 impl Examiner {
     /// What it tries is told that it is made for `purpose`.
     pub(super) fn new(purpose: Purpose) -> Self {
+        copy_room::sweep();
         Self {
             copies: CopyRoom::default(),
             owners: Owners::default(),

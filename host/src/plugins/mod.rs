@@ -2,7 +2,7 @@
 //! thread of their own. What becomes of them is decided by whoever gets the [`PluginEvent`]s.
 //!
 //! The way of a file: `listing` sees it, `folder` decides that it has come to rest, `owner` that nobody else
-//! may change it, `private_copy` takes it out of reach, `check` judges its bytes, `config_file` reads what it is
+//! may change it, `private_copy` takes it out of reach and `copy_room` keeps it, `check` judges its bytes, `config_file` reads what it is
 //! made from, `trial` runs it in a process of its own (all that is `examiner`'s), `loader` opens it in this one,
 //! and plugin-api's rules look at what it says of itself. `candidate` leads it through, on a thread of the `workshop`;
 //! `watcher` drives all of it.
@@ -10,6 +10,7 @@
 mod candidate;
 mod check;
 mod config_file;
+mod copy_room;
 mod error;
 mod examiner;
 mod eyes;

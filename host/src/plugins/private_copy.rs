@@ -1,15 +1,14 @@
 //! Takes a plugin's file out of the reach of whoever dropped it.
 //!
-//! The dropped file is read once, into memory; that image is what is hashed and checked, and it is written
+//! The dropped file is read once, into memory; that image is what is hashed and checked, and `copy_room` writes it
 //! under a name that was never used before, for the loader. A file that is overwritten while it is mapped
 //! ends the process, and a name that was loaded before gives the old code.
 
 use std::{
     fs::{self, File, Metadata},
-    io::{self, Read, Write},
-    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    io::{self, Read},
+    os::unix::fs::{FileTypeExt, MetadataExt},
+    path::Path,
 };
 
 use rustix::{
@@ -88,10 +87,15 @@ impl Image {
         check_kind(&found)?;
         owners.check_file(&folder.join(file), &found)?;
         let bytes = read_still(&opened, &found, bytes_max)?;
-        Ok(Self {
+        Ok(Self::of(bytes))
+    }
+
+    /// Of what was read.
+    pub(super) fn of(bytes: Vec<u8>) -> Self {
+        Self {
             hash: ContentHash::of(&bytes),
             bytes,
-        })
+        }
     }
 }
 
@@ -193,67 +197,6 @@ fn read_still(file: &File, before: &Metadata, bytes_max: u64) -> Result<Vec<u8>,
     Ok(bytes)
 }
 
-/// Makes the copies that the loader opens, each in a folder of its own in the system's folder for temporary
-/// files (`TMPDIR`).
-#[derive(Debug, Default)]
-pub(super) struct CopyRoom {
-    copies: AtomicU64,
-}
-
-impl CopyRoom {
-    /// Writes an image under a name that this process has not used before.
-    pub(super) fn write(&self, image: &Image, file: &str) -> Result<PrivateCopy, CheckError> {
-        // In the name, so that it is new even if the folder's random one should come again.
-        let number = self.copies.fetch_add(1, Ordering::Relaxed);
-        write_copy(image, &format!("{number}-{file}")).map_err(|error| {
-            let place = std::env::temp_dir();
-            CheckError::new(
-                Step::Load,
-                format!(
-                    "no copy of it could be written in {}: {error}",
-                    place.display()
-                ),
-                "free some space there, or let TMPDIR name a folder that can be written",
-            )
-        })
-    }
-}
-
-fn write_copy(image: &Image, name: &str) -> io::Result<PrivateCopy> {
-    let folder = tempfile::Builder::new()
-        .prefix("rm-host-")
-        .permissions(fs::Permissions::from_mode(0o700))
-        .tempdir()?;
-    // The loader takes a name without a `/` for one that it has to search.
-    let path = std::path::absolute(folder.path().join(name))?;
-    fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)?
-        .write_all(&image.bytes)?;
-    Ok(PrivateCopy {
-        path,
-        _folder: folder,
-    })
-}
-
-/// The copy of one file. It goes when this is dropped, which may be as soon as the loader has opened it: the
-/// mapping keeps the content, and a host that is killed leaves nothing behind. What it costs is that a
-/// debugger finds no symbols under that name.
-#[derive(Debug)]
-pub(super) struct PrivateCopy {
-    path: PathBuf,
-    _folder: tempfile::TempDir,
-}
-
-impl PrivateCopy {
-    /// Absolute.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
@@ -336,28 +279,5 @@ mod tests {
     fn a_file_that_went_away_is_looked_for_again() {
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(read(folder.path(), "a.so"), Err(Untaken::Moving)));
-    }
-
-    #[test]
-    fn no_two_copies_share_a_name_and_none_stays() {
-        let room = CopyRoom::default();
-        let image = Image {
-            bytes: b"abc".to_vec(),
-            hash: ContentHash::of(b"abc"),
-        };
-        let mut names = Vec::new();
-        for _ in 0..2 {
-            let copy = room.write(&image, "liba.so").unwrap();
-            let path = copy.path().to_owned();
-            assert!(path.is_absolute());
-            assert_eq!(fs::read(&path).unwrap(), b"abc");
-            let folder = path.parent().unwrap().to_owned();
-            let mode = fs::metadata(&folder).unwrap().mode();
-            assert_eq!(mode & 0o777, 0o700);
-            drop(copy);
-            assert!(!folder.exists());
-            names.push(path.file_name().unwrap().to_owned());
-        }
-        assert_ne!(names[0], names[1]);
     }
 }
