@@ -43,6 +43,17 @@ fn report(client: &mut RawClient, name: &str) -> Value {
     of_name.unwrap_or_else(|| panic!("no {name}")).clone()
 }
 
+/// Waits until no thread of a plugin is stuck any more.
+fn await_serving(client: &mut RawClient, name: &str) {
+    loop {
+        let state = report(client, name)["state"].clone();
+        if state == "serving" {
+            return;
+        }
+        assert_eq!(state, "stuck");
+    }
+}
+
 #[test]
 fn nothing_that_a_late_job_did_or_does_counts() {
     let host = start();
@@ -90,7 +101,7 @@ fn the_lane_goes_on_with_a_new_instance_and_other_lanes_with_theirs() {
     late.release();
     assert_eq!(remember(&mut client), 2);
     assert_eq!(report(&mut client, "late")["stuck"], 2);
-    assert_eq!(report(&mut client, "late")["state"], "serving");
+    await_serving(&mut client, "late");
 }
 
 #[test]
@@ -220,5 +231,5 @@ fn a_swap_that_fails_after_it_gave_up_a_job_leaves_the_old_version_serving() {
     assert_eq!(numbers(client.reply()), (1, 1));
     stuck.release();
     assert_eq!(numbers(other.ask("getVersion", Value::Null)), (1, 2));
-    assert_eq!(report(&mut other, "versioned")["state"], "serving");
+    await_serving(&mut other, "versioned");
 }

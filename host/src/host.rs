@@ -211,8 +211,8 @@ impl Host {
         let mut coordinator = self.hub.coordinator.borrow_mut();
         coordinator.advance();
         coordinator.flush();
-        for name in coordinator.take_rejected() {
-            self.watcher.forget(&name);
+        for standing in coordinator.take_standings() {
+            self.watcher.stands(standing);
         }
         if coordinator.has_loaded_threads() {
             self.ticker.arm(limits::REPLY_HELD_MAX);

@@ -70,6 +70,12 @@ pub const TIME_LIMIT_GRACE: Duration = Duration::from_millis(100);
 /// Jobs past their limit after which their plugin is quarantined.
 pub const STUCK_JOBS_MAX: usize = 3;
 
+/// Versions of a plugin that served earlier and are listed. Older ones are counted.
+pub const RETIRED_VERSIONS_MAX: usize = 16;
+
+/// Plugins that are listed although their files are gone. Those that went first are forgotten.
+pub const GONE_PLUGINS_MAX: usize = 64;
+
 /// Panics within [`PANIC_WINDOW`] after which their plugin is quarantined.
 pub const PANICS_MAX: usize = 100;
 /// See [`PANICS_MAX`].

@@ -28,6 +28,7 @@ use super::{
 use crate::{
     clock::{Clock, Moment},
     limits,
+    plugins::Standing,
     state::Store,
 };
 
@@ -55,7 +56,7 @@ pub struct Coordinator {
     pub(super) lanes: Vec<Option<Lane>>,
     pub(super) plugins: BTreeMap<String, PluginSlot>,
     pub(super) store: Store,
-    pub(super) rejected: Vec<String>,
+    pub(super) standings: Vec<Standing>,
     pub(super) opener: Opener,
     pub(super) pongs: u64,
     pub(super) signal: Arc<Signal>,
@@ -88,7 +89,7 @@ impl Coordinator {
             lanes: Vec::new(),
             plugins: BTreeMap::new(),
             store: Store::default(),
-            rejected: Vec::new(),
+            standings: Vec::new(),
             opener,
             pongs: 0,
             signal,

@@ -13,7 +13,7 @@ use super::{
     lane::Runner,
     lane_thread::LaneThread,
     opener::{OpenFailed, OpenedLane, Opening, OpeningLane},
-    plugin_slot::Step,
+    plugin_slot::{Said, Step},
     schedule::LaneId,
     types::Closed,
 };
@@ -97,7 +97,9 @@ impl Coordinator {
         self.take_fetched(id, abandoned.fetched);
         self.put_back(id, abandoned.inbox.into_iter());
         let origin = self.lane(id).origin.clone();
-        if let Some(handed) = abandoned.entered {
+        let entered = abandoned.entered.as_ref();
+        let ran_for = entered.map_or(Duration::ZERO, |(_, since)| since.elapsed());
+        if let Some((handed, _)) = abandoned.entered {
             tracing::error!(
                 plugin = %origin.plugin,
                 r#type = %self.types[handed.job.type_id].name,
@@ -106,8 +108,11 @@ impl Coordinator {
             );
             self.answer_unrun(&handed.job, ErrorCode::Timeout, super::running::TIMED_OUT);
         }
+        let ran_for = u64::try_from(ran_for.as_millis()).unwrap_or(u64::MAX);
+        let since_ms = self.clock.now_ms().saturating_sub(ran_for);
         let slot = self.slot(&origin.plugin);
         slot.stuck += 1;
+        slot.history.got_stuck(abandoned.remains, since_ms);
         if matches!(slot.step, Step::Pausing(_)) {
             // The new version opens the lane.
         } else if slot.stuck >= limits::STUCK_JOBS_MAX {
@@ -164,7 +169,7 @@ impl Coordinator {
     /// Lets a plugin's lanes go on, unless something else holds them.
     pub(super) fn resume(&mut self, name: &str) {
         let slot = self.slot(name);
-        if slot.quarantined || matches!(slot.step, Step::Pausing(_) | Step::Opening(_)) {
+        if slot.quarantined.is_some() || matches!(slot.step, Step::Pausing(_) | Step::Opening(_)) {
             return;
         }
         for id in self.lanes_of(name) {
@@ -179,9 +184,11 @@ impl Coordinator {
 
     /// Takes a plugin out of service until its file changes. What it is asked is answered with the reason.
     pub(super) fn quarantine(&mut self, name: &str, reason: &str) {
-        let slot = self.slot(name);
-        slot.quarantined = true;
-        slot.last_error = Some(reason.to_owned());
+        let at_ms = self.clock.now_ms();
+        self.slot(name).quarantined = Some(Said {
+            text: reason.to_owned(),
+            at_ms,
+        });
         tracing::error!(
             plugin = %name,
             "quarantined: {reason}; its types are refused until its file changes"
@@ -205,7 +212,7 @@ impl Coordinator {
     pub(super) fn panicked(&mut self, id: LaneId) {
         let name = Rc::clone(&self.lane(id).origin.plugin);
         let slot = self.slot(&name);
-        slot.panicked += 1;
+        slot.history.panicked();
         let panics = &mut slot.panics;
         if is_too_often(
             panics,

@@ -7,7 +7,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     thread,
     time::{Duration, Instant},
 };
@@ -86,12 +86,25 @@ struct Window {
 
 /// What a thread leaves behind whose job does not end.
 pub struct Abandoned {
-    /// The job that does not end, unless it did at the last moment.
-    pub entered: Option<Handed>,
+    /// The job that does not end, and since when it ran, unless it did end at the last moment.
+    pub entered: Option<(Handed, Instant)>,
     /// What has not been begun, last first.
     pub inbox: Vec<Handed>,
     /// What is finished.
     pub fetched: Fetched,
+    /// The thread itself.
+    pub remains: Remains,
+}
+
+/// A thread that was given up, for as long as it runs.
+#[derive(Debug)]
+pub struct Remains(Weak<Shared>);
+
+impl Remains {
+    /// Whether it still runs, or drops what it ran.
+    pub fn are_there(&self) -> bool {
+        self.0.strong_count() > 0
+    }
 }
 
 impl LaneThread {
@@ -175,12 +188,13 @@ impl LaneThread {
         window.abandoned = true;
         window.ends = true;
         Abandoned {
-            entered: window.entered.take().map(|(handed, _)| handed),
+            entered: window.entered.take(),
             inbox: std::mem::take(&mut window.inbox)
                 .into_iter()
                 .rev()
                 .collect(),
             fetched: std::mem::take(&mut window.fetched),
+            remains: Remains(Arc::downgrade(&self.shared)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The single worker: it owns all lanes and queues and decides what runs next.
 
 mod builtins;
+mod claims;
 mod clients;
 #[allow(
     clippy::module_inception,
@@ -8,6 +9,7 @@ mod clients;
 )]
 mod coordinator;
 mod faults;
+mod history;
 mod job;
 mod lane;
 mod lane_code;
@@ -16,6 +18,8 @@ mod lane_thread;
 mod list;
 mod opener;
 mod plugin_commands;
+mod plugin_removal;
+mod plugin_report;
 mod plugin_slot;
 mod plugins;
 mod running;

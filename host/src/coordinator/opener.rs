@@ -76,7 +76,7 @@ pub struct Opener {
 
 enum Work {
     Open(Opening),
-    Bury(Box<LaneCode>),
+    Bury(Box<dyn Send>),
 }
 
 impl Opener {
@@ -109,8 +109,8 @@ impl Opener {
         let _ = self.work.send(Work::Open(opening));
     }
 
-    /// Has code dropped.
-    pub fn bury(&self, code: Box<LaneCode>) {
+    /// Has a plugin, or code of one, dropped.
+    pub fn bury(&self, code: Box<dyn Send>) {
         let _ = self.work.send(Work::Bury(code));
     }
 }

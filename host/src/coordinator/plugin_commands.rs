@@ -1,7 +1,6 @@
 //! What an operator sees of the plugins, and what he can tell them, over the wire: `rm.plugins` lists every
 //! file that was seen, `rm.plugin` enables, disables, reloads or rolls back one of them.
 
-use plugin_api::description::LaneDescription;
 use protocol::{ErrorCode, Request};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,8 +10,6 @@ use super::{
     job::ClientSlot,
     plugin_slot::{PluginSlot, Step},
 };
-use crate::plugins::Prepared;
-
 /// The payload of `rm.plugin`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,8 +66,11 @@ impl Coordinator {
 
     fn command(&mut self, command: &Command) -> Result<(), String> {
         let name = command.name.as_str();
-        let Some(plugin) = self.plugins.get_mut(name) else {
-            let known: Vec<&str> = self.plugins.keys().map(String::as_str).collect();
+        let now_ms = self.clock.now_ms();
+        let is_there = |plugin: &&mut PluginSlot| !plugin.is_gone();
+        let Some(plugin) = self.plugins.get_mut(name).filter(is_there) else {
+            let known = self.plugins.iter().filter(|(_, slot)| !slot.is_gone());
+            let known: Vec<&str> = known.map(|(name, _)| name.as_str()).collect();
             return Err(format!(
                 "no plugin is named `{name}`; there are: {}",
                 known.join(", ")
@@ -86,7 +86,7 @@ impl Coordinator {
             Do::Disable => self.disable(name),
             Do::Enable if !plugin.disabled => {}
             Do::Enable => {
-                plugin.disabled = false;
+                (plugin.disabled, plugin.waits_since_ms) = (false, now_ms);
                 if let Some(kept) = plugin.kept.take() {
                     self.begin(kept);
                 }
@@ -124,69 +124,4 @@ impl Coordinator {
         };
         self.close(name, DISABLED);
     }
-
-    fn report(&self, name: &str, plugin: &PluginSlot) -> Value {
-        let serving = plugin.serving.as_ref();
-        let coming = match &plugin.step {
-            Step::None => plugin.kept.as_ref(),
-            Step::Blocked(prepared) | Step::Pausing(prepared) | Step::Opening(prepared) => {
-                Some(prepared)
-            }
-        };
-        let shown = serving.map(|serving| &serving.prepared).or(coming);
-        let swapping = matches!(plugin.step, Step::Pausing(_) | Step::Opening(_));
-        let version = |prepared: &Prepared| json!({ "version": prepared.description.version, "hash": prepared.hash });
-        let types = self
-            .types
-            .iter()
-            .filter(|(_, served)| *served.plugin == *name);
-        let served: u64 = types.map(|(_, served)| served.served).sum();
-        json!({
-            "name": name,
-            "state": self.state_of(plugin),
-            "file": shown.map(|shown| shown.file.display().to_string()),
-            "declared": shown.map(|shown| &shown.description.name),
-            "version": shown.map(|shown| &shown.description.version),
-            "hash": shown.map(|shown| &shown.hash),
-            "since_ms": serving.map(|serving| serving.since_ms),
-            "lanes": shown.map(|shown| {
-                shown.description.lanes.iter().map(lane_report).collect::<Vec<_>>()
-            }),
-            "error": plugin.last_error,
-            "served": served,
-            "panics": plugin.panicked,
-            "stuck": plugin.stuck,
-            "coming": coming.filter(|_| swapping).map(|coming| version(coming)),
-            "previous": plugin.previous.as_ref().map(|previous| version(previous)),
-        })
-    }
-
-    fn state_of(&self, plugin: &PluginSlot) -> &'static str {
-        let lanes = plugin.serving.iter().flat_map(|serving| &serving.lanes);
-        let mut lanes = lanes.filter_map(|lane| self.lanes.get(lane.0 as usize)?.as_ref());
-        if plugin.quarantined {
-            "quarantined"
-        } else if plugin.disabled {
-            "disabled"
-        } else if plugin.removing {
-            "removing"
-        } else if lanes.any(|lane| lane.opening || lane.has_no_code()) {
-            "stuck"
-        } else if plugin.serving.is_some() {
-            "serving"
-        } else if matches!(plugin.step, Step::None) {
-            "refused"
-        } else {
-            "waiting"
-        }
-    }
-}
-
-/// The wire's own words, whatever a plugin's description grows to.
-fn lane_report(lane: &LaneDescription) -> Value {
-    json!({
-        "inline": lane.inline,
-        "states": lane.states,
-        "types": lane.types().collect::<Vec<_>>(),
-    })
 }

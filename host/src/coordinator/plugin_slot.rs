@@ -8,8 +8,8 @@ use std::{
 
 use plugin_api::description::{Description, LaneDescription};
 
-use super::{lane_code::OpenLane, schedule::LaneId};
-use crate::plugins::Prepared;
+use super::{history::History, lane_code::OpenLane, schedule::LaneId};
+use crate::plugins::{Content, Prepared};
 
 /// A plugin, by the name of its file.
 #[derive(Default)]
@@ -20,14 +20,12 @@ pub(super) struct PluginSlot {
     pub(super) next: Option<Box<Prepared>>,
     /// Its file is gone: it serves what is queued, and then no more.
     pub(super) removing: bool,
-    /// It was taken out of service until its file changes.
-    pub(super) quarantined: bool,
+    /// Why it was taken out of service until its file changes.
+    pub(super) quarantined: Option<Said>,
     /// Jobs of it that did not end in time.
     pub(super) stuck: usize,
     /// When it panicked lately.
     pub(super) panics: VecDeque<Instant>,
-    /// How often it panicked since its file was first seen.
-    pub(super) panicked: u64,
     /// An operator took it out of service.
     pub(super) disabled: bool,
     /// What is to serve once it is enabled.
@@ -35,7 +33,21 @@ pub(super) struct PluginSlot {
     /// The version that served before the one that serves.
     pub(super) previous: Option<Box<Prepared>>,
     /// Why the last version that came does not serve.
-    pub(super) last_error: Option<String>,
+    pub(super) last_error: Option<Said>,
+    /// Since when it waits, is going or is disabled, on the host's clock.
+    pub(super) waits_since_ms: u64,
+    /// What its files held when they were last prepared.
+    pub(super) latest: Option<Content>,
+    /// All that have served.
+    pub(super) history: History,
+}
+
+/// A fault, for operators.
+#[derive(Clone, Debug)]
+pub(super) struct Said {
+    pub(super) text: String,
+    /// On the host's clock.
+    pub(super) at_ms: u64,
 }
 
 /// How far a new version has come.
@@ -61,6 +73,58 @@ pub(super) struct Serving {
 }
 
 impl PluginSlot {
+    /// Keeps what is to serve once it is enabled. What served when it was disabled is the version before then.
+    /// Returns what is of no use any more.
+    pub(super) fn keep(&mut self, prepared: Box<Prepared>) -> Option<Box<Prepared>> {
+        let replaced = self.kept.replace(prepared)?;
+        if self.history.is_present(replaced.content) {
+            self.previous.replace(replaced)
+        } else {
+            Some(replaced)
+        }
+    }
+
+    /// Takes out a version that waits for another plugin.
+    pub(super) fn take_blocked(&mut self) -> Option<Box<Prepared>> {
+        match std::mem::take(&mut self.step) {
+            Step::Blocked(prepared) => Some(prepared),
+            step => {
+                self.step = step;
+                None
+            }
+        }
+    }
+
+    /// Whether the version with this content serves, and goes on to.
+    pub(super) fn serves(&self, content: Content) -> bool {
+        let serving = self.serving.as_ref();
+        serving.is_some_and(|serving| serving.prepared.content == content)
+            && self.quarantined.is_none()
+            && !self.removing
+    }
+
+    /// What is on its way to serve, or waits for that.
+    pub(super) fn coming(&self) -> Option<&Prepared> {
+        match &self.step {
+            Step::None => self.kept.as_deref(),
+            Step::Blocked(prepared) | Step::Pausing(prepared) | Step::Opening(prepared) => {
+                Some(prepared)
+            }
+        }
+    }
+
+    /// What serves, else what is to.
+    pub(super) fn shown(&self) -> Option<&Prepared> {
+        let serving = self.serving.as_ref().map(|serving| &*serving.prepared);
+        serving.or_else(|| self.coming())
+    }
+
+    /// Whether its file is gone, and nothing of it serves any more.
+    pub(super) fn is_gone(&self) -> bool {
+        let is_idle = matches!(self.step, Step::None) && !self.removing && !self.disabled;
+        is_idle && self.serving.is_none() && self.last_error.is_none()
+    }
+
     /// What it serves, and what it is about to serve.
     pub(super) fn claims(&self) -> impl Iterator<Item = &Description> {
         let coming = match &self.step {

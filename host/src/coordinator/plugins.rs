@@ -5,26 +5,27 @@
 //! when all of its lanes are open does it take their place, with their queues: no job sees half of a swap. If
 //! anything fails, the states go back and the old version goes on.
 
-use std::{collections::BTreeMap, rc::Rc, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, rc::Rc, time::Instant};
 
-use plugin_api::description::{Description, LaneDescription};
+use plugin_api::description::Description;
 use protocol::ErrorCode;
 
 use super::{
+    claims::conflict,
     coordinator::{Coordinator, DISABLED, REMOVED},
     job::TypeId,
     lane::{Lane, Origin},
     opener::{OpenFailed, Opened, OpenedLane, Opening, OpeningLane},
     plugin_slot::{
-        PluginSlot, Serving, Step, kept_lanes, log_serving, open_lane_of, serves, serving_of,
+        PluginSlot, Said, Serving, Step, kept_lanes, log_serving, open_lane_of, serving_of,
         types_of_lane,
     },
     schedule::LaneId,
-    types::{Closed, ServedType},
+    types::ServedType,
 };
 use crate::{
     limits,
-    plugins::{PluginEvent, Prepared},
+    plugins::{PluginEvent, Prepared, Standing},
 };
 
 impl Coordinator {
@@ -32,27 +33,39 @@ impl Coordinator {
     pub fn plugin_event(&mut self, event: PluginEvent) {
         match event {
             PluginEvent::Prepared(prepared) => {
+                let now_ms = self.clock.now_ms();
                 let slot = self.slot(&prepared.name);
                 slot.last_error = None;
+                (slot.latest, slot.waits_since_ms) = (Some(prepared.content), now_ms);
                 match slot.step {
-                    _ if slot.disabled => slot.kept = Some(prepared),
+                    _ if slot.disabled => {
+                        let outdated = slot.keep(prepared);
+                        self.outdated(outdated);
+                    }
+                    Step::None | Step::Blocked(_) if slot.serves(prepared.content) => {
+                        self.is_back(&prepared.name);
+                        self.opener.bury(prepared);
+                    }
                     Step::None | Step::Blocked(_) => self.begin(prepared),
-                    Step::Pausing(_) | Step::Opening(_) => slot.next = Some(prepared),
+                    Step::Pausing(_) | Step::Opening(_) => {
+                        let outdated = slot.next.replace(prepared);
+                        self.outdated(outdated);
+                    }
                 }
             }
             PluginEvent::Refused { name, file, error } => {
                 let file = file.display();
                 self.refused(&name, &format!("{file}: {error}"));
             }
+            PluginEvent::Unchanged { name } => self.unchanged(&name),
             PluginEvent::Gone { name } => self.gone(&name),
             PluginEvent::Looked => {}
         }
     }
 
-    /// The plugins whose last version was rejected since the last call: their files are new again once they
-    /// are touched.
-    pub fn take_rejected(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.rejected)
+    /// The plugins of which something else serves than what came last, as it became known since the last call.
+    pub fn take_standings(&mut self) -> Vec<Standing> {
+        std::mem::take(&mut self.standings)
     }
 
     /// Whether all plugins that have come so far serve, or are refused.
@@ -78,9 +91,8 @@ impl Coordinator {
     pub(super) fn begin(&mut self, prepared: Box<Prepared>) {
         let name = prepared.name.clone();
         // What came before it under this name, and waited, is outdated.
-        if let Step::Blocked(_) = self.slot(&name).step {
-            self.slot(&name).step = Step::None;
-        }
+        let blocked = self.slot(&name).take_blocked();
+        self.outdated(blocked);
         // Its file is back. Whatever comes of that, the version that serves stays.
         self.slot(&name).removing = false;
         for type_id in self.types_of(&name) {
@@ -96,9 +108,10 @@ impl Coordinator {
                 .flat_map(|lane| &lane.states),
         );
         if let Err(error) = refused {
-            return self.reject(&name, &error.to_string());
+            self.reject(&name, &error.to_string());
+            return self.outdated(Some(prepared));
         }
-        if let Some(conflict) = self.conflict(&prepared) {
+        if let Some(conflict) = conflict(&self.plugins, &prepared) {
             tracing::warn!(
                 plugin = %name,
                 "waits: {conflict}; it takes over when that plugin goes"
@@ -116,29 +129,6 @@ impl Coordinator {
             }
         }
         self.open_if_idle(&name);
-    }
-
-    /// Another plugin that has what this one claims. Claims are all or none.
-    fn conflict(&self, prepared: &Prepared) -> Option<String> {
-        let others = self
-            .plugins
-            .iter()
-            .filter(|(name, _)| **name != prepared.name);
-        let claims = others.flat_map(|(name, slot)| slot.claims().map(move |claim| (name, claim)));
-        let claimed = &prepared.description;
-        for (name, other) in claims {
-            if other.name == claimed.name {
-                return Some(format!(
-                    "the plugin `{name}` has the same declared name, `{}`, and so the same states",
-                    claimed.name
-                ));
-            }
-            let mut types = claimed.lanes.iter().flat_map(LaneDescription::types);
-            if let Some(taken) = types.find(|type_name| serves(other, type_name)) {
-                return Some(format!("the plugin `{name}` serves the type {taken:?}"));
-            }
-        }
-        None
     }
 
     fn open_if_idle(&mut self, name: &str) {
@@ -178,7 +168,7 @@ impl Coordinator {
     }
 
     /// Takes the states of a plugin's lanes back into the store. The lanes stand still.
-    fn lend_states_back(&mut self, name: &str) {
+    pub(super) fn lend_states_back(&mut self, name: &str) {
         let Some(serving) = serving_of(&self.plugins, name) else {
             return;
         };
@@ -208,7 +198,10 @@ impl Coordinator {
         };
         match result {
             Ok(lanes) => self.install(&name, *prepared, lanes),
-            Err(failed) => self.go_on_without(&name, &prepared.description, failed),
+            Err(failed) => {
+                self.go_on_without(&name, &prepared.description, failed);
+                self.outdated(Some(prepared));
+            }
         }
         self.resume(&name);
         if self.slot(&name).removing {
@@ -254,7 +247,7 @@ impl Coordinator {
         for lane in self.lanes_of(name) {
             self.lane(lane).cut_at = None;
             // Its job was cut off to make room for this version.
-            if !self.slot(name).quarantined && self.lane(lane).has_no_code() {
+            if self.slot(name).quarantined.is_none() && self.lane(lane).has_no_code() {
                 self.open_anew(lane);
             }
         }
@@ -292,23 +285,48 @@ impl Coordinator {
                 self.store.serves(&prepared.description.name, state);
             }
         }
+        self.note_counts(name);
         let vanished = self.serve_types(&plugin, &prepared, &lanes);
         self.leave_lanes(&old_lanes, &lanes, &vanished);
         log_serving(name, &prepared, old.as_ref());
         let since_ms = self.clock.now_ms();
         let slot = self.slot(name);
-        (slot.quarantined, slot.stuck) = (false, 0);
+        (slot.quarantined, slot.stuck) = (None, 0);
         slot.panics.clear();
         slot.last_error = None;
-        // A version that is opened anew does not push out the one before it.
-        if let Some(old) = old.filter(|old| !Arc::ptr_eq(&old.prepared.plugin, &prepared.plugin)) {
-            slot.previous = Some(old.prepared);
+        slot.history.begins(&prepared, since_ms);
+        let content = prepared.content;
+        let mut outdated = slot.previous.take_if(|before| before.content == content);
+        match old.map(|old| old.prepared) {
+            // A version that is opened anew does not push out the one before it.
+            Some(old) if old.content == content => outdated = outdated.or(Some(old)),
+            Some(old) => outdated = slot.previous.replace(old).or(outdated),
+            None => {}
         }
         slot.serving = Some(Serving {
             prepared: Box::new(prepared),
             since_ms,
             lanes,
         });
+        self.outdated(outdated);
+        self.tell_standing(name);
+    }
+
+    /// Lets it be known what serves, if that is not what came last.
+    fn tell_standing(&mut self, name: &str) {
+        let slot = self.slot(name);
+        // A quarantine ends with any file.
+        let serving = slot.serving.as_ref();
+        let serving = serving.filter(|_| slot.quarantined.is_none());
+        let serving = serving.map(|serving| serving.prepared.content);
+        if slot.next.is_none() && slot.latest != serving {
+            let latest = std::mem::replace(&mut slot.latest, serving);
+            self.standings.push(Standing {
+                name: name.to_owned(),
+                latest,
+                serving,
+            });
+        }
     }
 
     /// Points the types at the new lanes. Returns those that the new version does not serve any more.
@@ -367,91 +385,11 @@ impl Coordinator {
         }
     }
 
-    fn close_lane(&mut self, id: LaneId) {
+    pub(super) fn close_lane(&mut self, id: LaneId) {
         self.schedule.close_lane(id);
         if let Some(lane) = self.lanes[id.0 as usize].take() {
             lane.retire(&self.opener);
         }
-    }
-
-    fn gone(&mut self, name: &str) {
-        let slot = self.slot(name);
-        (slot.next, slot.kept, slot.disabled) = (None, None, false);
-        if let Step::Blocked(_) = slot.step {
-            slot.step = Step::None;
-        }
-        if slot.serving.is_some() {
-            tracing::info!(plugin = %name, "its file is gone: what is queued is still served");
-        }
-        self.close(name, REMOVED);
-    }
-
-    /// Takes nothing new for a plugin; once all that is queued is served, it goes.
-    pub(super) fn close(&mut self, name: &str, text: &str) {
-        self.slot(name).removing = true;
-        for type_id in self.types_of(name) {
-            self.types[type_id].closed.get_or_insert_with(|| Closed {
-                code: ErrorCode::Removed,
-                text: text.into(),
-            });
-        }
-        for lane in self.lanes_of(name) {
-            // What they wait for may never come now.
-            let mut waiting = Vec::new();
-            self.schedule.drain_waiting(lane, |job| waiting.push(job));
-            for job in waiting {
-                self.answer_unrun(&job, ErrorCode::Removed, text);
-            }
-        }
-        self.remove_if_idle(name);
-    }
-
-    fn remove_if_idle(&mut self, name: &str) {
-        let slot = self.slot(name);
-        if !slot.removing || !matches!(slot.step, Step::None) {
-            return;
-        }
-        let lanes = self.lanes_of(name);
-        let idle = |lane: &LaneId| {
-            self.schedule.is_empty(*lane)
-                && !self.lanes[lane.0 as usize]
-                    .as_ref()
-                    .is_some_and(Lane::is_busy)
-        };
-        if !lanes.iter().all(idle) {
-            return;
-        }
-        self.lend_states_back(name);
-        for type_id in self.types_of(name) {
-            self.types.forget(type_id);
-        }
-        for lane in lanes {
-            self.close_lane(lane);
-        }
-        let slot = self.slot(name);
-        let served = slot.serving.take().is_some();
-        slot.removing = false;
-        if !slot.disabled {
-            self.plugins.remove(name);
-        }
-        if served {
-            tracing::info!(plugin = %name, "removed; its states are kept");
-        }
-        self.unblock();
-    }
-
-    /// Tries again what waited for another plugin to go.
-    fn unblock(&mut self) {
-        let mut blocked = Vec::new();
-        for slot in self.plugins.values_mut() {
-            match std::mem::take(&mut slot.step) {
-                Step::Blocked(prepared) => blocked.push(prepared),
-                step => slot.step = step,
-            }
-        }
-        blocked
-            .into_iter()
-            .for_each(|prepared| self.begin(prepared));
     }
 
     pub(super) fn slot(&mut self, name: &str) -> &mut PluginSlot {
@@ -476,9 +414,38 @@ impl Coordinator {
         types.map(|(id, _)| id).collect()
     }
 
-    fn refused(&mut self, name: &str, reason: &str) {
+    /// Has a version dropped that is of no use any more, which runs the plugin's code.
+    pub(super) fn outdated(&self, version: Option<Box<Prepared>>) {
+        if let Some(version) = version {
+            self.opener.bury(version);
+        }
+    }
+
+    /// Its files hold what was prepared last.
+    fn unchanged(&mut self, name: &str) {
         let slot = self.slot(name);
-        slot.last_error = Some(reason.to_owned());
+        if slot.last_error.take().is_some() {
+            tracing::info!(
+                plugin = %name,
+                "its files are again those that were loaded last: what was refused is forgotten"
+            );
+        }
+    }
+
+    /// Its files hold what serves; what else came in between is outdated.
+    fn is_back(&mut self, name: &str) {
+        let outdated = self.slot(name).take_blocked();
+        self.outdated(outdated);
+        tracing::info!(plugin = %name, "its files are again those that serve: what came since is forgotten");
+    }
+
+    fn refused(&mut self, name: &str, reason: &str) {
+        let at_ms = self.clock.now_ms();
+        let slot = self.slot(name);
+        slot.last_error = Some(Said {
+            text: reason.to_owned(),
+            at_ms,
+        });
         let rest = match slot.serving {
             Some(_) => "; the version that serves goes on",
             None => "",
@@ -489,6 +456,6 @@ impl Coordinator {
     /// A version that came well through its check cannot serve here.
     fn reject(&mut self, name: &str, reason: &str) {
         self.refused(name, reason);
-        self.rejected.push(name.to_owned());
+        self.tell_standing(name);
     }
 }

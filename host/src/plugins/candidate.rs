@@ -142,6 +142,8 @@ impl Preparation {
             name: name.to_owned(),
             file,
             hash: taken.library.hash.short(),
+            config_hash: taken.config.as_ref().map(|config| config.hash.short()),
+            content: taken.content(),
             description,
             plugin: Arc::new(plugin),
             settings: config.host,

@@ -34,7 +34,7 @@ pub(super) struct Taken {
 
 /// What makes one version of a plugin differ from another: the content of its two files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Content {
+pub struct Content {
     library: ContentHash,
     config: Option<ContentHash>,
 }
@@ -117,6 +117,7 @@ impl Examiner {
 }
 
 impl Taken {
+    /// What tells it from every other version.
     pub(super) fn content(&self) -> Content {
         Content {
             library: self.library.hash,

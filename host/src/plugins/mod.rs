@@ -32,6 +32,7 @@ use std::{path::PathBuf, sync::Arc};
 use plugin_api::description::Description;
 
 pub use error::{CheckError, Step};
+pub use examiner::Content;
 pub use inspection::{Inspection, Inspector};
 pub use loader::LoadedPlugin;
 pub use settings::{HostSettings, TypeSettings};
@@ -46,12 +47,27 @@ pub struct Prepared {
     pub file: PathBuf,
     /// The beginning of the SHA-256 of the library, in hex, as `sha256sum` prints it.
     pub hash: String,
+    /// The same of its `NAME.toml`, if there is one.
+    pub config_hash: Option<String>,
+    /// What tells this version from every other.
+    pub content: Content,
     /// What the plugin says of itself; checked, but not against what other plugins offer.
     pub description: Description,
     /// Its code.
     pub plugin: Arc<LoadedPlugin>,
     /// What its `NAME.toml` says to the host. Types named there are types of the plugin.
     pub settings: HostSettings,
+}
+
+/// What became of the latest version of a plugin, where that is not what serves.
+#[derive(Debug)]
+pub struct Standing {
+    /// NAME of the file.
+    pub name: String,
+    /// What was last heard of under this name.
+    pub latest: Option<Content>,
+    /// What serves; `None` if whatever comes is to be taken for new.
+    pub serving: Option<Content>,
 }
 
 /// What happened to the plugins of the folder.
@@ -68,6 +84,12 @@ pub enum PluginEvent {
         file: PathBuf,
         /// Why, and what to do.
         error: CheckError,
+    },
+    /// The files hold again what was prepared last, or served last, after they held something else; or they were
+    /// touched.
+    Unchanged {
+        /// NAME of the file.
+        name: String,
     },
     /// The file of a plugin that was prepared or refused was taken out of the folder.
     Gone {

@@ -1,10 +1,10 @@
-//! What others want of the thread that watches: to look, to stop, to forget.
+//! What others want of the thread that watches: to look, to stop, to know what serves.
 //!
 //! Nobody waits to say it, and a swarm of events fills no queue: what is wanted is kept here once, and one
 //! call to wake up is enough for all of it.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -14,6 +14,8 @@ use std::{
 };
 
 use notify::{EventKind, event};
+
+use super::Standing;
 
 /// The way to the thread that watches.
 #[derive(Clone, Debug)]
@@ -27,7 +29,7 @@ struct Flags {
     stop: AtomicBool,
     /// The watched folder was removed or renamed, so that its watch is of no use.
     watch_died: AtomicBool,
-    forgotten: Mutex<BTreeSet<String>>,
+    standings: Mutex<BTreeMap<String, Standing>>,
 }
 
 impl Signals {
@@ -47,13 +49,13 @@ impl Signals {
         self.flags.stop.load(Ordering::Acquire)
     }
 
-    pub(super) fn forget(&self, name: &str) {
-        self.forgotten().insert(name.to_owned());
+    pub(super) fn stands(&self, standing: Standing) {
+        self.standings().insert(standing.name.clone(), standing);
         self.wake();
     }
 
-    pub(super) fn take_forgotten(&self) -> BTreeSet<String> {
-        std::mem::take(&mut *self.forgotten())
+    pub(super) fn take_standings(&self) -> BTreeMap<String, Standing> {
+        std::mem::take(&mut *self.standings())
     }
 
     pub(super) fn take_watch_died(&self) -> bool {
@@ -83,9 +85,9 @@ impl Signals {
         let _ = self.wake.try_send(());
     }
 
-    fn forgotten(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        let forgotten = self.flags.forgotten.lock();
-        forgotten.unwrap_or_else(PoisonError::into_inner)
+    fn standings(&self) -> MutexGuard<'_, BTreeMap<String, Standing>> {
+        let standings = self.flags.standings.lock();
+        standings.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -122,12 +124,18 @@ mod tests {
     #[test]
     fn many_signals_wake_once_and_none_is_lost() {
         let (signals, woken) = Signals::new();
-        signals.forget("a");
-        signals.forget("b");
+        for name in ["b", "a", "b"] {
+            signals.stands(Standing {
+                name: name.to_owned(),
+                latest: None,
+                serving: None,
+            });
+        }
         signals.stop();
         assert_eq!(woken.try_iter().count(), 1);
         assert!(signals.is_stopped());
-        assert_eq!(Vec::from_iter(signals.take_forgotten()), ["a", "b"]);
-        assert!(signals.take_forgotten().is_empty());
+        let names = signals.take_standings().into_keys();
+        assert_eq!(Vec::from_iter(names), ["a", "b"]);
+        assert!(signals.take_standings().is_empty());
     }
 }

@@ -18,7 +18,7 @@ use std::{
 };
 
 use super::{
-    PluginEvent,
+    PluginEvent, Standing,
     candidate::{Outcome, Preparation},
     examiner::Content,
     eyes::Eyes,
@@ -126,10 +126,10 @@ impl Watcher {
         Ok(Self { signals, ended })
     }
 
-    /// What was last prepared under `name` does not serve. From now on even the same content is something
-    /// new, once the file changes.
-    pub fn forget(&self, name: &str) {
-        self.signals.forget(name);
+    /// Not what was last prepared under a name serves. From now on that is something new, once the file
+    /// changes, and what serves is not.
+    pub fn stands(&self, standing: Standing) {
+        self.signals.stands(standing);
     }
 }
 
@@ -164,7 +164,7 @@ struct Watch<E> {
     /// Everything in the folder is refused because of the folder.
     is_refused: bool,
     folder: Folder,
-    /// What was last prepared under each name that is there.
+    /// What was last prepared under each name that is there, or serves since.
     last: BTreeMap<String, Content>,
     /// Names whose files were refused since.
     refused: BTreeSet<String>,
@@ -185,11 +185,21 @@ impl<E: Fn(PluginEvent)> Watch<E> {
                 // Not while `signals` holds a sender.
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            for name in self.signals.take_forgotten() {
-                self.last.remove(&name);
-            }
+            self.take_standings();
         }
         self.preparation.stop();
+    }
+
+    fn take_standings(&mut self) {
+        for (name, standing) in self.signals.take_standings() {
+            // Otherwise it is not known yet what was told since.
+            if self.last.get(&name).copied() == standing.latest {
+                match standing.serving {
+                    Some(serving) => self.last.insert(name, serving),
+                    None => self.last.remove(&name),
+                };
+            }
+        }
     }
 
     fn gather(&mut self) {
@@ -300,14 +310,11 @@ impl<E: Fn(PluginEvent)> Watch<E> {
             Outcome::Moving => self.unsettle(&name),
             // What it is the same as was forgotten meanwhile, or the name was gone for a while.
             Outcome::Same if !self.last.contains_key(&name) => self.unsettle(&name),
-            Outcome::Same if self.refused.remove(&name) => {
-                tracing::info!(
-                    plugin = %name,
-                    "its files are again those that were loaded last"
-                );
-            }
             Outcome::Same => {
+                self.refused.remove(&name);
                 tracing::debug!(plugin = %name, "its files hold what was loaded last");
+                let unchanged = PluginEvent::Unchanged { name: name.clone() };
+                self.tell(&name, unchanged);
             }
             Outcome::Refused(error) => {
                 self.refused.insert(name.clone());

@@ -67,6 +67,9 @@ enum Command {
         /// Print the host's answer as JSON instead of a table
         #[arg(long, global = true)]
         json: bool,
+        /// In the table, list the versions too that served earlier
+        #[arg(long, global = true)]
+        all: bool,
         #[command(subcommand)]
         told: Option<Told>,
     },
@@ -144,7 +147,7 @@ impl Arguments {
 
     /// What the host is to be asked about its plugins, if that is the command.
     pub(crate) fn plugins(&self) -> Option<PluginsOrder> {
-        let Command::Plugins { json, told } = &self.command else {
+        let Command::Plugins { json, all, told } = &self.command else {
             return None;
         };
         let told = told.as_ref().map(|told| match told {
@@ -153,7 +156,11 @@ impl Arguments {
             Told::Reload(plugin) => (Do::Reload, plugin.name.clone()),
             Told::Rollback(plugin) => (Do::Rollback, plugin.name.clone()),
         });
-        Some(PluginsOrder { json: *json, told })
+        Some(PluginsOrder {
+            json: *json,
+            all: *all,
+            told,
+        })
     }
 
     /// Reads stdin where the payload comes from there.

@@ -29,6 +29,38 @@ pub(crate) struct Report {
     pub(crate) panics: u64,
     /// Another version is about to take over.
     pub(crate) coming: Option<Version>,
+    pub(crate) stuck_threads: Option<Stuck>,
+    /// The latest first.
+    pub(crate) retired: Vec<Retired>,
+    pub(crate) retired_forgotten: u64,
+}
+
+/// Threads whose jobs do not end.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Stuck {
+    pub(crate) count: u64,
+    pub(crate) since_ms: u64,
+}
+
+/// A version that served earlier.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Retired {
+    pub(crate) version: Option<String>,
+    pub(crate) hash: Option<String>,
+    pub(crate) until_ms: Option<u64>,
+    pub(crate) served: u64,
+    pub(crate) panics: u64,
+    pub(crate) stuck_threads: Option<Stuck>,
+    /// It would be brought back.
+    pub(crate) rollback: bool,
+}
+
+impl Report {
+    /// Whether only earlier versions of it are there.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.state == "retired"
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -43,51 +75,93 @@ pub(crate) struct Version {
     pub(crate) hash: String,
 }
 
-/// Lines, the last one without its end.
-pub(crate) fn table(reports: &[impl Borrow<Report>], now: SystemTime) -> String {
-    let reports: Vec<&Report> = reports.iter().map(Borrow::borrow).collect();
-    let rows: Vec<_> = reports.iter().map(|report| row(report, now)).collect();
-    let header = HEADER.map(str::to_owned);
+/// Lines, the last one without its end. What is retired has rows where `all` is asked for.
+pub(crate) fn table(reports: &[impl Borrow<Report>], all: bool, now: SystemTime) -> String {
+    let mut rows = vec![(HEADER.map(str::to_owned), Vec::new())];
+    for report in reports.iter().map(Borrow::borrow) {
+        if all || !report.is_retired() {
+            rows.push((row(report, now), remarks(report, all, now)));
+        }
+        let retired = report.retired.iter().filter(|_| all);
+        rows.extend(retired.map(|one| {
+            let stuck = one.stuck_threads.iter().map(|stuck| stuck_text(stuck, now));
+            (retired_row(&report.name, one, now), stuck.collect())
+        }));
+    }
     let mut widths = [0; HEADER.len()];
-    for row in rows.iter().chain([&header]) {
+    for (row, _) in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
         }
     }
-    let mut lines = vec![line(&header, &widths)];
-    for (report, row) in reports.iter().zip(&rows) {
-        lines.push(line(row, &widths));
-        if let Some(coming) = &report.coming {
-            let text = format!("coming: {} {}", coming.version, coming.hash);
-            lines.push(format!("  {}", one_line(&text)));
-        }
-        if let Some(error) = &report.error {
-            lines.push(format!("  error: {}", one_line(error)));
-        }
-    }
-    lines.join("\n")
+    let lines = rows.iter().flat_map(|(row, remarks)| {
+        let remarks = remarks
+            .iter()
+            .map(|remark| format!("  {}", one_line(remark)));
+        std::iter::once(line(row, &widths)).chain(remarks)
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What stands below a plugin's row.
+fn remarks(report: &Report, all: bool, now: SystemTime) -> Vec<String> {
+    let coming = report.coming.as_ref();
+    let coming = coming.map(|coming| format!("coming: {} {}", coming.version, coming.hash));
+    let error = report.error.as_ref().map(|error| format!("error: {error}"));
+    let stuck = report.stuck_threads.as_ref();
+    let stuck = stuck.map(|stuck| stuck_text(stuck, now));
+    let older = report.retired_forgotten;
+    let older = (all && older > 0).then(|| format!("{older} older versions are not listed"));
+    [coming, stuck, error, older]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn stuck_text(Stuck { count, since_ms }: &Stuck, now: SystemTime) -> String {
+    let age = age(*since_ms, now);
+    format!("stuck threads: {count}, the first for {age}")
+}
+
+/// How long that is ago on the host's clock.
+fn age(since_ms: u64, now: SystemTime) -> String {
+    let since = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(since_ms));
+    // A host whose clock goes before this one has begun just now.
+    let age = since.and_then(|since| now.duration_since(since).ok());
+    age_text(age.unwrap_or_default())
 }
 
 fn row(report: &Report, now: SystemTime) -> [String; HEADER.len()] {
-    let since = report.since_ms.map(|since_ms| {
-        let since = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(since_ms));
-        // A host whose clock goes before this one has begun just now.
-        let age = since.and_then(|since| now.duration_since(since).ok());
-        age_text(age.unwrap_or_default())
-    });
     let types = report.lanes.iter().flatten().flat_map(|group| &group.types);
     let types: Vec<&str> = types.map(String::as_str).collect();
-    [
+    cells([
         Some(report.name.clone()),
         Some(report.state.clone()),
         report.version.clone(),
         report.hash.clone(),
-        since,
+        report.since_ms.map(|since_ms| age(since_ms, now)),
         Some(report.served.to_string()),
         Some(report.panics.to_string()),
         Some(types.join(", ")),
-    ]
-    .map(|cell| {
+    ])
+}
+
+fn retired_row(name: &str, retired: &Retired, now: SystemTime) -> [String; HEADER.len()] {
+    let rollback = retired.rollback.then(|| "(rollback goes here)".to_owned());
+    cells([
+        Some(name.to_owned()),
+        Some("retired".to_owned()),
+        retired.version.clone(),
+        retired.hash.clone(),
+        retired.until_ms.map(|until_ms| age(until_ms, now)),
+        Some(retired.served.to_string()),
+        Some(retired.panics.to_string()),
+        rollback,
+    ])
+}
+
+fn cells(cells: [Option<String>; HEADER.len()]) -> [String; HEADER.len()] {
+    cells.map(|cell| {
         let cell = cell.filter(|cell| !cell.is_empty());
         cell.map_or_else(|| "-".to_owned(), |cell| one_line(&cell))
     })
@@ -145,8 +219,38 @@ tickets  serving  0.1.0    c22c72948172     1h      12       0  get, put, add
   coming: 0.2.0 aa
   error: not a\\nplugin\\u{1b}[2J
 b        refused  -        -                 -       0       0  -";
-        assert_eq!(table(&reports, now), expected);
-        assert_eq!(table(&[] as &[Report], now).lines().count(), 1);
+        assert_eq!(table(&reports, false, now), expected);
+        assert_eq!(table(&[] as &[Report], true, now).lines().count(), 1);
+    }
+
+    #[test]
+    fn what_is_retired_and_what_is_stuck_has_its_lines() {
+        let report = serde_json::from_str::<Report>(
+            r#"{"name":"hall","state":"stuck","version":"0.3.0","hash":"cc","since_ms":40000,
+                "stuck_threads":{"count":2,"since_ms":40000},"served":3,"panics":0,"retired_forgotten":4,
+                "retired":[{"version":"0.2.0","hash":"bb","until_ms":30000,"served":2,"panics":1,"rollback":true},
+                    {"version":"0.1.0","hash":"aa","until_ms":20000,"served":1,"panics":0,
+                     "stuck_threads":{"count":1,"since_ms":10000}}]}"#,
+        )
+        .unwrap();
+        let gone = Report {
+            name: "gone".to_owned(),
+            state: "retired".to_owned(),
+            ..Report::default()
+        };
+        let reports = [report, gone];
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(45);
+        let expected = "\
+NAME  STATE    VERSION  HASH  SINCE  SERVED  PANICS  TYPES
+hall  stuck    0.3.0    cc       5s       3       0  -
+  stuck threads: 2, the first for 5s
+  4 older versions are not listed
+hall  retired  0.2.0    bb      15s       2       1  (rollback goes here)
+hall  retired  0.1.0    aa      25s       1       0  -
+  stuck threads: 1, the first for 35s
+gone  retired  -        -         -       0       0  -";
+        assert_eq!(table(&reports, true, now), expected);
+        assert_eq!(table(&reports, false, now).lines().count(), 3);
     }
 
     #[test]
@@ -168,6 +272,6 @@ b        refused  -        -                 -       0       0  -";
             since_ms: Some(u64::MAX),
             ..Report::default()
         };
-        assert!(table(&[report], SystemTime::UNIX_EPOCH).contains("0s"));
+        assert!(table(&[report], false, SystemTime::UNIX_EPOCH).contains("0s"));
     }
 }

@@ -22,6 +22,8 @@ const LOOK: Duration = Duration::from_millis(10);
 pub(crate) struct PluginsOrder {
     /// As the host sent it.
     pub(crate) json: bool,
+    /// Versions that served earlier have rows, too.
+    pub(crate) all: bool,
     /// To this plugin; otherwise all are listed.
     pub(crate) told: Option<(Do, String)>,
 }
@@ -54,7 +56,11 @@ pub(crate) async fn run(arguments: &Arguments, order: PluginsOrder) -> Result<Ex
         return Ok(if order.json {
             outcome::print(&list)
         } else {
-            outcome::print_text(&plugin_table::table(&reports(&list)?, SystemTime::now()))
+            outcome::print_text(&plugin_table::table(
+                &reports(&list)?,
+                order.all,
+                SystemTime::now(),
+            ))
         });
     };
     let mut raw = tell(&client, told, &name).await?;
@@ -67,7 +73,8 @@ pub(crate) async fn run(arguments: &Arguments, order: PluginsOrder) -> Result<Ex
     {
         sleep(LOOK).await;
         let list = ask(&client, LIST, None).await?;
-        let Some((found, one)) = find(&list, &name)? else {
+        let there = find(&list, &name)?.filter(|(found, _)| !found.is_retired());
+        let Some((found, one)) = there else {
             return Err(Failure::InVain(format!(
                 "`{name}` is gone: its file was taken out of the plugin folder"
             )));
@@ -77,7 +84,11 @@ pub(crate) async fn run(arguments: &Arguments, order: PluginsOrder) -> Result<Ex
     let printed = if order.json {
         outcome::print(&raw)
     } else {
-        outcome::print_text(&plugin_table::table(&[&report], SystemTime::now()))
+        outcome::print_text(&plugin_table::table(
+            &[&report],
+            order.all,
+            SystemTime::now(),
+        ))
     };
     match complaint(told, &report) {
         Some(complaint) => Err(Failure::InVain(complaint)),
@@ -115,7 +126,7 @@ fn complaint(told: Do, report: &Report) -> Option<String> {
         Do::Reload | Do::Rollback => {
             error.map(|error| format!("the version of `{name}` before goes on: {error}"))
         }
-        Do::Enable if matches!(state.as_str(), "serving" | "waiting") => None,
+        Do::Enable if matches!(state.as_str(), "serving" | "stuck" | "waiting") => None,
         Do::Enable => Some(match error {
             Some(error) => format!("`{name}` is {state}: {error}"),
             None => format!("`{name}` is {state}"),

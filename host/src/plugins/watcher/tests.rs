@@ -31,6 +31,7 @@ impl Watched {
             let _ = told.send(match event {
                 PluginEvent::Prepared(prepared) => format!("prepared {}", prepared.name),
                 PluginEvent::Refused { name, error, .. } => format!("refused {name} {error}"),
+                PluginEvent::Unchanged { name } => format!("unchanged {name}"),
                 PluginEvent::Gone { name } => format!("gone {name}"),
                 PluginEvent::Looked => "looked".to_owned(),
             });

@@ -1,0 +1,191 @@
+//! The versions of one plugin that have served since the host started: which they were, what each of them did, and
+//! what of it still runs.
+//!
+//! A version is what its two files hold. One that comes back goes on with its own counts.
+
+use std::collections::VecDeque;
+
+use serde_json::{Value, json};
+
+use super::lane_thread::Remains;
+use crate::{
+    limits,
+    plugins::{Content, Prepared},
+};
+
+/// See the file's head.
+#[derive(Default)]
+pub(super) struct History {
+    /// The one that serves, or did before it was disabled.
+    present: Option<Version>,
+    /// The latest first.
+    retired: VecDeque<Version>,
+    /// Older ones, which are not remembered any more.
+    forgotten: u64,
+}
+
+struct Version {
+    content: Content,
+    version: String,
+    hash: String,
+    config: Option<String>,
+    since_ms: u64,
+    until_ms: Option<u64>,
+    served: u64,
+    panics: u64,
+    stuck: Vec<Stuck>,
+}
+
+/// A job past its time limit whose thread does not end.
+struct Stuck {
+    thread: Remains,
+    since_ms: u64,
+}
+
+impl Version {
+    fn new(prepared: &Prepared) -> Self {
+        Self {
+            content: prepared.content,
+            version: prepared.description.version.clone(),
+            hash: prepared.hash.clone(),
+            config: prepared.config_hash.clone(),
+            since_ms: 0,
+            until_ms: None,
+            served: 0,
+            panics: 0,
+            stuck: Vec::new(),
+        }
+    }
+
+    fn still_stuck(&self) -> impl Iterator<Item = &Stuck> {
+        self.stuck.iter().filter(|stuck| stuck.thread.are_there())
+    }
+
+    fn stuck_report(&self) -> Value {
+        let since_ms = self.still_stuck().map(|stuck| stuck.since_ms).min();
+        since_ms.map_or(
+            Value::Null,
+            |since_ms| json!({ "count": self.still_stuck().count(), "since_ms": since_ms }),
+        )
+    }
+}
+
+impl History {
+    /// From now on `prepared` serves. What served before retires, unless it is the same.
+    pub(super) fn begins(&mut self, prepared: &Prepared, now_ms: u64) {
+        let is_it = |version: &Version| version.content == prepared.content;
+        if self.present.as_ref().is_some_and(is_it) {
+            let present = self.present.as_mut().expect("it has just been looked at");
+            present.since_ms = now_ms;
+            return;
+        }
+        self.ends(now_ms);
+        let known = self.retired.iter().position(is_it);
+        let known = known.and_then(|at| self.retired.remove(at));
+        let mut present = known.unwrap_or_else(|| Version::new(prepared));
+        (present.since_ms, present.until_ms) = (now_ms, None);
+        self.present = Some(present);
+    }
+
+    /// What serves does so no more.
+    pub(super) fn ends(&mut self, now_ms: u64) {
+        let Some(mut ended) = self.present.take() else {
+            return;
+        };
+        ended.until_ms = Some(now_ms);
+        ended.stuck.retain(|stuck| stuck.thread.are_there());
+        self.retired.push_front(ended);
+        while self.retired.len() > limits::RETIRED_VERSIONS_MAX {
+            self.retired.pop_back();
+            self.forgotten += 1;
+        }
+    }
+
+    /// Its jobbers were run so often.
+    pub(super) fn served(&mut self, times: u64) {
+        if let Some(present) = &mut self.present {
+            present.served += times;
+        }
+    }
+
+    /// One of its jobbers has panicked.
+    pub(super) fn panicked(&mut self) {
+        if let Some(present) = &mut self.present {
+            present.panics += 1;
+        }
+    }
+
+    /// A job of it, begun then, was given up.
+    pub(super) fn got_stuck(&mut self, thread: Remains, since_ms: u64) {
+        if let Some(present) = &mut self.present {
+            present.stuck.retain(|stuck| stuck.thread.are_there());
+            present.stuck.push(Stuck { thread, since_ms });
+        }
+    }
+
+    /// Since when a job runs of the version that serves that was given up.
+    pub(super) fn stuck_since_ms(&self) -> Option<u64> {
+        let present = self.present.as_ref()?;
+        present.still_stuck().map(|stuck| stuck.since_ms).min()
+    }
+
+    /// Whether the version with this content serves, or did before it was disabled.
+    pub(super) fn is_present(&self, content: Content) -> bool {
+        let present = self.present.as_ref();
+        present.is_some_and(|present| present.content == content)
+    }
+
+    /// Whether no version of it has ever served.
+    pub(super) fn is_empty(&self) -> bool {
+        self.present.is_none() && self.retired.is_empty()
+    }
+
+    /// When the last version of it ended.
+    pub(super) fn ended_ms(&self) -> Option<u64> {
+        self.retired.front()?.until_ms
+    }
+
+    /// What the version with this content did: how often it was run, and how often it panicked.
+    pub(super) fn counts(&self, content: Option<Content>) -> (u64, u64) {
+        let all = self.present.iter().chain(&self.retired);
+        let found = all.clone().find(|version| Some(version.content) == content);
+        found.map_or((0, 0), |version| (version.served, version.panics))
+    }
+
+    /// The last one that retired: its version, the beginning of its hash and that of its configuration's.
+    pub(super) fn last(&self) -> Option<(&str, &str, Option<&str>)> {
+        let last = self.retired.front()?;
+        Some((&last.version, &last.hash, last.config.as_deref()))
+    }
+
+    /// Threads that are stuck in the version that serves.
+    pub(super) fn stuck_report(&self) -> Value {
+        let present = self.present.as_ref();
+        present.map_or(Value::Null, Version::stuck_report)
+    }
+
+    /// All that served, but for what is `shown`, the latest first; and how many more there were. `rollback` would
+    /// be brought back.
+    pub(super) fn retired_report(
+        &self,
+        shown: Option<Content>,
+        rollback: Option<Content>,
+    ) -> (Vec<Value>, u64) {
+        let versions = self.present.iter().chain(&self.retired);
+        let retired = versions.filter(|version| Some(version.content) != shown);
+        let retired = retired.map(|version| {
+            json!({
+                "version": version.version,
+                "hash": version.hash,
+                "config": version.config,
+                "since_ms": version.since_ms,
+                "until_ms": version.until_ms,
+                "served": version.served,
+                "panics": version.panics,
+                "stuck_threads": version.stuck_report(),
+                "rollback": Some(version.content) == rollback,
+            })
+        });
+        (retired.collect(), self.forgotten)
+    }
+}

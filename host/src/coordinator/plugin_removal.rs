@@ -1,0 +1,118 @@
+//! Plugins go: what is queued is served, what waits is told, and once nothing runs the states go back to the store.
+//! What they did stays listed.
+
+use protocol::ErrorCode;
+
+use super::{
+    coordinator::{Coordinator, REMOVED},
+    lane::Lane,
+    plugin_slot::{PluginSlot, Step},
+    schedule::LaneId,
+    types::Closed,
+};
+use crate::limits;
+
+impl Coordinator {
+    pub(super) fn gone(&mut self, name: &str) {
+        let slot = self.slot(name);
+        (slot.disabled, slot.latest) = (false, None);
+        let outdated = [slot.next.take(), slot.kept.take(), slot.take_blocked()];
+        if slot.serving.is_some() {
+            tracing::info!(plugin = %name, "its file is gone: what is queued is still served");
+        }
+        for outdated in outdated {
+            self.outdated(outdated);
+        }
+        self.close(name, REMOVED);
+    }
+
+    /// Takes nothing new for a plugin; once all that is queued is served, it goes.
+    pub(super) fn close(&mut self, name: &str, text: &str) {
+        let now_ms = self.clock.now_ms();
+        let slot = self.slot(name);
+        (slot.removing, slot.waits_since_ms) = (true, now_ms);
+        for type_id in self.types_of(name) {
+            self.types[type_id].closed.get_or_insert_with(|| Closed {
+                code: ErrorCode::Removed,
+                text: text.into(),
+            });
+        }
+        for lane in self.lanes_of(name) {
+            // What they wait for may never come now.
+            let mut waiting = Vec::new();
+            self.schedule.drain_waiting(lane, |job| waiting.push(job));
+            for job in waiting {
+                self.answer_unrun(&job, ErrorCode::Removed, text);
+            }
+        }
+        self.remove_if_idle(name);
+    }
+
+    pub(super) fn remove_if_idle(&mut self, name: &str) {
+        let slot = self.slot(name);
+        if !slot.removing || !matches!(slot.step, Step::None) {
+            return;
+        }
+        let lanes = self.lanes_of(name);
+        let idle = |lane: &LaneId| {
+            self.schedule.is_empty(*lane)
+                && !self.lanes[lane.0 as usize]
+                    .as_ref()
+                    .is_some_and(Lane::is_busy)
+        };
+        if !lanes.iter().all(idle) {
+            return;
+        }
+        self.lend_states_back(name);
+        self.note_counts(name);
+        for type_id in self.types_of(name) {
+            self.types.forget(type_id);
+        }
+        for lane in lanes {
+            self.close_lane(lane);
+        }
+        let slot = self.slot(name);
+        let serving = slot.serving.take();
+        slot.removing = false;
+        if !slot.disabled {
+            self.retire(name);
+        }
+        if let Some(serving) = serving {
+            tracing::info!(plugin = %name, "removed; its states are kept");
+            self.outdated(Some(serving.prepared));
+        }
+        self.unblock();
+    }
+
+    /// Of a plugin whose file is gone only its history is left, if it has one.
+    fn retire(&mut self, name: &str) {
+        let now_ms = self.clock.now_ms();
+        let slot = std::mem::take(self.slot(name));
+        let mut history = slot.history;
+        history.ends(now_ms);
+        if history.is_empty() {
+            self.plugins.remove(name);
+        } else {
+            self.slot(name).history = history;
+        }
+        self.outdated(slot.previous);
+        let gone = self.plugins.iter().filter(|(_, slot)| slot.is_gone());
+        if gone.clone().count() > limits::GONE_PLUGINS_MAX {
+            let ended_ms = |slot: &PluginSlot| slot.history.ended_ms();
+            let first = gone.min_by_key(|(_, slot)| ended_ms(slot));
+            let first = first.map(|(name, _)| name.clone());
+            first.and_then(|first| self.plugins.remove(&first));
+        }
+    }
+
+    /// Tries again what waited for another plugin to go.
+    pub(super) fn unblock(&mut self) {
+        let mut blocked = Vec::new();
+        for slot in self.plugins.values_mut() {
+            blocked.extend(slot.take_blocked());
+        }
+        blocked
+            .into_iter()
+            .for_each(|prepared| self.begin(prepared));
+    }
+}

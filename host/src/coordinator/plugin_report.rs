@@ -1,0 +1,120 @@
+//! What an operator sees of one plugin: its state, the version that serves or is to, and those that did.
+
+use plugin_api::description::LaneDescription;
+use serde_json::{Value, json};
+
+use super::{
+    coordinator::Coordinator,
+    plugin_slot::{PluginSlot, Step},
+};
+use crate::plugins::Prepared;
+
+impl Coordinator {
+    /// One plugin, as `rm.plugins` lists it.
+    pub(super) fn report(&self, name: &str, plugin: &PluginSlot) -> Value {
+        let shown = plugin.shown();
+        let content = shown.map(|shown| shown.content);
+        let swapping = matches!(plugin.step, Step::Pausing(_) | Step::Opening(_));
+        let (served, panics) = plugin.history.counts(content);
+        let previous = plugin.previous.as_deref();
+        let rollback = previous.map(|previous| previous.content);
+        let (retired, forgotten) = plugin.history.retired_report(content, rollback);
+        let state = self.state_of(plugin);
+        let error = plugin.last_error.as_ref().or(plugin.quarantined.as_ref());
+        let last = plugin.history.last().filter(|_| plugin.is_gone());
+        let version = shown.map(|shown| &*shown.description.version);
+        let hash = shown.map(|shown| &*shown.hash);
+        let config = shown.and_then(|shown| shown.config_hash.as_deref());
+        json!({
+            "name": name,
+            "state": state,
+            "file": shown.map(|shown| shown.file.display().to_string()),
+            "declared": shown.map(|shown| &shown.description.name),
+            "version": version.or(last.map(|(version, ..)| version)),
+            "hash": hash.or(last.map(|(_, hash, _)| hash)),
+            "config": config.or(last.and_then(|(.., config)| config)),
+            "since_ms": since_ms(plugin, state),
+            "lanes": shown.map(|shown| {
+                shown.description.lanes.iter().map(lane_report).collect::<Vec<_>>()
+            }),
+            "error": error.map(|error| &error.text),
+            "error_ms": error.map(|error| error.at_ms),
+            "served": served + self.served_lately(name),
+            "panics": panics,
+            "stuck": plugin.stuck,
+            "stuck_threads": plugin.history.stuck_report(),
+            "coming": plugin.coming().filter(|_| swapping).map(version_report),
+            "previous": previous.map(version_report),
+            "retired": retired,
+            "retired_forgotten": forgotten,
+        })
+    }
+
+    /// What its types have served since that was last noted for its version.
+    fn served_lately(&self, name: &str) -> u64 {
+        let types = self.types.iter();
+        let types = types.filter(|(_, served)| *served.plugin == *name);
+        types.map(|(_, served)| served.served).sum()
+    }
+
+    /// Notes what its types have served for the version that served it.
+    pub(super) fn note_counts(&mut self, name: &str) {
+        let served = self.served_lately(name);
+        for type_id in self.types_of(name) {
+            self.types[type_id].served = 0;
+        }
+        self.slot(name).history.served(served);
+    }
+
+    fn state_of(&self, plugin: &PluginSlot) -> &'static str {
+        let lanes = plugin.serving.iter().flat_map(|serving| &serving.lanes);
+        let mut lanes = lanes.filter_map(|lane| self.lanes.get(lane.0 as usize)?.as_ref());
+        if plugin.quarantined.is_some() {
+            "quarantined"
+        } else if plugin.disabled {
+            "disabled"
+        } else if plugin.removing {
+            "removing"
+        } else if plugin.serving.is_some() {
+            let is_stuck = plugin.history.stuck_since_ms().is_some()
+                || lanes.any(|lane| lane.opening || lane.has_no_code());
+            if is_stuck { "stuck" } else { "serving" }
+        } else if !matches!(plugin.step, Step::None) {
+            "waiting"
+        } else if plugin.is_gone() {
+            "retired"
+        } else {
+            "refused"
+        }
+    }
+}
+
+/// Since when a plugin has been in its state.
+fn since_ms(plugin: &PluginSlot, state: &str) -> Option<u64> {
+    let serving = plugin.serving.as_ref().map(|serving| serving.since_ms);
+    match state {
+        "quarantined" => plugin.quarantined.as_ref().map(|said| said.at_ms),
+        "stuck" => plugin.history.stuck_since_ms().or(serving),
+        "serving" => serving,
+        "refused" => plugin.last_error.as_ref().map(|said| said.at_ms),
+        "retired" => plugin.history.ended_ms(),
+        _ => Some(plugin.waits_since_ms),
+    }
+}
+
+fn version_report(prepared: &Prepared) -> Value {
+    json!({
+        "version": prepared.description.version,
+        "hash": prepared.hash,
+        "config": prepared.config_hash,
+    })
+}
+
+/// The wire's own words, whatever a plugin's description grows to.
+fn lane_report(lane: &LaneDescription) -> Value {
+    json!({
+        "inline": lane.inline,
+        "states": lane.states,
+        "types": lane.types().collect::<Vec<_>>(),
+    })
+}
