@@ -181,10 +181,11 @@ impl Host {
                 biased;
                 _ = self.terminate.recv() => if let Some(ended) = self.stop("TERM") { return ended },
                 _ = self.interrupt.recv() => if let Some(ended) = self.stop("INT") { return ended },
+                // Before the bell: while a lane has a queue, that rings without end.
+                told = self.from_threads.recv() => self.told(told.expect("the watcher keeps a sender")),
+                () = self.ticker.ticked() => self.hub.coordinator.borrow_mut().look_at_threads(),
                 () = bell.notified() => {}
                 () = self.signal.raised() => {}
-                () = self.ticker.ticked() => self.hub.coordinator.borrow_mut().look_at_threads(),
-                told = self.from_threads.recv() => self.told(told.expect("the watcher keeps a sender")),
                 () = until(due) => {}
             }
             if let Some(ended) = self.advance() {
