@@ -94,27 +94,6 @@ fn a_replaced_file_runs_its_new_code_whichever_way_it_was_replaced() {
 }
 
 #[test]
-fn each_of_many_reloads_runs_the_code_that_was_dropped_in() {
-    let mut host = TestHost::plan()
-        .library("versioned", &fixture("versioned_1"))
-        .start();
-    let mut client = host.connect();
-    for round in 0..12 {
-        let number = 2 - round % 2;
-        let from = host.log().len();
-        // Over the file that was loaded, in place.
-        fs::copy(
-            fixture(&format!("versioned_{number}")),
-            host.folder().join("libversioned.so"),
-        )
-        .expect("cp");
-        host.said_of(from, "versioned", SERVES);
-        assert_eq!(version(&mut client), number);
-    }
-    host.expect_running();
-}
-
-#[test]
 fn types_come_and_go_with_versions() {
     let host = TestHost::plan()
         .library("versioned", &fixture("versioned_1"))

@@ -181,6 +181,12 @@ impl RawClient {
         }
     }
 
+    /// Reads without looking at what comes; nothing once the host has closed.
+    pub fn skip(&mut self) -> Option<usize> {
+        let bytes = self.stream.read(&mut [0; 64 * 1024]);
+        bytes.ok().filter(|bytes| *bytes > 0)
+    }
+
     /// Goes with a reset in place of an orderly end.
     pub fn reset(self) {
         rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO))

@@ -142,6 +142,11 @@ impl TestHost {
         self.address
     }
 
+    /// The number of its process.
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it logs.
     pub fn log(&self) -> &Log {
         &self.log

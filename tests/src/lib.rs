@@ -11,7 +11,9 @@ mod client;
 mod gate;
 mod host;
 mod log;
+mod numbered;
 mod reply;
+mod usage;
 
 use std::time::Duration;
 
@@ -20,7 +22,9 @@ pub use client::{RawClient, SEPARATOR};
 pub use gate::{AtGate, Gate};
 pub use host::{Ended, HostPlan, SERVES, TestHost, failed_start};
 pub use log::Log;
+pub use numbered::Numbered;
 pub use reply::Reply;
+pub use usage::Usage;
 
 /// How long a test waits for what must come. Reached only by a test that fails.
 pub const GUARD: Duration = Duration::from_secs(40);
