@@ -44,7 +44,7 @@ pub fn profile_folder() -> PathBuf {
     folder.expect("cargo puts tests into a folder").to_owned()
 }
 
-fn workspace() -> &'static Path {
+pub(crate) fn workspace() -> &'static Path {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.parent().expect("this package lies in the workspace")
 }

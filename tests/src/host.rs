@@ -22,6 +22,7 @@ pub const SERVES: &[&str] = &["INFO", ": serves "];
 /// How a host is to be started.
 #[derive(Debug)]
 pub struct HostPlan {
+    program: PathBuf,
     folder: tempfile::TempDir,
     flags: Vec<String>,
 }
@@ -29,6 +30,7 @@ pub struct HostPlan {
 /// A host that is ready. Dropped, it is killed; after a failure its log is shown.
 #[derive(Debug)]
 pub struct TestHost {
+    program: PathBuf,
     folder: tempfile::TempDir,
     child: Child,
     address: SocketAddr,
@@ -80,6 +82,11 @@ impl HostPlan {
         self
     }
 
+    /// Takes this program for the host.
+    pub fn program(self, program: PathBuf) -> Self {
+        Self { program, ..self }
+    }
+
     /// The plugin folder.
     pub fn folder(&self) -> PathBuf {
         self.folder.path().join("plugins")
@@ -88,10 +95,14 @@ impl HostPlan {
     /// Starts it and waits until it is ready.
     #[track_caller]
     pub fn start(self) -> TestHost {
-        let mut child = command(&self.folder(), &self.folder.path().join("data"))
-            .args(&self.flags)
-            .spawn()
-            .expect("the host was built");
+        let mut child = command(
+            &self.program,
+            &self.folder(),
+            &self.folder.path().join("data"),
+        )
+        .args(&self.flags)
+        .spawn()
+        .expect("the host was built");
         let log = Log::of(child.stderr.take().expect("it is piped"));
         let stdout = lines_of(child.stdout.take().expect("it is piped"));
         let Ok(ready) = stdout.recv_timeout(GUARD) else {
@@ -105,6 +116,7 @@ impl HostPlan {
         // The log comes another way: with this line, all that was said before is here.
         log.wait_from(0, &["ready: listening on"]);
         TestHost {
+            program: self.program,
             folder: self.folder,
             child,
             address,
@@ -120,6 +132,7 @@ impl TestHost {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         fs::create_dir(folder.path().join("plugins")).expect("it can be written");
         HostPlan {
+            program: artifacts::host(),
             folder,
             flags: Vec::new(),
         }
@@ -220,6 +233,7 @@ impl TestHost {
         let empty = tempfile::tempdir().expect("a temporary folder can be made");
         let folder = std::mem::replace(&mut self.folder, empty);
         let plan = HostPlan {
+            program: self.program.clone(),
             folder,
             flags: Vec::new(),
         };
@@ -265,7 +279,7 @@ impl Drop for TestHost {
 #[track_caller]
 pub fn failed_start(plugins: &Path, flags: &[&str]) -> (Option<i32>, String, String) {
     let data = tempfile::tempdir().expect("a temporary folder can be made");
-    let mut child = command(plugins, data.path())
+    let mut child = command(&artifacts::host(), plugins, data.path())
         .args(flags)
         .spawn()
         .expect("the host was built");
@@ -279,8 +293,8 @@ pub fn failed_start(plugins: &Path, flags: &[&str]) -> (Option<i32>, String, Str
     (status.code(), stdout.iter().collect(), log.to_string())
 }
 
-fn command(plugins: &Path, data: &Path) -> Command {
-    let mut command = Command::new(artifacts::host());
+fn command(program: &Path, plugins: &Path, data: &Path) -> Command {
+    let mut command = Command::new(program);
     // Whatever the tester's own host is set to.
     for (name, _) in std::env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"RM_") {

@@ -8,6 +8,7 @@
 
 mod artifacts;
 mod client;
+mod editions;
 mod gate;
 mod host;
 mod log;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 pub use artifacts::{cli, example_plugin, fixture, host, plugin_api_folder, profile_folder};
 pub use client::{RawClient, SEPARATOR};
+pub use editions::Edition;
 pub use gate::{AtGate, Gate};
 pub use host::{Ended, HostPlan, SERVES, TestHost, failed_start};
 pub use log::Log;

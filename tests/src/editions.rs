@@ -1,0 +1,336 @@
+//! Other editions of this checkout: plugin-api, and with it the host, as they would be at another version of the ABI.
+//!
+//! An edition is a copy of the sources in the target folder, with what a later version appends written into it and its
+//! versions changed, and is built like everything else. So a plugin of the past and one of the future are real
+//! libraries of the code of today, and the sources hold no trace of them.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Mutex, PoisonError},
+};
+
+use crate::artifacts::{profile_folder, workspace};
+
+/// Tests that need the same one must not write it while another builds it.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// What an edition is.
+#[derive(Clone, Copy, Debug)]
+pub struct Edition {
+    /// The version of its ABI.
+    pub abi: &'static str,
+    /// The version of the crate around it.
+    pub plugin_api: &'static str,
+    /// How many times something was appended to each of its types. What was appended first answers 11 in the plugin and
+    /// 21 in the host, what was appended second 12 and 22; where the other side does not have it, its default is 0.
+    pub appended: u32,
+    /// Whether an argument has another type than its version says.
+    pub is_misfit: bool,
+}
+
+impl Edition {
+    /// With nothing appended.
+    pub const fn new(abi: &'static str, plugin_api: &'static str) -> Self {
+        Self {
+            abi,
+            plugin_api,
+            appended: 0,
+            is_misfit: false,
+        }
+    }
+
+    /// With something appended so many times.
+    pub const fn appended(self, appended: u32) -> Self {
+        Self { appended, ..self }
+    }
+
+    /// With an argument that differs.
+    pub const fn misfit(self) -> Self {
+        Self {
+            is_misfit: true,
+            ..self
+        }
+    }
+
+    /// Builds `fixtures/edition.rs` against it.
+    ///
+    /// # Panics
+    /// It cannot be built.
+    #[track_caller]
+    pub fn plugin(self) -> PathBuf {
+        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = self.name();
+        let folder = self.written(&["plugin-api"]);
+        let package = format!(
+            "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition.workspace = true\n\n\
+             [lib]\ncrate-type = [\"cdylib\"]\n\n\
+             [dependencies]\nplugin-api.workspace = true\nserde.workspace = true\n\n"
+        ) + &own_workspace(&["plugin-api"]);
+        write_changed(&folder.join("Cargo.toml"), &package);
+        let fixture = workspace().join("tests/fixtures/edition.rs");
+        write_changed(&folder.join("src/lib.rs"), &read(&fixture));
+        build(&folder, &name);
+        profile_folder().join(format!("lib{name}.so"))
+    }
+
+    /// Builds the host with it. What was appended is asked for each time a plugin is made and a lane is opened, and logged.
+    ///
+    /// # Panics
+    /// It cannot be built.
+    #[track_caller]
+    pub fn host(self) -> PathBuf {
+        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let members = ["host", "plugin-api", "protocol"];
+        let folder = self.written(&members);
+        let program = format!("rm-host-{}", self.name());
+        write_changed(&folder.join("Cargo.toml"), &own_workspace(&members));
+        build(&folder, "rm-host");
+        profile_folder().join(program)
+    }
+
+    fn name(self) -> String {
+        let misfit = if self.is_misfit { "_misfit" } else { "" };
+        format!("edition_{}{misfit}", self.abi.replace('.', "_"))
+    }
+
+    /// Writes its packages; what is there already and has not changed keeps its time, so that nothing is built twice.
+    fn written(self, members: &[&str]) -> PathBuf {
+        let kind = if members.contains(&"host") {
+            "host"
+        } else {
+            "plugin"
+        };
+        let target = target_folder();
+        let folder = target
+            .join("editions")
+            .join(format!("{}_{kind}", self.name()));
+        for member in members {
+            self.copy(&workspace().join(member), &folder.join(member));
+        }
+        let lock = read(&workspace().join("Cargo.lock"));
+        // Once only: cargo takes out what an edition does not need.
+        if !folder.join("Cargo.lock").exists() {
+            write_changed(&folder.join("Cargo.lock"), &lock);
+        }
+        folder
+    }
+
+    fn copy(self, from: &Path, to: &Path) {
+        fs::create_dir_all(to).expect("the target folder can be written");
+        for entry in fs::read_dir(from).expect("it is part of the checkout") {
+            let path = entry.expect("it can be listed").path();
+            let copy = to.join(path.file_name().expect("it has a name"));
+            if path.is_dir() {
+                self.copy(&path, &copy);
+            } else {
+                write_changed(&copy, &self.edited(&path, read(&path)));
+            }
+        }
+    }
+
+    /// A file of the checkout as it is in this edition.
+    fn edited(self, path: &Path, text: String) -> String {
+        let file = path.strip_prefix(workspace()).expect("it lies in there");
+        let mut text = Text { file, text };
+        match file.to_str() {
+            Some("plugin-api/Cargo.toml") => {
+                let version = format!("\nversion = \"{}\"", self.plugin_api);
+                text.replace("\nversion.workspace = true", &version);
+            }
+            Some("plugin-api/src/abi.rs") => self.edit_abi(&mut text),
+            Some("host/Cargo.toml") => {
+                let program = format!("[[bin]]\nname = \"rm-host-{}\"", self.name());
+                text.replace("[[bin]]\nname = \"rm-host\"", &program);
+            }
+            Some("host/src/plugins/loader.rs") => self.edit_loader(&mut text),
+            Some("host/src/state/access.rs") => {
+                for round in 1..=self.appended {
+                    let method = format!("fn appended_{round}(&self) -> u32 {{ {} }}", 20 + round);
+                    text.add_behind("impl AbiHost for LaneHost {", &method);
+                }
+            }
+            _ => {}
+        }
+        text.text
+    }
+
+    fn edit_abi(self, abi: &mut Text<'_>) {
+        let version = abi.between("pub const ABI_VERSION: &str = \"", "\";");
+        abi.replace(
+            &format!("ABI_VERSION: &str = \"{version}\""),
+            &format!("ABI_VERSION: &str = \"{}\"", self.abi),
+        );
+        // What the fixture reads, whatever its edition knows.
+        abi.add_behind(
+            "pub const NO_DEADLINE: u64 = u64::MAX;",
+            "pub static HEARD: [std::sync::atomic::AtomicU32; 2] = \
+             [const { std::sync::atomic::AtomicU32::new(u32::MAX) }; 2];",
+        );
+        // The last comes first behind its place.
+        for round in (1..=self.appended).rev() {
+            append_to_abi(abi, round);
+        }
+        if self.is_misfit {
+            abi.replace(
+                "    fn handle(&mut self, jobber: u32, payload: RSlice<'_, u8>, answer: &mut RVec<u8>) -> u32",
+                "    fn handle(&mut self, jobber: u64, payload: RSlice<'_, u8>, answer: &mut RVec<u8>) -> u32",
+            );
+            abi.replace(
+                "self.value().handle(jobber, payload",
+                "self.value().handle(jobber as u32, payload",
+            );
+        }
+    }
+
+    fn edit_loader(self, loader: &mut Text<'_>) {
+        for round in 1..=self.appended {
+            loader.replace(
+                "        let create = self.module.create();",
+                &format!(
+                    "        tracing::info!(\"appended {round}: its module says {{:?}}\", \
+                     self.module.appended_{round}().map(|ask| ask()));\n        let create = self.module.create();"
+                ),
+            );
+            loader.replace(
+                "        let said = self.object.ask(|object| object.describe());",
+                &format!(
+                    "        tracing::info!(\"appended {round}: its plugin says {{}}\", \
+                     self.object.ask(|object| object.appended_{round}()));\n        \
+                     let said = self.object.ask(|object| object.describe());"
+                ),
+            );
+            loader.replace(
+                "            opened\n                .map(|lane| Blamed::new",
+                &format!(
+                    "            opened\n                .map(|lane| {{ tracing::info!(\
+                     \"appended {round}: its lane says {{}}\", lane.appended_{round}()); lane }})\n                \
+                     .map(|lane| Blamed::new"
+                ),
+            );
+        }
+    }
+}
+
+/// Appends to the module, to each object and to who calls or has them.
+fn append_to_abi(abi: &mut Text<'_>, round: u32) {
+    let name = format!("appended_{round}");
+    let default = format!("fn {name}(&self) -> u32 {{ 0 }}");
+    let own = format!("fn {name}(&self) -> u32 {{ {} }}", 10 + round);
+    abi.add_behind(
+        "        log: AbiLogObject,\n    ) -> RResult<AbiPluginObject, RVec<u8>>,",
+        &format!("pub {name}: extern \"C\" fn() -> u32,"),
+    );
+    abi.add_behind("            create: create::<P>,", &format!("{name},"));
+    abi.add_behind(
+        "pub type Header = LibHeader;",
+        &format!("extern \"C\" fn {name}() -> u32 {{ {} }}", 10 + round),
+    );
+    for last in [
+        "    fn open_lane(&self, lane: u32, host: AbiHostObject) -> RResult<AbiLaneObject, RVec<u8>>;",
+        "    fn handle(&mut self, jobber: u32, payload: RSlice<'_, u8>, answer: &mut RVec<u8>) -> u32;",
+        "    fn call_facts(&self, facts: RSliceMut<'_, u64>) -> u32;",
+    ] {
+        abi.add_behind(last, &default);
+    }
+    for implementation in [
+        "impl AbiPlugin for Guard<Definition> {",
+        "impl AbiLane for Guard<Box<dyn LaneCode>> {",
+    ] {
+        abi.add_behind(implementation, &own);
+    }
+    abi.add_behind(
+        "        self.0.call_facts((&mut facts[..]).into());",
+        &format!(
+            "HEARD[{}].store(self.0.{name}(), std::sync::atomic::Ordering::SeqCst);",
+            round - 1
+        ),
+    );
+}
+
+/// A file of the checkout that is being edited.
+struct Text<'a> {
+    file: &'a Path,
+    text: String,
+}
+
+impl Text<'_> {
+    fn add_behind(&mut self, place: &str, addition: &str) {
+        self.replace(place, &format!("{place}\n{addition}"));
+    }
+
+    /// Replaces each occurrence, of which there has to be one.
+    fn replace(&mut self, found: &str, by: &str) {
+        assert!(
+            self.text.contains(found),
+            "{} has changed and no longer has {found:?}: teach tests/src/editions.rs what is there now",
+            self.file.display()
+        );
+        self.text = self.text.replace(found, by);
+    }
+
+    fn between(&self, before: &str, behind: &str) -> String {
+        let found = self.text.split_once(before).map(|(_, rest)| rest);
+        let found = found.and_then(|rest| rest.split_once(behind));
+        let Some((found, _)) = found else {
+            panic!("{} no longer has {before:?}", self.file.display());
+        };
+        found.to_owned()
+    }
+}
+
+/// The manifest of this workspace with other members.
+fn own_workspace(members: &[&str]) -> String {
+    let manifest = read(&workspace().join("Cargo.toml"));
+    let (_, rest) = manifest
+        .split_once("members = [")
+        .and_then(|(_, rest)| rest.split_once("]\n"))
+        .expect("the workspace has members");
+    format!("[workspace]\nresolver = \"3\"\nmembers = {members:?}\n{rest}\n")
+        // There is no such member.
+        .replace("rm-client = { path = \"client\" }\n", "")
+}
+
+/// In the target folder of this workspace, most of whose libraries it can take as they are.
+fn build(folder: &Path, package: &str) {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+    let mut build = Command::new(cargo);
+    build
+        .current_dir(folder)
+        .args([
+            "build",
+            "--offline",
+            "--quiet",
+            "-p",
+            package,
+            "--target-dir",
+        ])
+        .arg(target_folder());
+    if profile_folder().ends_with("release") {
+        build.arg("--release");
+    }
+    let output = build.output().expect("cargo runs this test");
+    assert!(
+        output.status.success(),
+        "{build:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn target_folder() -> PathBuf {
+    profile_folder().with_file_name("")
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn write_changed(path: &Path, text: &str) {
+    if fs::read_to_string(path).is_ok_and(|present| present == text) {
+        return;
+    }
+    let folder = path.parent().expect("a file lies in a folder");
+    fs::create_dir_all(folder).expect("the target folder can be written");
+    fs::write(path, text).expect("the target folder can be written");
+}
