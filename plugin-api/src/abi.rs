@@ -43,7 +43,8 @@ use crate::{
 };
 
 /// The version of this file, and not of the crate: it changes only when this file does. A plugin and a host
-/// need the same major version, and below 1.0 the same minor version, too.
+/// need the same major version, and below 1.0 the same minor version, too. So does the crate: its version is part
+/// of every layout, and layouts of another major version are refused.
 pub const ABI_VERSION: &str = "0.1.0";
 
 /// How a call of [`AbiLane::handle`] or [`AbiLane::setup`] ended.

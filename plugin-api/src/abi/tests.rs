@@ -14,6 +14,17 @@ fn the_exported_name_is_the_one_that_the_host_looks_for() {
     assert!(include_str!("../declare.rs").contains(&attribute));
 }
 
+#[test]
+fn the_version_of_the_crate_and_that_of_the_abi_change_together() {
+    // Otherwise every plugin of before would be refused, by the layout, though the ABI is still the same.
+    let parsed = |version: &'static str| VersionStrings::new(version).parsed().unwrap();
+    let (crate_version, abi) = (parsed(env!("CARGO_PKG_VERSION")), parsed(ABI_VERSION));
+    assert!(
+        crate_version.is_loosely_compatible(abi),
+        "plugin-api {crate_version} holds the ABI {abi}: their major versions have to be the same, below 1.0 the minor ones"
+    );
+}
+
 /// Panics while it is made, if its configuration says so, or refuses its lane's setup.
 struct Small;
 
