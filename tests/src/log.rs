@@ -59,7 +59,19 @@ impl Log {
     /// It does not come.
     #[track_caller]
     pub fn wait_from(&self, from: usize, words: &[&str]) -> String {
-        let has_all = |line: &&String| words.iter().all(|word| line.contains(word));
+        self.wait_from_any(from, words, &[""])
+    }
+
+    /// The same of a line that also has any of the words of `or`.
+    ///
+    /// # Panics
+    /// It does not come.
+    #[track_caller]
+    pub fn wait_from_any(&self, from: usize, words: &[&str], or: &[&str]) -> String {
+        let has_all = |line: &&String| {
+            words.iter().all(|word| line.contains(word))
+                && or.iter().any(|word| line.contains(word))
+        };
         let until = Instant::now() + GUARD;
         let mut lines = self.shared.lock();
         loop {
@@ -69,7 +81,7 @@ impl Log {
             let left = until.saturating_duration_since(Instant::now());
             if lines.ended || left.is_zero() {
                 drop(lines);
-                panic!("the log never said {words:?}:\n{self}");
+                panic!("the log never said {words:?}, {or:?}:\n{self}");
             }
             let waited = self.shared.grown.wait_timeout(lines, left);
             lines = waited.unwrap_or_else(PoisonError::into_inner).0;

@@ -1,0 +1,217 @@
+//! A plugin's file that was cut short, changed anywhere, or built for something else is refused, and never takes the
+//! host along.
+
+use std::{
+    fs,
+    ops::Range,
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use rm_tests::{SERVES, TestHost, fixture};
+use serde_json::Value;
+
+/// A library of this machine with the places of its parts.
+struct Library(Vec<u8>);
+
+impl Library {
+    fn read() -> Self {
+        Self(fs::read(fixture("versioned_1")).expect("it was built"))
+    }
+
+    fn number(&self, at: usize, bytes: usize) -> usize {
+        let mut number = [0; 8];
+        number[..bytes].copy_from_slice(&self.0[at..at + bytes]);
+        usize::try_from(u64::from_le_bytes(number)).expect("a small number")
+    }
+
+    /// Where its entries are, of a table that the header tells of.
+    fn table(&self, place: usize, entry_bytes: usize, entries: usize) -> Vec<usize> {
+        let (start, bytes) = (self.number(place, 8), self.number(entry_bytes, 2));
+        (0..self.number(entries, 2))
+            .map(|entry| start + entry * bytes)
+            .collect()
+    }
+
+    fn segments(&self) -> Vec<usize> {
+        self.table(32, 54, 56)
+    }
+
+    fn sections(&self) -> Vec<usize> {
+        self.table(40, 58, 60)
+    }
+
+    /// The parts of the file that are loaded, beside its headers.
+    fn loaded(&self) -> Vec<Range<usize>> {
+        const PT_LOAD: usize = 1;
+        let segments = self.segments().into_iter();
+        segments
+            .filter(|segment| self.number(*segment, 4) == PT_LOAD)
+            .map(|segment| {
+                let start = self.number(segment + 8, 8);
+                start..start + self.number(segment + 32, 8)
+            })
+            .collect()
+    }
+
+    /// Where each section with content begins.
+    fn section_starts(&self) -> impl Iterator<Item = usize> {
+        const SHT_NOBITS: usize = 8;
+        let sections = self.sections().into_iter().skip(1);
+        sections
+            .filter(|section| self.number(section + 4, 4) != SHT_NOBITS)
+            .map(|section| self.number(section + 24, 8))
+    }
+}
+
+/// What is dropped in, one after the other, beside a plugin that serves all the time.
+struct Dropped {
+    host: TestHost,
+    unfinished: PathBuf,
+}
+
+impl Dropped {
+    fn start() -> Self {
+        let host = TestHost::with_fixture("gates");
+        let unfinished = host.beside().join("damaged.so");
+        Self { host, unfinished }
+    }
+
+    /// What the host says of a file with this content.
+    #[track_caller]
+    fn said_of(&mut self, content: &[u8], what: &str) -> String {
+        fs::write(&self.unfinished, content).expect("a temporary folder can be written");
+        let from = self.host.log().len();
+        let target = self.host.folder().join("libversioned.so");
+        fs::rename(&self.unfinished, target).expect("both are on one file system");
+        let said = self.host.log().wait_from_any(
+            from,
+            &["plugin=versioned"],
+            &[" refused: ", ": serves ", "loaded last"],
+        );
+        self.host.expect_running();
+        let who = self.host.connect().ask("who", Value::Null);
+        assert!(who.code().is_none(), "{what}: {said}");
+        said
+    }
+}
+
+#[test]
+fn a_library_that_is_cut_short_anywhere_is_refused_before_any_of_it_runs() {
+    let library = Library::read();
+    let len = library.0.len();
+    let mut cuts = vec![0, 1, 4, 5, 16, 18, 20, 32, 40, 63, 64, len / 2, len - 1];
+    for table in [library.segments(), library.sections()] {
+        let (first, last) = (table[0], table[table.len() - 1]);
+        cuts.extend([first, first + 1, table[table.len() / 2], last, last + 63]);
+    }
+    for section in library.section_starts() {
+        cuts.extend([section, section + 1]);
+    }
+    for loaded in library.loaded() {
+        cuts.extend([loaded.end - 1, loaded.end]);
+    }
+    cuts.sort_unstable();
+    cuts.dedup();
+    assert!(cuts.len() > 60, "{cuts:?}");
+
+    let mut dropped = Dropped::start();
+    for cut in cuts {
+        let said = dropped.said_of(&library.0[..cut], "cut");
+        for words in [
+            "refused",
+            "libversioned.so",
+            "is not a plugin of this machine",
+        ] {
+            assert!(said.contains(words), "{cut} of {len} bytes: {said}");
+        }
+    }
+    assert!(dropped.said_of(&library.0, "whole").contains(SERVES[1]));
+}
+
+/// Marsaglia's xorshift.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % bound as u64).expect("less than the bound")
+    }
+}
+
+/// Changes so many bits of what is loaded or says what is to be loaded.
+fn flip(library: &mut Library, random: &mut Random, bits: usize) -> Vec<(usize, usize)> {
+    let mut places = library.loaded();
+    // Small ones are hit as often as large ones: most of what they say is believed.
+    places.push(0..64);
+    for table in [library.segments(), library.sections()] {
+        places.push(table[0]..table[table.len() - 1] + 64);
+    }
+    let mut flipped = Vec::new();
+    for _ in 0..bits {
+        let place = places[random.below(places.len())].clone();
+        let (at, bit) = (place.start + random.below(place.len()), random.below(8));
+        library.0[at] ^= 1 << bit;
+        flipped.push((at, bit));
+    }
+    flipped
+}
+
+#[test]
+fn bits_that_were_flipped_anywhere_never_take_the_host_along() {
+    let from_clock = SystemTime::now().duration_since(UNIX_EPOCH);
+    let new_seed = from_clock.expect("it is later than 1970").as_nanos() as u64 | 1;
+    let number = |name: &str| std::env::var(name).ok()?.parse().ok();
+    let seed = number("RM_TEST_SEED").unwrap_or(new_seed);
+    let rounds = number("RM_TEST_ROUNDS").unwrap_or(40);
+    let mut dropped = Dropped::start();
+    let mut random = Random(seed);
+    let mut refused = 0;
+    for round in 0..rounds {
+        let mut library = Library::read();
+        let flipped = flip(&mut library, &mut random, 1 << (round % 8));
+        // Shown if it fails.
+        #[expect(clippy::print_stdout, reason = "a failure is repeated with its seed")]
+        {
+            println!("RM_TEST_SEED={seed}, round {round}: {flipped:?}");
+        }
+        refused += u64::from(dropped.said_of(&library.0, "flipped").contains("refused: "));
+    }
+    assert!(refused > 0, "nothing that was flipped mattered");
+    assert!(
+        dropped
+            .said_of(&Library::read().0, "whole")
+            .contains("ersioned")
+    );
+}
+
+#[test]
+fn what_was_built_for_another_machine_is_refused_with_what_it_was_built_for() {
+    const AARCH64: u8 = 183;
+    const IA_32: u8 = 3;
+    let mut dropped = Dropped::start();
+    let library = Library::read().0;
+    for (changes, says) in [
+        (&[(18, AARCH64)][..], "found one for ELF machine 183"),
+        (
+            &[(4, 1), (18, IA_32)],
+            "expected a 64-bit little-endian ELF",
+        ),
+        (&[(5, 2)], "expected a 64-bit little-endian ELF"),
+        (&[(16, 2)], "found an ELF file of type 2"),
+        (&[(16, 1)], "found an ELF file of type 1"),
+    ] {
+        let mut other = library.clone();
+        for (at, byte) in changes {
+            other[*at] = *byte;
+        }
+        let said = dropped.said_of(&other, says);
+        assert!(said.contains("refused") && said.contains(says), "{said}");
+    }
+    // A program of this machine, and a library of C.
+    let program = fs::read(rm_tests::host()).expect("it was built");
+    let said = dropped.said_of(&program, "a program");
+    assert!(said.contains("no rm-host plugin"), "{said}");
+}
