@@ -2,11 +2,12 @@
 
 use std::{
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
 
-use rm_tests::{TestHost, plugin_api_folder, profile_folder};
+use rm_tests::{SERVES, TestHost, plugin_api_folder, profile_folder};
 use serde_json::Value;
 
 /// As long as a first plugin may be.
@@ -73,6 +74,36 @@ fn a_first_plugin_has_eight_lines_and_is_served_from_where_it_was_built() {
     let mut client = host.connect();
     for hello in 1..=3 {
         assert_eq!(client.ask("hello", Value::Null).number("hello"), hello);
+    }
+}
+
+#[test]
+fn a_folder_that_cargo_builds_into_is_watched_like_any_other() {
+    let build = |package: &Package| {
+        let (folder, output) = package.cargo("build");
+        assert!(output.status.success(), "{}", text(&output));
+        folder
+    };
+    let source = |by: u64| {
+        // A type of its own, as other plugins are built there, too.
+        let source = FIRST_PLUGIN.replace("\"hello\"", "\"helloHere\"");
+        source.replace("*n += 1", &format!("*n += {by}"))
+    };
+    let package = Package::new("built_here", "", &source(1));
+    let plan = TestHost::plan();
+    fs::remove_dir(plan.folder()).expect("it is empty");
+    symlink(build(&package), plan.folder()).expect("ln -s");
+    let host = plan.start();
+    let mut client = host.connect();
+    let mut hello = || client.ask("helloHere", Value::Null).number("hello");
+    assert_eq!(hello(), 1);
+    for by in [10, 100] {
+        let file = package.folder.path().join("src/lib.rs");
+        fs::write(file, source(by)).expect("it can be written");
+        let from = host.log().len();
+        build(&package);
+        host.said_of(from, "built_here", SERVES);
+        assert_eq!(hello(), by);
     }
 }
 
