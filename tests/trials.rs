@@ -4,7 +4,7 @@
 use std::fs;
 
 use rm_tests::{RawClient, SERVES, TestHost, fixture};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const MARKER: &[u8] = b"wish of the tester: ";
 
@@ -94,5 +94,19 @@ fn all_of_them_at_the_start_delay_it_and_do_not_prevent_it() {
     let mut client = host.connect();
     expect_serving(&mut client, 1);
     client.ask("harmless", Value::Null).refused("unknown_type");
+    host.expect_running();
+}
+
+#[test]
+fn the_stack_that_a_plugin_has_in_its_trial_it_has_in_the_host() {
+    let mut host = TestHost::with_fixture("deep");
+    let mut client = host.connect();
+    let depths = json!({ "made": 768, "opened": 768, "asked": 768 });
+    assert_eq!(client.ask("depths", Value::Null).ok(), depths);
+    // Another version is made and opened, and the one before is dropped.
+    host.configure("deep", "depth = 5\n", SERVES);
+    assert_eq!(client.ask("depths", Value::Null).number("made"), 5);
+    host.remove("deep");
+    host.said_of(0, "deep", &["removed"]);
     host.expect_running();
 }

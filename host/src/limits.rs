@@ -96,8 +96,9 @@ pub const DEADLINE_GRAIN_MS: u64 = 16;
 /// The longest deadline that a client may ask for, in milliseconds: 365 days.
 pub const DEADLINE_MS_MAX: u64 = 365 * 24 * 3600 * 1000;
 
-/// The stack of a lane's thread; deep recursion in a plugin must not end the host early.
-pub const LANE_STACK_BYTES: usize = 8 * 1024 * 1024;
+/// The stack of each thread that runs a plugin's code, in its trial as in the host: what came well through the one
+/// must not overflow the other.
+pub const PLUGIN_STACK_BYTES: usize = 8 * 1024 * 1024;
 
 /// Lines of the log that wait to be written. More are dropped, and counted.
 pub const LOG_LINES_MAX: usize = 65_536;

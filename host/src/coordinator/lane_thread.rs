@@ -125,7 +125,7 @@ impl LaneThread {
         let of_thread = Arc::clone(&shared);
         thread::Builder::new()
             .name(format!("lane {name}"))
-            .stack_size(limits::LANE_STACK_BYTES)
+            .stack_size(limits::PLUGIN_STACK_BYTES)
             .spawn(move || of_thread.run(code, clock, &signal))?;
         Ok(Self { shared })
     }

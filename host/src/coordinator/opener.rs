@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    limits::PLUGIN_STACK_BYTES,
     state::{Access, SharedAccess, StateMap},
 };
 
@@ -92,6 +93,7 @@ impl Opener {
         let (work, incoming) = mpsc::channel();
         thread::Builder::new()
             .name("opener".to_owned())
+            .stack_size(PLUGIN_STACK_BYTES)
             .spawn(move || {
                 for work in incoming {
                     match work {

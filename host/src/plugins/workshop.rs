@@ -17,7 +17,7 @@ use super::{
     folder::Entry,
     signals::Signals,
 };
-use crate::limits::PREPARED_AT_ONCE_MAX;
+use crate::limits::{PLUGIN_STACK_BYTES, PREPARED_AT_ONCE_MAX};
 
 /// Has plugins prepared, and keeps account of what is in work.
 pub(super) struct Workshop {
@@ -73,6 +73,7 @@ impl Workshop {
             let running = running.clone();
             thread::Builder::new()
                 .name("plugin check".into())
+                .stack_size(PLUGIN_STACK_BYTES)
                 .spawn(move || {
                     work(&incoming, &preparation, &signals, &done);
                     drop(running);

@@ -17,7 +17,7 @@ use super::{Order, Report, SelfTested, Shown, TrialStep, self_tests::TriedPlugin
 use crate::{
     blame::Blame,
     limits::{
-        LANE_STACK_BYTES, TRIAL_ADDRESS_BYTES_MAX, TRIAL_CPU_SECONDS_MAX, TRIAL_FILE_BYTES_MAX,
+        PLUGIN_STACK_BYTES, TRIAL_ADDRESS_BYTES_MAX, TRIAL_CPU_SECONDS_MAX, TRIAL_FILE_BYTES_MAX,
         TRIAL_MEMORY_BYTES_MAX,
     },
     plugins::{
@@ -104,7 +104,7 @@ fn try_on_thread(copy: PathBuf, order: Order, reports: Arc<Reports>) -> ExitCode
     let on_thread = Arc::clone(&reports);
     let started = thread::Builder::new()
         .name("plugin".to_owned())
-        .stack_size(LANE_STACK_BYTES)
+        .stack_size(PLUGIN_STACK_BYTES)
         .spawn(move || tried(&copy, &order, &on_thread, &said));
     let ended = started.map(thread::JoinHandle::join);
     match ended {
