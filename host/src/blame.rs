@@ -12,6 +12,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering, compiler_fence},
     },
+    time::Instant,
 };
 
 use crate::crash_list::Mark;
@@ -34,6 +35,9 @@ static ALL: Mutex<Vec<Blame>> = Mutex::new(Vec::new());
 
 /// The call in which the watched thread is: its number and, in the lower half, whose it is; 0 for none.
 static WATCHED: AtomicU64 = AtomicU64::new(0);
+
+/// Whose file is being loaded, and since when.
+static LOADING: Mutex<Option<(Blame, Instant)>> = Mutex::new(None);
 
 struct Thread {
     note: Cell<Option<Blame>>,
@@ -84,6 +88,23 @@ pub fn blame<R>(plugin: &Blame, call: impl FnOnce() -> R) -> R {
         let _noted = Entered::new(thread, *plugin);
         call()
     })
+}
+
+/// Runs `load`, which opens a file of `plugin` as a library. The dynamic loader is locked meanwhile, and stays so
+/// for everybody if it does not return; so others who load wait here, where they are not taken for the one.
+pub fn loads<R>(plugin: &Blame, load: impl FnOnce() -> R) -> R {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let loading = || LOADING.lock().unwrap_or_else(PoisonError::into_inner);
+    *loading() = Some((*plugin, Instant::now()));
+    let loaded = load();
+    *loading() = None;
+    loaded
+}
+
+/// Whose file is being loaded, and since when.
+pub fn loading() -> Option<(Blame, Instant)> {
+    *LOADING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Something of a plugin's: whatever is done with it is done by the plugin, and so is its drop.

@@ -123,11 +123,10 @@ impl Host {
         let crashes = guard_against_plugins(&config)?;
         let signal = Arc::new(Signal::default());
         let (to_core, from_threads) = unbounded_channel();
-        let opener = Opener::start(clock, Arc::clone(&signal), {
+        let opener = Opener::new(clock, Arc::clone(&signal), {
             let to_core = to_core.clone();
             move |opened| tell(&to_core, FromThreads::Opened(opened))
-        })
-        .context("no thread can be started")?;
+        });
         let settings = Settings {
             name: config.name.clone(),
             deadline: config.deadline,

@@ -133,8 +133,23 @@ pub const COPY_TRIES_MAX: usize = 8;
 /// Entries of the folder for temporary files that are looked at for what killed hosts have left behind.
 pub const LEFTOVERS_LOOKED_AT_MAX: usize = 100_000;
 
-/// Plugins that are prepared at once, each with a trial of its own.
+/// Plugins that are prepared at once, each with a trial of its own, beside those that take long.
 pub const PREPARED_AT_ONCE_MAX: usize = 4;
+
+/// A preparation that has taken this long makes room for another.
+pub const SLOW_PREPARATION: Duration = Duration::from_millis(500);
+
+/// How many of them do.
+pub const PREPARED_SLOWLY_MAX: usize = 16;
+
+/// How long the code of a plugin that passed its trial may take in the host, to be loaded and to be made each.
+pub const OPENING_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// All that comes before that: its file is read, and tried.
+pub const PREPARATION_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// The start tells of all plugins in the order of their names that were prepared by then.
+pub const START_HELD_MAX: Duration = Duration::from_secs(1);
 
 /// What a trial reports, the plugin's description above all, in bytes.
 pub const TRIAL_REPORT_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -178,6 +193,8 @@ const _: () = {
     );
     assert!(WATCHDOG_LOOK.as_millis() <= INLINE_STUCK.as_millis());
     assert!(INLINE_CALL_MS_MAX < TRIAL_TIME_MAX.as_millis() as u64);
+    assert!(SLOW_PREPARATION.as_millis() < OPENING_TIME_MAX.as_millis());
+    assert!(TRIAL_WALL_TIME_MAX.as_secs() < PREPARATION_TIME_MAX.as_secs());
     assert!(TRIAL_MEMORY_BYTES_MAX <= TRIAL_ADDRESS_BYTES_MAX);
     assert!(TRIAL_TIME_MAX.as_secs() < TRIAL_CPU_SECONDS_MAX);
 };

@@ -101,6 +101,15 @@ pub fn flush() {
     }
 }
 
+/// Hands an error to whoever writes the log, without anything that keeps a value for its thread.
+pub fn say(error: &str) {
+    if let Some(lines) = LOG.get() {
+        let now = jiff::Timestamp::now();
+        let line = format!("{now:.6} ERROR {}: {error}\n", module_path!());
+        let _ = lines.orders.try_send(Order::Line(line.into_bytes()));
+    }
+}
+
 fn subscriber(filter: EnvFilter, lines: Lines, colours: bool) -> impl Subscriber + Send + Sync {
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -12,12 +12,15 @@ use std::{
 use crate::{
     blame::{self, Blame},
     crash_mark,
-    limits::WATCHDOG_LOOK,
+    limits::{OPENING_TIME_MAX, WATCHDOG_LOOK},
     logging,
 };
 
 /// The exit code of a process that the watchdog has ended.
 pub const EXIT_STUCK: i32 = 70;
+
+/// How long the end waits for its last line to be written.
+const SAY_WAIT: Duration = Duration::from_millis(200);
 
 /// Looks at the watched thread's calls until the process ends. One of them may take `limit`, and up to a look
 /// more.
@@ -26,16 +29,28 @@ pub const EXIT_STUCK: i32 = 70;
 /// The system has no thread left.
 pub fn start(limit: Duration) -> io::Result<()> {
     let mut watch = Watch::new(limit);
+    let mut loads = Watch::new(OPENING_TIME_MAX);
     thread::Builder::new()
         .name("watchdog".to_owned())
         .spawn(move || {
             loop {
                 thread::sleep(WATCHDOG_LOOK);
+                let loading = blame::loading();
+                let is_stuck = loads.look(loading.map(|(_, since)| since));
+                if let Some((blame, _)) = loading
+                    && is_stuck
+                {
+                    end_loading(&blame);
+                }
                 let call = blame::watched_call();
                 let is_stuck = watch.look(call.map(|(number, _)| number));
                 if let Some((_, blame)) = call
                     && is_stuck
                 {
+                    // What is loaded for so long may be what that call waits for.
+                    if let Some((blame, _)) = loading.filter(|_| loads.looks > 0) {
+                        end_loading(&blame);
+                    }
                     end(&blame, watch.stuck_after());
                 }
             }
@@ -57,16 +72,31 @@ fn end(blame: &Blame, stuck_for: Duration) -> ! {
     crash_mark::end_at_once(EXIT_STUCK)
 }
 
+/// The dynamic loader's lock is held: whatever thread is new, or keeps for the first time what is to be dropped at its
+/// end, waits for it, which is nearly everything. So nothing is done here that may be such a thing.
+fn end_loading(blame: &Blame) -> ! {
+    crash_mark::write(blame, "held the host up while it was loaded");
+    logging::say(&format!(
+        "a plugin hangs while it is loaded, for {OPENING_TIME_MAX:?} at least, although it passed its trial, and so \
+         holds up everything: the host ends itself, and leaves this plugin out when it is started again \
+         plugin={}",
+        blame.plugin()
+    ));
+    // For the line to be written: to wait for that would be such a thing.
+    thread::sleep(SAY_WAIT);
+    crash_mark::end_at_once(EXIT_STUCK)
+}
+
 /// Tells a call that stays from calls that come and go.
 #[derive(Debug)]
-struct Watch {
+struct Watch<C> {
     looks_max: u32,
-    call: Option<u64>,
+    call: Option<C>,
     /// How often in a row it was seen.
     looks: u32,
 }
 
-impl Watch {
+impl<C: PartialEq + Copy> Watch<C> {
     fn new(limit: Duration) -> Self {
         let looks = limit.as_millis().div_ceil(WATCHDOG_LOOK.as_millis());
         Self {
@@ -82,7 +112,7 @@ impl Watch {
     }
 
     /// Says whether the call that runs now is stuck.
-    fn look(&mut self, call: Option<u64>) -> bool {
+    fn look(&mut self, call: Option<C>) -> bool {
         if call != self.call {
             self.call = call;
             self.looks = 0;
@@ -113,7 +143,7 @@ mod tests {
             assert!(!watch.look(Some(call)));
         }
         for _ in 0..100 {
-            assert!(!watch.look(None));
+            assert!(!watch.look(None::<u64>));
         }
         assert!(!watch.look(Some(1)));
     }

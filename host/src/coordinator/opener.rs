@@ -1,9 +1,10 @@
-//! The thread that opens the lanes of a new version and drops the code of old ones, so that a swap does not
-//! run a plugin's constructors and destructors on the core thread. Only after a panic is an inline lane's code
-//! made anew where it ran: its next request needs it at once.
+//! The threads that open the lanes of a new version and drop the code of old ones, so that a swap does not run a
+//! plugin's constructors and destructors on the core thread. Each has one thing to do, so that one that hangs holds
+//! up no other. Only after a panic is an inline lane's code made anew where it ran: its next request needs it at
+//! once.
 
 use std::{
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, PoisonError},
     thread,
 };
 
@@ -70,54 +71,74 @@ pub struct OpenFailed {
     pub maps: Vec<Vec<StateMap>>,
 }
 
-/// The coordinator's end of the thread.
+/// What the coordinator has it done by.
 pub struct Opener {
-    work: mpsc::Sender<Work>,
-}
-
-enum Work {
-    Open(Opening),
-    Bury(Box<dyn Send>),
+    clock: Clock,
+    signal: Arc<Signal>,
+    done: Arc<dyn Fn(Opened) + Send + Sync>,
 }
 
 impl Opener {
-    /// Starts the thread. `done` gets what was opened.
-    ///
-    /// # Errors
-    /// The system has no thread left.
-    pub fn start(
+    /// `done` gets what was opened.
+    pub fn new(
         clock: Clock,
         signal: Arc<Signal>,
-        done: impl Fn(Opened) + Send + 'static,
-    ) -> std::io::Result<Self> {
-        let (work, incoming) = mpsc::channel();
-        thread::Builder::new()
-            .name("opener".to_owned())
-            .stack_size(PLUGIN_STACK_BYTES)
-            .spawn(move || {
-                for work in incoming {
-                    match work {
-                        Work::Open(opening) => done(opening.open_all(clock, &signal)),
-                        Work::Bury(code) => drop(code),
-                    }
-                }
-            })?;
-        Ok(Self { work })
+        done: impl Fn(Opened) + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            clock,
+            signal,
+            done: Arc::new(done),
+        }
     }
 
     /// Has a version opened.
     pub fn open(&self, opening: Opening) {
-        // The thread ends only with this sender.
-        let _ = self.work.send(Work::Open(opening));
+        let (clock, signal, done) = (self.clock, Arc::clone(&self.signal), Arc::clone(&self.done));
+        // Left where it is if there is no thread for it.
+        let opening = Arc::new(Mutex::new(Some(opening)));
+        let take = |opening: &Mutex<Option<Opening>>| {
+            let mut opening = opening.lock().unwrap_or_else(PoisonError::into_inner);
+            opening.take()
+        };
+        let on_thread = Arc::clone(&opening);
+        let started = thread::Builder::new()
+            .name("opener".to_owned())
+            .stack_size(PLUGIN_STACK_BYTES)
+            .spawn(move || {
+                if let Some(opening) = take(&on_thread) {
+                    done(opening.open_all(clock, &signal));
+                }
+            });
+        if let Err(error) = started
+            && let Some(opening) = take(&opening)
+        {
+            let reason = format!("no thread can be started to open it: {error}");
+            (self.done)(opening.fail(reason));
+        }
     }
 
     /// Has a plugin, or code of one, dropped.
     pub fn bury(&self, code: Box<dyn Send>) {
-        let _ = self.work.send(Work::Bury(code));
+        let buried = thread::Builder::new()
+            .name("plugin drop".to_owned())
+            .stack_size(PLUGIN_STACK_BYTES);
+        // Without a thread for it, it is dropped with the closure, here.
+        let _ = buried.spawn(move || drop(code));
     }
 }
 
 impl Opening {
+    /// Opens nothing.
+    fn fail(self, reason: String) -> Opened {
+        let maps = self.lanes.into_iter().map(|lane| lane.maps).collect();
+        Opened {
+            name: self.name,
+            anew: self.anew,
+            result: Err(OpenFailed { reason, maps }),
+        }
+    }
+
     /// Opens all lanes or none: what the setup of one changed is kept only if all succeed.
     fn open_all(self, clock: Clock, signal: &Arc<Signal>) -> Opened {
         let plugin: Arc<str> = self.name.as_str().into();

@@ -1,7 +1,7 @@
 //! Plugins come, change and go while requests are served.
 //!
 //! A version that comes is checked against the others; then the lanes that it replaces are paused, and once
-//! no job of them runs, their states are lent to the new code, which is opened on the opener's thread. Only
+//! no job of them runs, their states are lent to the new code, which is opened on a thread of the opener's. Only
 //! when all of its lanes are open does it take their place, with their queues: no job sees half of a swap. If
 //! anything fails, the states go back and the old version goes on.
 

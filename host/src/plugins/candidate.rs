@@ -20,6 +20,7 @@ use super::{
     loader, log,
     private_copy::Untaken,
     trial,
+    workshop::Progress,
 };
 use crate::{blame::Blame, crash_list::CrashList, logging::OneLine};
 
@@ -66,7 +67,13 @@ impl Preparation {
     }
 
     /// Prepares the plugin `name`, unless its content is `last`.
-    pub(super) fn prepare(&self, name: &str, entry: &Entry, last: Option<Content>) -> Outcome {
+    pub(super) fn prepare(
+        &self,
+        name: &str,
+        entry: &Entry,
+        last: Option<Content>,
+        progress: &Progress,
+    ) -> Outcome {
         let taken = match self.take(name, entry) {
             Ok(taken) => taken,
             Err(Untaken::Moving) => return Outcome::Moving,
@@ -78,7 +85,7 @@ impl Preparation {
         }
         let prepared = self
             .not_crashed(name, content)
-            .and_then(|()| self.load(name, entry, &taken));
+            .and_then(|()| self.load(name, entry, &taken, progress));
         match prepared {
             Ok(prepared) => {
                 // An earlier version may be put back and tried again.
@@ -110,7 +117,13 @@ impl Preparation {
         }
     }
 
-    fn load(&self, name: &str, entry: &Entry, taken: &Taken) -> Result<Prepared, CheckError> {
+    fn load(
+        &self,
+        name: &str,
+        entry: &Entry,
+        taken: &Taken,
+        progress: &Progress,
+    ) -> Result<Prepared, CheckError> {
         let examined = self.examiner.examine(name, &entry.file, taken)?;
         trial::self_tests_passed(&examined.shown)?;
         let Examined {
@@ -124,6 +137,7 @@ impl Preparation {
         // From here on its code runs in this process.
         let module = loader::Module::open(copy.path(), blame)?;
         drop(copy);
+        progress.makes();
         let plugin = module
             .create(name, &config.plugin, Purpose::Serve, log::of_plugin(name))
             .map_err(|unmade| match unmade {

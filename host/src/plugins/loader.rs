@@ -27,7 +27,7 @@ use plugin_api::{
 };
 
 use super::error::{CheckError, Step};
-use crate::blame::{Blame, Blamed, blame};
+use crate::blame::{Blame, Blamed, blame, loads};
 
 /// The dynamic symbol by which a plugin is known.
 pub(super) const EXPORT: &str = ROOT_MODULE_LOADER_NAME;
@@ -108,7 +108,7 @@ pub(super) enum Unmade {
 impl Module {
     /// Opens `copy`, an absolute path that was never opened before in this process.
     pub(super) fn open(copy: &Path, of: Blame) -> Result<Self, CheckError> {
-        let (module, abi_version) = blame(&of, || Self::open_root(copy))?;
+        let (module, abi_version) = loads(&of, || blame(&of, || Self::open_root(copy)))?;
         Ok(Self {
             module,
             abi_version,

@@ -27,7 +27,10 @@ use super::{
     signals::Signals,
     workshop::{Finished, Workshop},
 };
-use crate::{crash_list::CrashList, limits::LOOK_INTERVAL};
+use crate::{
+    crash_list::CrashList,
+    limits::{LOOK_INTERVAL, START_HELD_MAX},
+};
 
 /// Events come in swarms: this long after the first, one look answers them all.
 const GATHER: Duration = Duration::from_millis(20);
@@ -96,8 +99,7 @@ impl Watcher {
         let preparation = Arc::new(Preparation::new(absolute, crashes));
         let (signals, woken) = Signals::new();
         let (running, ended) = mpsc::channel();
-        let workshop =
-            Workshop::start(&preparation, &signals, &running).map_err(FolderError::Thread)?;
+        let workshop = Workshop::new(&preparation, &signals, &running);
         let watch = Watch {
             preparation,
             workshop,
@@ -114,6 +116,7 @@ impl Watcher {
             refused: BTreeSet::new(),
             awaited: Awaited::Unknown,
             held: BTreeMap::new(),
+            is_holding: true,
         };
         let run = move || {
             watch.run();
@@ -169,15 +172,22 @@ struct Watch<E> {
     /// Names whose files were refused since.
     refused: BTreeSet<String>,
     awaited: Awaited,
-    /// What is told at the end of the start, by name: which of two that clash comes first must not depend on
-    /// which was done first.
+    /// What is told a moment after the start, by name: which of two that clash comes first must not depend on
+    /// which was done first, as far as both are done by then.
     held: BTreeMap<String, Vec<PluginEvent>>,
+    /// What is told is held. One that hangs is not waited for by all.
+    is_holding: bool,
 }
 
 impl<E: Fn(PluginEvent)> Watch<E> {
     fn run(mut self) {
         while !self.signals.is_stopped() {
+            let work_due = self.workshop.advance(Instant::now());
+            self.take_finished();
             let wait = self.look();
+            let wait = work_due.map_or(wait, |due| {
+                wait.min(due.saturating_duration_since(Instant::now()))
+            });
             match self.woken.recv_timeout(wait) {
                 Ok(()) if self.take_finished() => {}
                 Ok(()) => self.gather(),
@@ -244,7 +254,9 @@ impl<E: Fn(PluginEvent)> Watch<E> {
         let due = findings
             .look_again_in
             .map_or(interval, |wait| wait.saturating_sub(spent));
+        let held = START_HELD_MAX.saturating_sub(self.started.elapsed());
         due.min(interval)
+            .min(if self.is_holding { held } else { interval })
     }
 
     /// What was refused because of the folder is looked at again once that is mended.
@@ -305,6 +317,7 @@ impl<E: Fn(PluginEvent)> Watch<E> {
             entry,
             outcome,
             again,
+            ..
         } = finished;
         match outcome {
             Outcome::Moving => self.unsettle(&name),
@@ -359,21 +372,25 @@ impl<E: Fn(PluginEvent)> Watch<E> {
                 );
             }
         }
-        if !names.is_empty() {
-            return;
+        let is_over = names.is_empty();
+        if is_over || self.started.elapsed() >= START_HELD_MAX {
+            self.is_holding = false;
+            for event in std::mem::take(&mut self.held).into_values().flatten() {
+                self.emit(event);
+            }
         }
-        self.awaited = Awaited::None;
-        for event in std::mem::take(&mut self.held).into_values().flatten() {
-            self.emit(event);
+        if is_over {
+            self.awaited = Awaited::None;
+            self.emit(PluginEvent::Looked);
         }
-        self.emit(PluginEvent::Looked);
     }
 
-    /// Tells of the plugin `name`, at the end of the start or now.
+    /// Tells of the plugin `name`, now or a moment after the start.
     fn tell(&mut self, name: &str, event: PluginEvent) {
-        match self.awaited {
-            Awaited::None => self.emit(event),
-            _ => self.held.entry(name.to_owned()).or_default().push(event),
+        if self.is_holding {
+            self.held.entry(name.to_owned()).or_default().push(event);
+        } else {
+            self.emit(event);
         }
     }
 
