@@ -62,6 +62,44 @@ fn a_new_plugin_is_built_tested_and_served_as_it_is() {
 }
 
 #[test]
+fn inside_this_checkout_a_new_plugin_is_a_workspace_of_its_own() {
+    // Where cargo would take it for a package of this workspace that this does not name.
+    let folder = tempfile::tempdir_in(plugin_api_folder()).expect("the checkout can be written");
+    let api = plugin_api_folder();
+    let api = api.to_str().expect("it is UTF-8");
+    let written = new(folder.path(), &["inner", "--plugin-api", api]);
+    assert!(written.status.success(), "{}", text(&written.stderr));
+    let package = folder.path().join("inner");
+    let lock = plugin_api_folder().with_file_name("Cargo.lock");
+    fs::copy(lock, package.join("Cargo.lock")).expect("the workspace has one");
+    cargo(&package, "build");
+    let library = profile_folder().with_file_name("debug/libinner.so");
+    let host = TestHost::plan().library("inner", &library).start();
+    let mut client = host.connect();
+    assert_eq!(client.ask("countInner", Value::Null).number("count"), 1);
+}
+
+#[test]
+fn a_repository_and_a_version_stand_in_the_manifest_as_cargo_takes_them() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    for (name, plugin_api, dependency) in [
+        (
+            "by-git",
+            "https://example.org/rm-host.git",
+            "{ git = \"https://example.org/rm-host.git\" }",
+        ),
+        ("by-version", "0.1", "\"0.1\""),
+    ] {
+        let written = new(folder.path(), &[name, "--plugin-api", plugin_api]);
+        assert!(written.status.success(), "{}", text(&written.stderr));
+        let manifest = fs::read_to_string(folder.path().join(name).join("Cargo.toml"));
+        let manifest = manifest.expect("it was written");
+        let line = format!("plugin-api = {dependency}");
+        assert!(manifest.contains(&line), "{manifest}");
+    }
+}
+
+#[test]
 fn what_exists_and_what_is_no_name_is_refused_with_a_word() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     fs::create_dir(folder.path().join("hall")).expect("it can be written");

@@ -4,6 +4,7 @@
 use std::{fs, path::PathBuf};
 
 use rm_tests::{Gate, RawClient, SERVES, TestHost, fixture};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// What an operator sees of a plugin.
@@ -308,4 +309,24 @@ fn a_thread_whose_job_does_not_end_is_seen_for_as_long_as_it_runs() {
     assert_eq!(seen["retired"][0]["stuck_threads"]["count"], 2);
     drop(late);
     while report(&mut client, "late")["retired"][0]["stuck_threads"] != Value::Null {}
+}
+
+#[test]
+fn a_file_that_was_removed_while_the_host_was_down_is_gone_at_the_start() {
+    let host = TestHost::plan()
+        .library("versioned", &fixture("versioned_1"))
+        .plugin("tickets")
+        .start();
+    host.signal(Signal::TERM);
+    let (_, plan) = host.wait_and_plan();
+    fs::remove_file(plan.folder().join("libversioned.so")).expect("it is there");
+    let host = plan.start();
+    let mut client = host.connect();
+    client
+        .ask("getVersion", Value::Null)
+        .refused("unknown_type");
+    let listed = client.ask("rm.plugins", Value::Null).ok();
+    let listed = listed["plugins"].as_array().expect("a list");
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    client.ask("getTickets", Value::Null).ok();
 }
