@@ -133,6 +133,10 @@ fn a_plugin_that_panics_again_and_again_is_listed_as_quarantined() {
         (&json!("quarantined"), &json!(panicked))
     );
     assert!(seen["error"].to_string().contains("panicked"), "{seen}");
+    let said = host
+        .log()
+        .lines_with(&["ERROR", "quarantined: it panicked"]);
+    assert_eq!(said.len(), 1, "{said:?}");
 }
 
 #[test]

@@ -214,12 +214,14 @@ impl Coordinator {
         let slot = self.slot(&name);
         slot.history.panicked();
         let panics = &mut slot.panics;
-        if is_too_often(
+        let is_too_often = is_too_often(
             panics,
             Instant::now(),
             limits::PANIC_WINDOW,
             limits::PANICS_MAX,
-        ) {
+        );
+        // Of jobs that had run before that was known.
+        if is_too_often && slot.quarantined.is_none() {
             let reason = format!(
                 "it panicked more than {} times within {} s",
                 limits::PANICS_MAX,

@@ -67,6 +67,14 @@ pub enum Verdict {
     Void,
 }
 
+impl Verdict {
+    /// Whether the jobber panicked.
+    pub fn is_panic(&self) -> bool {
+        let panicked = Outcome::Failed(ErrorCode::JobberPanicked);
+        matches!(self, Self::Replied { result, .. } if *result == panicked)
+    }
+}
+
 /// How a request ended, for the log and the counters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

@@ -12,7 +12,7 @@ use super::{
     coordinator::{Coordinator, SHUTTING_DOWN},
     job::{Asked, Job, TypeId},
     lane::Runner,
-    lane_code::{Outcome, Verdict},
+    lane_code::Verdict,
     lane_thread::{Fetched, Finished, Handed},
     schedule::LaneId,
     types::Closed,
@@ -167,7 +167,11 @@ impl Coordinator {
             self.note_served(job.type_id, &job.asked(), &verdict, || {
                 started.map_or(Duration::ZERO, |at| at.elapsed())
             });
+            let panicked = verdict.is_panic();
             self.served(id, job, verdict, &reply, waited);
+            if panicked {
+                self.panicked(id);
+            }
             self.took(id, took_us);
             if self.turn_us > limits::INLINE_TURN_US {
                 break;
@@ -255,6 +259,8 @@ impl Coordinator {
     /// Leads what a lane's thread has finished to its replies.
     pub(super) fn take_fetched(&mut self, id: LaneId, mut fetched: Fetched) {
         let mut replies = &fetched.replies[..];
+        let panics = fetched.finished.iter();
+        let panics = panics.filter(|one| one.verdict.is_panic()).count();
         for Finished {
             handed,
             verdict,
@@ -270,6 +276,10 @@ impl Coordinator {
         fetched.replies.clear();
         self.put_back(id, fetched.returned.drain(..).rev());
         self.fetched = fetched;
+        // Last, for whoever is refused because of it came after those that were run.
+        for _ in 0..panics {
+            self.panicked(id);
+        }
     }
 
     /// A job has been run: its reply goes out, or it is set aside.
@@ -279,10 +289,7 @@ impl Coordinator {
         let unwanted = client.ended || client.gone;
         let mut stays = false;
         match verdict {
-            Verdict::Replied { changed, result } => {
-                if result == Outcome::Failed(ErrorCode::JobberPanicked) {
-                    self.panicked(lane);
-                }
+            Verdict::Replied { changed, .. } => {
                 self.clients.reply(slot, |out| out.extend_from_slice(reply));
                 self.clients.settle(slot, 1);
                 if changed {
