@@ -44,6 +44,21 @@ fn a_proxy_is_lent_to_one_client_at_a_time() {
 }
 
 #[test]
+fn who_waits_gets_the_proxy_that_comes_back_unless_it_has_gone() {
+    let mut pool = pool(&["a"]);
+    get(&mut pool).unwrap();
+    let hasty = pool.client(2).send("getProxy", ());
+    let patient = pool.client(3).send("getProxy", ());
+    pool.disconnect(2);
+    pool.client(1)
+        .request("returnProxy", json!({ "id": 1 }))
+        .unwrap();
+    assert_eq!(pool.reply(&hasty), None);
+    let lent = json!({ "id": 1, "url": "a", "token": 2 });
+    assert_eq!(pool.reply(&patient), Some(Ok(lent)));
+}
+
+#[test]
 fn a_proxy_that_is_added_twice_is_there_once() {
     let mut pool = TestPlugin::<RmPlugin>::new(());
     for _ in 0..2 {
