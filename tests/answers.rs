@@ -262,6 +262,22 @@ fn a_panic_is_logged_in_one_line_with_its_text_and_place() {
 }
 
 #[test]
+fn a_panic_on_a_thread_of_the_plugins_own_is_logged_with_its_text_and_place() {
+    let host = TestHost::with_fixture("answers");
+    host.connect()
+        .ask("panic", json!({ "how": "onAThread" }))
+        .refused("jobber_panicked");
+    let line = host.log().wait_from(0, &["ERROR", "boom elsewhere"]);
+    for words in [
+        "plugin=\"answers\"",
+        "a thread of the plugin's own",
+        "answers.rs:",
+    ] {
+        assert!(line.contains(words), "{line}");
+    }
+}
+
+#[test]
 fn after_a_panic_the_plugins_own_memory_is_made_anew() {
     let mut host = TestHost::with_fixture("answers");
     let mut client = host.connect();
