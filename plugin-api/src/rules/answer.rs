@@ -71,6 +71,8 @@ impl AnswerFault {
     }
 }
 
+// The host runs this for every job, out of another crate: `#[inline]` lets all of it be compiled into the caller.
+
 /// Checks `answer` and returns its text without the field `type`: a JSON object again.
 ///
 /// Works in place; what was in `answer` is used up.
@@ -91,6 +93,7 @@ pub fn check<'a>(answer: &'a mut [u8], type_name: &str) -> Result<&'a [u8], Answ
 
 /// Finds the one `type` entry and returns where it stands: from its opening quote up to the next entry or to
 /// the object's end.
+#[inline]
 fn find_type(text: &str, type_name: &str) -> Result<TypeEntry, AnswerFault> {
     let mut scan = Scan {
         text,
@@ -124,6 +127,7 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
+    #[inline]
     fn note(&mut self, value: &'a str) {
         let expected = || self.type_name.to_owned();
         if self.found.is_some() {
@@ -147,6 +151,7 @@ impl<'a> Scan<'a> {
 }
 
 /// Whether the JSON text `value` is the string `expected`.
+#[inline]
 fn is_string(value: &str, expected: &str) -> bool {
     let plain = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
     plain == Some(expected) && !expected.contains(['"', '\\'])
@@ -160,6 +165,7 @@ impl<'a> Visitor<'a> for &mut Scan<'a> {
         f.write_str("an object")
     }
 
+    #[inline]
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(is_type) = map.next_key_seed(KeyIsType)? {
             if is_type {
@@ -179,6 +185,7 @@ struct KeyIsType;
 impl<'de> DeserializeSeed<'de> for KeyIsType {
     type Value = bool;
 
+    #[inline]
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
         deserializer.deserialize_str(self)
     }
@@ -191,6 +198,7 @@ impl Visitor<'_> for KeyIsType {
         f.write_str("a key")
     }
 
+    #[inline]
     fn visit_str<E>(self, key: &str) -> Result<bool, E> {
         Ok(key == "type")
     }
@@ -198,6 +206,7 @@ impl Visitor<'_> for KeyIsType {
 
 /// Takes the entry out by moving the shorter side: for what plugin-api writes, with the type in front, that
 /// is one byte.
+#[inline]
 fn without(answer: &mut [u8], entry: TypeEntry) -> &[u8] {
     let object = answer.iter().position(|byte| *byte == b'{');
     let object = object.expect("find_type has read an object");
@@ -228,11 +237,13 @@ fn without(answer: &mut [u8], entry: TypeEntry) -> &[u8] {
     }
 }
 
+#[inline]
 fn last(bytes: &[u8], end: usize, is: impl Fn(u8) -> bool) -> usize {
     let position = bytes[..end].iter().rposition(|byte| is(*byte));
     position.expect("find_type has read an entry here")
 }
 
+#[inline]
 fn skip_space(bytes: &[u8]) -> usize {
     let position = bytes.iter().position(|byte| !byte.is_ascii_whitespace());
     position.expect("find_type has read what follows")
