@@ -66,7 +66,7 @@ fn a_version_that_fails_its_self_tests_is_refused_and_the_one_before_goes_on() {
     let mut client = host.connect();
     assert_eq!(client.ask("countTested", Value::Null).number("count"), 1);
     for ((fault, says), count) in FAULTS.into_iter().zip(2..) {
-        let unfinished = failing(&host.beside(), fault);
+        let unfinished = failing(host.beside(), fault);
         let line = host.drop_in("self_tested", &unfinished, &["ERROR", "refused"]);
         for words in says
             .iter()
@@ -81,7 +81,7 @@ fn a_version_that_fails_its_self_tests_is_refused_and_the_one_before_goes_on() {
     }
     host.expect_running();
     // What they count is on state of their own.
-    host.drop_in("self_tested", &failing(&host.beside(), b'x'), SERVES);
+    host.drop_in("self_tested", &failing(host.beside(), b'x'), SERVES);
     assert_eq!(client.ask("countTested", Value::Null).number("count"), 5);
 }
 
