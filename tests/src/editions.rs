@@ -62,13 +62,14 @@ impl Edition {
     pub fn plugin(self) -> PathBuf {
         let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let name = self.name();
-        let folder = self.written(&["plugin-api"]);
+        let workspace_manifest = self.written("plugin", &["plugin-api"]);
         let package = format!(
             "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition.workspace = true\n\n\
              [lib]\ncrate-type = [\"cdylib\"]\n\n\
              [dependencies]\nplugin-api.workspace = true\nserde.workspace = true\n\n"
-        ) + &own_workspace(&["plugin-api"]);
-        write_changed(&folder.join("Cargo.toml"), &package);
+        );
+        let folder = self.folder("plugin");
+        write_changed(&folder.join("Cargo.toml"), &(package + &workspace_manifest));
         let fixture = workspace().join("tests/fixtures/edition.rs");
         write_changed(&folder.join("src/lib.rs"), &read(&fixture));
         build(&folder, &name);
@@ -82,12 +83,11 @@ impl Edition {
     #[track_caller]
     pub fn host(self) -> PathBuf {
         let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let members = ["host", "plugin-api", "protocol"];
-        let folder = self.written(&members);
-        let program = format!("rm-host-{}", self.name());
-        write_changed(&folder.join("Cargo.toml"), &own_workspace(&members));
+        let workspace_manifest = self.written("host", &["host", "plugin-api", "protocol"]);
+        let folder = self.folder("host");
+        write_changed(&folder.join("Cargo.toml"), &workspace_manifest);
         build(&folder, "rm-host");
-        profile_folder().join(program)
+        profile_folder().join(format!("rm-host-{}", self.name()))
     }
 
     fn name(self) -> String {
@@ -95,48 +95,72 @@ impl Edition {
         format!("edition_{}{misfit}", self.abi.replace('.', "_"))
     }
 
-    /// Writes its packages; what is there already and has not changed keeps its time, so that nothing is built twice.
-    fn written(self, members: &[&str]) -> PathBuf {
-        let kind = if members.contains(&"host") {
-            "host"
-        } else {
-            "plugin"
-        };
-        let target = target_folder();
-        let folder = target
-            .join("editions")
-            .join(format!("{}_{kind}", self.name()));
-        for member in members {
-            self.copy(&workspace().join(member), &folder.join(member));
-        }
-        let lock = read(&workspace().join("Cargo.lock"));
-        // Once only: cargo takes out what an edition does not need.
-        if !folder.join("Cargo.lock").exists() {
-            write_changed(&folder.join("Cargo.lock"), &lock);
-        }
-        folder
+    /// What tells its packages from all others that are built into the same target folder, those of this workspace above
+    /// all: cargo knows a package by its name, its version and its path within its workspace, and takes two that have
+    /// all of these in common for one.
+    fn mark(self, kind: &str) -> String {
+        format!("{}-{kind}", self.name().replace('_', "-"))
     }
 
-    fn copy(self, from: &Path, to: &Path) {
+    fn folder(self, kind: &str) -> PathBuf {
+        target_folder().join("editions").join(self.mark(kind))
+    }
+
+    /// Writes its packages, and returns the manifest of their workspace. What is there already and has not changed keeps its
+    /// time, so that nothing is built twice.
+    fn written(self, kind: &str, members: &[&str]) -> String {
+        let (folder, mark) = (self.folder(kind), self.mark(kind));
+        for member in members {
+            self.copy(
+                &mark,
+                &workspace().join(member),
+                &folder.join(&mark).join(member),
+            );
+        }
+        let lock = read(&workspace().join("Cargo.lock"));
+        // Cargo takes out of its own copy what an edition does not need.
+        let taken = folder.join("Cargo.lock of the workspace");
+        if fs::read_to_string(&taken).is_ok_and(|taken| taken == lock) {
+            return own_workspace(&mark, members);
+        }
+        write_changed(&folder.join("Cargo.lock"), &lock);
+        write_changed(&taken, &lock);
+        own_workspace(&mark, members)
+    }
+
+    fn copy(self, mark: &str, from: &Path, to: &Path) {
         fs::create_dir_all(to).expect("the target folder can be written");
         for entry in fs::read_dir(from).expect("it is part of the checkout") {
             let path = entry.expect("it can be listed").path();
             let copy = to.join(path.file_name().expect("it has a name"));
             if path.is_dir() {
-                self.copy(&path, &copy);
+                self.copy(mark, &path, &copy);
             } else {
-                write_changed(&copy, &self.edited(&path, read(&path)));
+                write_changed(&copy, &self.edited(mark, &path, read(&path)));
             }
+        }
+        // A module that was moved must not be there twice.
+        for entry in fs::read_dir(to).expect("it was just made") {
+            let copy = entry.expect("it can be listed").path();
+            if from.join(copy.file_name().expect("it has a name")).exists() {
+                continue;
+            }
+            let removed = if copy.is_dir() {
+                fs::remove_dir_all(copy)
+            } else {
+                fs::remove_file(copy)
+            };
+            removed.expect("the target folder can be written");
         }
     }
 
     /// A file of the checkout as it is in this edition.
-    fn edited(self, path: &Path, text: String) -> String {
+    fn edited(self, mark: &str, path: &Path, text: String) -> String {
         let file = path.strip_prefix(workspace()).expect("it lies in there");
         let mut text = Text { file, text };
         match file.to_str() {
             Some("plugin-api/Cargo.toml") => {
-                let version = format!("\nversion = \"{}\"", self.plugin_api);
+                let version = format!("\nversion = \"{}+{mark}\"", self.plugin_api);
                 text.replace("\nversion.workspace = true", &version);
             }
             Some("plugin-api/src/abi.rs") => self.edit_abi(&mut text),
@@ -280,16 +304,23 @@ impl Text<'_> {
     }
 }
 
-/// The manifest of this workspace with other members.
-fn own_workspace(members: &[&str]) -> String {
+/// The manifest of this workspace with other members, in a folder of their own.
+fn own_workspace(mark: &str, members: &[&str]) -> String {
     let manifest = read(&workspace().join("Cargo.toml"));
     let (_, rest) = manifest
         .split_once("members = [")
         .and_then(|(_, rest)| rest.split_once("]\n"))
         .expect("the workspace has members");
-    format!("[workspace]\nresolver = \"3\"\nmembers = {members:?}\n{rest}\n")
-        // There is no such member.
-        .replace("rm-client = { path = \"client\" }\n", "")
+    let (package, rest) = rest
+        .split_once("version = \"")
+        .expect("they have a version");
+    let (version, rest) = rest.split_once('"').expect("a string ends");
+    let rest = rest.replace("{ path = \"", &format!("{{ path = \"{mark}/"));
+    let members = members.iter().map(|member| format!("{mark}/{member}"));
+    let members: Vec<_> = members.collect();
+    format!(
+        "[workspace]\nresolver = \"3\"\nmembers = {members:?}\n{package}version = \"{version}+{mark}\"{rest}\n"
+    )
 }
 
 /// In the target folder of this workspace, most of whose libraries it can take as they are.
