@@ -1,7 +1,8 @@
 //! The verdict over a file's bytes, before any of its code has run.
 //!
-//! It is pure. It catches what is no shared library, was cut short, was built for another machine, or is no
-//! plugin of ours; it cannot catch a file whose code or data were damaged within their bounds.
+//! It is pure. It catches what is no shared library, was cut short, was built for another machine, would be written
+//! over the memory of others when it is loaded, or is no plugin of ours; it cannot catch a file whose code or data
+//! were damaged within their bounds.
 
 use object::{
     LittleEndian as LE,
@@ -9,10 +10,13 @@ use object::{
     read::elf::{FileHeader, ProgramHeader, SectionHeader, Sym},
 };
 
+use self::placement::Placement;
 use super::{
     error::{CheckError, Step},
     loader::{EXPORT, EXPORT_BYTES_MIN},
 };
+
+mod placement;
 
 type Header = FileHeader64<LE>;
 
@@ -93,8 +97,8 @@ fn header(bytes: &[u8]) -> Result<&Header, Unfit> {
     Ok(header)
 }
 
-/// Every segment must lie inside the file: the loader maps them unchecked, and the first access behind the
-/// file's end ends the process.
+/// Every segment must lie inside the file, and in memory inside of what the loader reserves: it maps them unchecked, and the
+/// first access behind the file's end ends the process.
 fn segments(header: &Header, bytes: &[u8]) -> Result<(), Unfit> {
     let segments = header
         .program_headers(LE, bytes)
@@ -111,7 +115,7 @@ fn segments(header: &Header, bytes: &[u8]) -> Result<(), Unfit> {
     {
         return Err(Unfit::Damaged("it has no dynamic segment".into()));
     }
-    Ok(())
+    Placement::check(segments, bytes)
 }
 
 fn exports(header: &Header, bytes: &[u8]) -> Result<(), Unfit> {
@@ -252,6 +256,90 @@ mod tests {
         let mut long = whole;
         long[64 + 32..64 + 40].copy_from_slice(&u64::MAX.to_le_bytes());
         assert!(is_damaged(&long));
+    }
+
+    /// Changes a number of the whole library.
+    fn with_number(whole: &[u8], at: usize, change: impl FnOnce(u64) -> u64) -> Vec<u8> {
+        let mut bytes = whole.to_vec();
+        let number = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+        bytes[at..at + 8].copy_from_slice(&change(number).to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn what_would_lie_outside_of_the_memory_of_the_library_does_not_pass() {
+        // Of a segment's header: its addresses and its sizes.
+        const ADDRESS: usize = 16;
+        const FILE_BYTES: usize = 32;
+        const MEMORY_BYTES: usize = 40;
+        const FAR: u64 = 1 << 30;
+        let whole = library(EXPORT);
+        let segments = header(&whole)
+            .unwrap()
+            .program_headers(LE, &*whole)
+            .unwrap();
+        let at = |number: usize| 64 + number * size_of_val(&segments[number]);
+        let of_type = |wanted| {
+            let numbers = segments.iter().enumerate();
+            let found = numbers.filter(move |(_, segment)| segment.p_type(LE) == wanted);
+            found.map(|(number, _)| at(number)).collect::<Vec<_>>()
+        };
+        let loaded = of_type(object::elf::PT_LOAD);
+        let (last, others) = loaded.split_last().unwrap();
+        for segment in others {
+            // It would take what lies behind it, of this library or of another.
+            assert!(is_damaged(&with_number(
+                &whole,
+                segment + MEMORY_BYTES,
+                |size| size + FAR
+            )));
+            assert!(is_damaged(&with_number(
+                &whole,
+                segment + ADDRESS,
+                |start| start + FAR
+            )));
+        }
+        let too_small = with_number(&whole, last + MEMORY_BYTES, |_| 0);
+        assert!(is_damaged(&too_small));
+        for segment in of_type(object::elf::PT_GNU_RELRO) {
+            assert!(is_damaged(&with_number(
+                &whole,
+                segment + MEMORY_BYTES,
+                |size| size + FAR
+            )));
+            assert!(is_damaged(&with_number(&whole, segment + ADDRESS, |_| FAR)));
+        }
+        let dynamic = of_type(PT_DYNAMIC)[0];
+        assert!(is_damaged(&with_number(
+            &whole,
+            dynamic + ADDRESS,
+            |start| start + FAR
+        )));
+        assert!(is_damaged(&with_number(
+            &whole,
+            dynamic + FILE_BYTES,
+            |_| FAR
+        )));
+    }
+
+    #[test]
+    fn a_relocation_to_a_place_outside_of_the_library_does_not_pass() {
+        let whole = library(EXPORT);
+        let header = header(&whole).unwrap();
+        let sections = header.sections(LE, &*whole).unwrap();
+        let tables = sections
+            .iter()
+            .filter(|section| section.sh_type(LE) == object::elf::SHT_RELA);
+        let mut tried = 0;
+        for table in tables {
+            let (start, bytes) = table.file_range(LE).unwrap();
+            for relocation in (start..start + bytes).step_by(24) {
+                let far = with_number(&whole, relocation as usize, |place| place ^ 1 << 33);
+                assert!(is_damaged(&far), "the relocation at {relocation:#x}");
+                tried += 1;
+            }
+        }
+        assert!(tried > 0, "a library of C has some");
     }
 
     #[test]
