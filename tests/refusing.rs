@@ -1,7 +1,7 @@
 //! A file that is no plugin, a bad version of one and a wrong configuration are each reported with their reason, and
 //! touch nobody.
 
-use std::{fs, os::unix::fs::symlink, process::Command};
+use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 
 use rm_tests::{RawClient, SERVES, TestHost, example_plugin, fixture};
 use serde_json::Value;
@@ -46,6 +46,64 @@ fn a_file_whose_content_is_no_plugin_is_reported_with_its_reason_and_skipped() {
         fs::write(&unfinished, content).expect("the folder can be written");
         let dropped = host.folder().join(format!("lib{name}.so"));
         fs::rename(unfinished, dropped).expect("it was just written");
+        expect_refused(&mut host, name, says);
+    }
+}
+
+/// Compiles a library of C.
+fn c_library(target: &Path, source: &str) {
+    let file = target.with_extension("c");
+    fs::write(&file, source).expect("a temporary folder can be written");
+    let status = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([target, &file])
+        .status();
+    let status = status.unwrap_or_else(|error| panic!("cc ({error}): install a C compiler"));
+    assert!(status.success(), "{source}");
+}
+
+#[test]
+fn a_library_of_c_is_refused_whatever_it_exports() {
+    const EXPORT: &str = "_1as_0lib_1header_0root_bmodule_bloader";
+    let mut host = TestHost::with_plugin("tickets");
+    // What a plugin's export begins with, and nothing behind it.
+    let imitation = format!(
+        "struct {{ char magic[32]; unsigned major, minor; char rest[400]; }} {EXPORT} = \
+         {{\"abi stable library for Rust     \", 0, 11}};"
+    );
+    for (name, source, says) in [
+        (
+            "other",
+            "int compress(void) { return 0; }",
+            "no rm-host plugin",
+        ),
+        ("short", &format!("char {EXPORT} = 1;"), "no rm-host plugin"),
+        (
+            "function",
+            &format!("int {EXPORT}(void) {{ return 0; }}"),
+            "no rm-host plugin",
+        ),
+        (
+            "data",
+            &format!("char {EXPORT}[400] = {{1}};"),
+            "is not what plugin_api::plugin! writes",
+        ),
+        (
+            "imitation",
+            &imitation,
+            "ended it with SIGSEGV while it was loaded",
+        ),
+        (
+            "needy",
+            &format!(
+                "extern int is_nowhere; int *needs = &is_nowhere; char {EXPORT}[400] = {{1}};"
+            ),
+            "undefined symbol: is_nowhere",
+        ),
+    ] {
+        let library = host.beside().join(format!("{name}.so"));
+        c_library(&library, source);
+        fs::rename(library, host.folder().join(format!("lib{name}.so"))).expect("mv");
         expect_refused(&mut host, name, says);
     }
 }
