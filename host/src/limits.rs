@@ -96,6 +96,18 @@ pub const DEADLINE_GRAIN_MS: u64 = 16;
 /// The longest deadline that a client may ask for, in milliseconds: 365 days.
 pub const DEADLINE_MS_MAX: u64 = 365 * 24 * 3600 * 1000;
 
+/// The effects of one batch, in bytes. A migration of a whole state is one batch.
+pub const BATCH_EFFECTS_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// A segment of the log that has grown to this gets no further record, in bytes.
+pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// A snapshot is due once the closed segments hold this, and half as much as the last snapshot, in bytes.
+pub const SNAPSHOT_DUE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// So much of the newest segment is filled with zeros at once, before records need it, in bytes.
+pub const ZEROED_AHEAD_BYTES: u64 = 1024 * 1024;
+
 /// The stack of each thread that runs a plugin's code, in its trial as in the host: what came well through the one
 /// must not overflow the other.
 pub const PLUGIN_STACK_BYTES: usize = 8 * 1024 * 1024;
@@ -191,6 +203,8 @@ const _: () = {
         REPLY_HELD_MAX.as_micros() < 1_000,
         "a promise of the protocol"
     );
+    assert!(plugin_api::limits::STATE_ENTRY_BYTES_MAX < BATCH_EFFECTS_BYTES_MAX);
+    assert!(ZEROED_AHEAD_BYTES <= SEGMENT_BYTES);
     assert!(WATCHDOG_LOOK.as_millis() <= INLINE_STUCK.as_millis());
     assert!(INLINE_CALL_MS_MAX < TRIAL_TIME_MAX.as_millis() as u64);
     assert!(SLOW_PREPARATION.as_millis() < OPENING_TIME_MAX.as_millis());

@@ -1,6 +1,9 @@
 //! What the jobbers read and change. The host owns it, so it outlives every version of every plugin.
 
 mod access;
+pub mod disk;
+pub mod effects;
+pub mod log;
 mod map;
 mod store;
 mod transaction;
