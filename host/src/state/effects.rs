@@ -151,7 +151,11 @@ impl<'a> Cursor<'a> {
         Self { bytes, at: 0 }
     }
 
-    pub(super) fn is_at_end(&self) -> bool {
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    fn is_at_end(&self) -> bool {
         self.at == self.bytes.len()
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// The entries of one state.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateMap {
     entries: BTreeMap<Box<[u8]>, Box<[u8]>>,
 }
@@ -34,6 +34,16 @@ impl StateMap {
                 self.entries.insert(key.into(), value.into());
             }
         }
+    }
+
+    /// Adds an entry whose key is higher than all others.
+    pub fn push_last(&mut self, key: &[u8], value: &[u8]) {
+        self.entries.insert(key.into(), value.into());
+    }
+
+    /// All entries, by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.entries.iter().map(|(key, value)| (&**key, &**value))
     }
 
     /// Takes `key` out.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::BatchNo;
+use crate::state::effects::BadEffects;
 
 /// The disk refused an operation.
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +143,14 @@ pub enum LogError {
         after: BatchNo,
         /// The last batch of the snapshot.
         begin: BatchNo,
+    },
+    /// A bug of the host.
+    #[error("batch {batch} cannot be applied: {cause}")]
+    BadEffects {
+        /// Where they stand.
+        batch: BatchNo,
+        /// What is wrong with them.
+        cause: BadEffects,
     },
     /// What was written before cannot be read.
     #[error(transparent)]

@@ -1,16 +1,50 @@
 //! The durable log: segments and snapshots in a folder.
+//!
+//! Records go to the newest segment. One that is full is closed, and the next one begins. A snapshot takes the place of
+//! closed segments. What a failed write or sync leaves in the newest segment is never looked at again: another one begins
+//! where it was durable last.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
-    BatchNo, EachBatch, Log, LogError, OpenError, Policy, Recovered, Snapshot, SnapshotDone,
-    SnapshotTask,
+    BatchNo, DiskError, EachBatch, Log, LogError, OpenError, Policy, Recovered, Snapshot,
+    SnapshotDone, SnapshotTask,
+    names::{self, Listing},
+    record::{Kind, RecordHeader},
+    recovery::{self, ClosedSegment, Contents, NewestSegment, StoredSnapshot},
+    segment::{Previous, RECORDS_BEGIN, SegmentHeader, SegmentReader},
+    segment_writer::SegmentWriter,
+    snapshot_file,
+    snapshot_task::{Sources, UnderWay},
+    states::States,
 };
-use crate::state::disk::Disk;
+use crate::{limits::BATCH_EFFECTS_BYTES_MAX, state::disk::Disk};
 
 /// A log in a folder. There must be no other one in the same folder at the same time.
 #[derive(Debug)]
-pub struct FileLog {}
+pub struct FileLog {
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    policy: Policy,
+    snapshot: Option<StoredSnapshot>,
+    /// All after the snapshot, in order, and before `newest`.
+    closed: Vec<ClosedSegment>,
+    /// None only while it is being replaced.
+    newest: Option<SegmentWriter>,
+    appended: BatchNo,
+    durable: BatchNo,
+    /// Where the record of `durable` ends in the newest segment.
+    durable_end: u64,
+    /// The greatest that a batch brought.
+    now_ms: u64,
+    poisoned: bool,
+    under_way: UnderWay,
+    /// The last closed segment when a snapshot was tried.
+    tried: BatchNo,
+}
 
 impl FileLog {
     /// Opens the log in `folder`, which is made if it is missing, cuts a torn end, and reads what is there.
@@ -26,55 +60,291 @@ impl FileLog {
     /// # Errors
     /// See [`OpenError`].
     pub fn open_with(
-        _disk: Arc<dyn Disk>,
+        disk: Arc<dyn Disk>,
         folder: &Path,
-        _policy: Policy,
+        policy: Policy,
     ) -> Result<(Self, Recovered), OpenError> {
-        Err(OpenError::Foreign {
-            file: folder.to_owned(),
-        })
-    }
-}
-
-impl Log for FileLog {
-    fn append(
-        &mut self,
-        _expected: BatchNo,
-        _now_ms: u64,
-        _effects: &[u8],
-    ) -> Result<(), LogError> {
-        Err(LogError::Poisoned)
-    }
-
-    fn sync(&mut self) -> Result<(), LogError> {
-        Err(LogError::Poisoned)
-    }
-
-    fn appended(&self) -> BatchNo {
-        BatchNo(0)
-    }
-
-    fn durable(&self) -> BatchNo {
-        BatchNo(0)
-    }
-
-    fn read_tail(&self, _after: BatchNo, _each: &mut EachBatch<'_>) -> Result<(), LogError> {
-        Err(LogError::Poisoned)
-    }
-
-    fn load_snapshot(&self) -> Result<Option<Snapshot>, LogError> {
-        Ok(None)
-    }
-
-    fn snapshot_task(&mut self) -> Option<SnapshotTask> {
-        None
+        make_folder(&*disk, folder)?;
+        let mut states = States::default();
+        let contents = recovery::read(&*disk, folder, &mut states)?;
+        // The names that were read must not be lost by a power failure that comes now.
+        disk.sync_folder(folder)
+            .map_err(DiskError::because(folder, "synced"))?;
+        let newest = match &contents.newest {
+            Some(found) => resume(&*disk, folder, found)?,
+            None => SegmentWriter::create(&*disk, folder, VERY_FIRST)?,
+        };
+        let cut = contents
+            .newest
+            .as_ref()
+            .and_then(|newest| newest.cut.clone());
+        let mut recovered = states.into_recovered(contents.snapshot.map(|stored| stored.last));
+        recovered.report.cut = cut;
+        let Contents {
+            snapshot, closed, ..
+        } = contents;
+        let log = Self {
+            disk,
+            folder: folder.to_owned(),
+            policy,
+            snapshot,
+            closed,
+            durable_end: newest.end(),
+            newest: Some(newest),
+            appended: recovered.last,
+            durable: recovered.last,
+            now_ms: recovered.now_ms,
+            poisoned: false,
+            under_way: UnderWay::default(),
+            tried: BatchNo(0),
+        };
+        log.remove_superfluous()?;
+        Ok((log, recovered))
     }
 
-    fn snapshot_done(&mut self, _done: SnapshotDone) -> Result<(), LogError> {
+    fn check(&self, expected: BatchNo, effects: &[u8]) -> Result<(), LogError> {
+        if self.poisoned {
+            return Err(LogError::Poisoned);
+        }
+        let next = self.appended.next();
+        if next != expected {
+            return Err(LogError::OutOfOrder {
+                expected: next,
+                found: expected,
+            });
+        }
+        if effects.len() > BATCH_EFFECTS_BYTES_MAX {
+            return Err(LogError::TooLarge {
+                bytes: effects.len(),
+                max: BATCH_EFFECTS_BYTES_MAX,
+            });
+        }
         Ok(())
     }
 
+    /// Notes a failure of the disk: of what is not durable nothing is known from here on.
+    fn poison(&mut self, failed: DiskError) -> LogError {
+        self.poisoned = true;
+        failed.into()
+    }
+
+    fn try_append(&mut self, now_ms: u64, effects: &[u8]) -> Result<(), DiskError> {
+        if self.newest().end() >= self.policy.segment_bytes {
+            self.try_sync()?;
+            self.begin_segment()?;
+        }
+        let record = RecordHeader {
+            kind: Kind::Batch,
+            length: effects.len() as u32,
+            batch: self.appended.next(),
+            now_ms,
+            durable: self.durable,
+        };
+        let zeroed_ahead = self.policy.zeroed_ahead_bytes;
+        let newest = self.newest.as_mut().expect("there is always one");
+        newest.append(&record, effects, zeroed_ahead)
+    }
+
+    fn try_sync(&mut self) -> Result<(), DiskError> {
+        if self.durable < self.appended {
+            self.newest().sync()?;
+            self.durable = self.appended;
+            self.durable_end = self.newest().end();
+        }
+        Ok(())
+    }
+
+    fn newest(&self) -> &SegmentWriter {
+        self.newest.as_ref().expect("there is always one")
+    }
+
+    /// Closes the newest segment behind what is durable and begins another one there.
+    ///
+    /// Until the new one's name is durable, a power loss leaves the old one as the newest, which is as well: nothing was
+    /// added to the new one. From then on the old one ends where the new one says.
+    fn begin_segment(&mut self) -> Result<(), DiskError> {
+        let old = self.newest().header();
+        let first = self.durable.next();
+        // One that holds nothing durable is replaced by another of its name, which goes on from where that one did.
+        let closed = (old.first < first).then_some(ClosedSegment {
+            first: old.first,
+            last: self.durable,
+            end: self.durable_end,
+        });
+        let previous = match closed {
+            Some(closed) => Some(Previous {
+                first: closed.first,
+                end: closed.end,
+            }),
+            None => old.previous,
+        };
+        let header = SegmentHeader { first, previous };
+        let begun = SegmentWriter::create(&*self.disk, &self.folder, header)?;
+        let before = self.newest.replace(begun);
+        if let Some(closed) = closed {
+            self.closed.push(closed);
+            if let Some(before) = before {
+                before.note_successor(first, closed.end, self.now_ms);
+            }
+        }
+        self.appended = self.durable;
+        self.durable_end = RECORDS_BEGIN;
+        Ok(())
+    }
+
+    /// Removes what the snapshot stands for, and what a crash left unfinished. All of it is tried.
+    fn remove_superfluous(&self) -> Result<(), OpenError> {
+        let listing = Listing::of(&*self.disk, &self.folder)?;
+        let mut superfluous = match self.under_way.is() {
+            true => Vec::new(),
+            false => listing.unfinished,
+        };
+        let last = self.snapshot.map_or(BatchNo(0), |stored| stored.last);
+        let segments = listing.segments.into_iter().filter(|first| *first <= last);
+        superfluous.extend(segments.map(|first| self.folder.join(names::segment(first))));
+        let snapshots = listing.snapshots.into_iter().filter(|older| *older < last);
+        superfluous.extend(snapshots.map(|older| self.folder.join(names::snapshot(older))));
+        let mut failed = None;
+        for path in superfluous {
+            if let Err(cause) = self.disk.remove(&path) {
+                failed = Some(DiskError::because(&path, "removed")(cause));
+            }
+        }
+        failed.map_or(Ok(()), |failed| Err(failed.into()))
+    }
+}
+
+const VERY_FIRST: SegmentHeader = SegmentHeader {
+    first: BatchNo(1),
+    previous: None,
+};
+
+/// Makes a folder that is there after a power loss too.
+pub(super) fn make_folder(disk: &dyn Disk, folder: &Path) -> Result<(), DiskError> {
+    disk.create_folder(folder)
+        .map_err(DiskError::because(folder, "made"))?;
+    match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => disk
+            .sync_folder(parent)
+            .map_err(DiskError::because(parent, "synced")),
+        _ => Ok(()),
+    }
+}
+
+fn resume(
+    disk: &dyn Disk,
+    folder: &Path,
+    found: &NewestSegment,
+) -> Result<SegmentWriter, DiskError> {
+    SegmentWriter::resume(
+        disk,
+        folder,
+        found.header,
+        found.unsure,
+        found.end,
+        found.cut.is_some(),
+    )
+}
+
+impl Log for FileLog {
+    fn append(&mut self, expected: BatchNo, now_ms: u64, effects: &[u8]) -> Result<(), LogError> {
+        self.check(expected, effects)?;
+        self.try_append(now_ms, effects)
+            .map_err(|failed| self.poison(failed))?;
+        self.appended = expected;
+        self.now_ms = self.now_ms.max(now_ms);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), LogError> {
+        if self.poisoned {
+            return Err(LogError::Poisoned);
+        }
+        self.try_sync().map_err(|failed| self.poison(failed))
+    }
+
+    fn appended(&self) -> BatchNo {
+        self.appended
+    }
+
+    fn durable(&self) -> BatchNo {
+        self.durable
+    }
+
+    fn read_tail(&self, after: BatchNo, each: &mut EachBatch<'_>) -> Result<(), LogError> {
+        let begin = self.snapshot.map_or(BatchNo(0), |stored| stored.last);
+        if after < begin {
+            return Err(LogError::TailGone { after, begin });
+        }
+        let newest = ClosedSegment {
+            first: self.newest().header().first,
+            last: self.durable,
+            end: self.durable_end,
+        };
+        let segments = self.closed.iter().chain([&newest]);
+        for segment in segments.filter(|segment| segment.last > after) {
+            let mut reader = SegmentReader::open(&*self.disk, &self.folder, segment.first)?;
+            reader.end_at(segment.end);
+            reader.read_closed(
+                segment.last,
+                &mut |header, effects, _| match header.batch > after {
+                    true => each(recovery::batch(header, effects)),
+                    false => Ok(()),
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    fn load_snapshot(&self) -> Result<Option<Snapshot>, LogError> {
+        let Some(stored) = self.snapshot else {
+            return Ok(None);
+        };
+        let (snapshot, _) = snapshot_file::load(&*self.disk, &self.folder, stored.last)?;
+        Ok(Some(snapshot))
+    }
+
+    fn snapshot_task(&mut self) -> Option<SnapshotTask> {
+        let last = self.closed.last()?.last;
+        let closed_bytes: u64 = self.closed.iter().map(|closed| closed.end).sum();
+        let snapshot_bytes = self.snapshot.map_or(0, |stored| stored.bytes);
+        let due_bytes = self.policy.snapshot_due_bytes.max(snapshot_bytes / 2);
+        if closed_bytes < due_bytes || last <= self.tried {
+            return None;
+        }
+        let under_way = self.under_way.begin()?;
+        self.tried = last;
+        Some(SnapshotTask::new(
+            Sources {
+                disk: self.disk.clone(),
+                folder: self.folder.clone(),
+                snapshot: self.snapshot.map(|stored| stored.last),
+                closed: self.closed.clone(),
+            },
+            under_way,
+        ))
+    }
+
+    fn snapshot_done(&mut self, done: SnapshotDone) -> Result<(), LogError> {
+        self.snapshot = Some(StoredSnapshot {
+            last: done.last,
+            bytes: done.bytes,
+        });
+        self.closed.retain(|closed| closed.first > done.last);
+        drop(done);
+        Ok(self.remove_superfluous()?)
+    }
+
     fn recover_after_failure(&mut self) -> Result<Recovered, LogError> {
-        Err(LogError::Poisoned)
+        self.poisoned = true;
+        self.begin_segment()?;
+        let snapshot = self.snapshot.map(|stored| stored.last);
+        let recovered = recovery::rebuild(&*self.disk, &self.folder, snapshot, &self.closed)?;
+        debug_assert_eq!(
+            recovered.last, self.durable,
+            "all durable batches are closed"
+        );
+        self.poisoned = false;
+        Ok(recovered)
     }
 }

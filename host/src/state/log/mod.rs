@@ -4,17 +4,33 @@
 //! [`Log`] is the seam. Behind it stand [`FileLog`], files in a folder of its own, and [`MemoryLog`], which ends with the
 //! process. A replicated log would be a third.
 
+mod changes;
 mod error;
+mod file_header;
 mod file_log;
+mod inspection;
 mod memory_log;
+mod names;
 mod policy;
+mod record;
 mod recovered;
+mod recovery;
+mod sectors;
+mod segment;
+mod segment_writer;
+mod snapshot_file;
 mod snapshot_task;
+mod states;
+mod tear;
+#[cfg(test)]
+mod tests;
+mod window;
 
 use std::fmt;
 
 pub use error::{Damage, DiskError, LogError, OpenError};
 pub use file_log::FileLog;
+pub use inspection::{Inspection, Partial};
 pub use memory_log::MemoryLog;
 pub use policy::Policy;
 pub use recovered::{Cut, Recovered, RecoveredState, RecoveryReport, Snapshot};

@@ -6,7 +6,7 @@ use super::BatchNo;
 use crate::state::{StateMap, effects::StateId};
 
 /// A state as the log knows it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecoveredState {
     /// Its number in the log.
     pub id: StateId,
@@ -23,7 +23,7 @@ pub struct RecoveredState {
 }
 
 /// All states after one batch.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// By id.
     pub states: Vec<RecoveredState>,
@@ -36,7 +36,7 @@ pub struct Snapshot {
 }
 
 /// What an opened log held.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// By id.
     pub states: Vec<RecoveredState>,
