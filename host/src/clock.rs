@@ -13,12 +13,18 @@ pub struct Clock {
 impl Clock {
     /// A clock that starts with the present wall time.
     pub fn new() -> Self {
+        Self::not_before(0)
+    }
+
+    /// The same, unless the wall clock stands before `floor_ms`, which an earlier run of the host has told: then
+    /// it starts there.
+    pub fn not_before(floor_ms: u64) -> Self {
         let since_1970 = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         Self {
             start: Instant::now(),
-            start_ms: millis(since_1970),
+            start_ms: millis(since_1970).max(floor_ms),
         }
     }
 

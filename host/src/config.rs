@@ -10,7 +10,7 @@ use std::{
 use clap::{builder::FalseyValueParser, error::ErrorKind};
 use jiff::SignedDuration;
 
-use crate::limits;
+use crate::{limits, state::Durability};
 
 /// The time limits of everything that can be set end here.
 const DURATION_MAX: Duration = Duration::from_millis(limits::DEADLINE_MS_MAX);
@@ -69,6 +69,10 @@ pub(crate) struct Flags {
     #[arg(long, env = "RM_DATA", value_name = "DIR", default_value = "data")]
     data: PathBuf,
 
+    /// When a job's effects count, and its reply leaves
+    #[arg(long, env = "RM_DURABILITY", value_name = "LEVEL", value_enum, default_value_t = Durability::Sync)]
+    durability: Durability,
+
     /// Load the plugins again that were left out because their code had ended the host
     #[arg(long, env = "RM_RETRY_CRASHED", value_parser = FalseyValueParser::new())]
     retry_crashed: bool,
@@ -111,6 +115,8 @@ pub struct Config {
     pub settle: Duration,
     /// The folder of what outlives the process, not yet looked at.
     pub data: PathBuf,
+    /// When a job's effects count.
+    pub durability: Durability,
     /// Plugins that crashed are loaded again.
     pub retry_crashed: bool,
     /// How long a call of a plugin may hold up the core thread, at least [`limits::WATCHDOG_LOOK`].
@@ -225,6 +231,7 @@ impl Config {
             drain_timeout: args.drain_timeout,
             settle: args.settle,
             data: args.data,
+            durability: args.durability,
             retry_crashed: args.retry_crashed,
             inline_stuck: args.inline_stuck,
             log: args.log,

@@ -1,27 +1,50 @@
-//! The folder of what outlives the process. It is meant for one host at a time; nothing enforces that yet.
+//! The folder of what outlives the process. One process has it at a time.
 
 use std::{
-    fs::{self, DirBuilder},
-    io,
-    os::unix::fs::DirBuilderExt as _,
+    fs::{self, DirBuilder, File},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
-/// There, and writable.
+use rustix::fs::{FlockOperation, flock};
+
+/// There, writable, and nobody else's while this lives.
 #[derive(Debug)]
-pub struct DataFolder(PathBuf);
+pub struct DataFolder {
+    folder: PathBuf,
+    /// The system lets go of it when the process ends, however that comes.
+    _lock: File,
+}
 
 /// Why a folder is of no use for data.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the data folder {} cannot be {failed}: {cause}; let the user that the host runs as write there, or name \
-     another with --data DIR",
-    folder.display()
-)]
-pub struct DataFolderError {
-    folder: PathBuf,
-    failed: &'static str,
-    cause: io::Error,
+pub enum DataFolderError {
+    /// It is not there, or not for this process.
+    #[error(
+        "the data folder {} cannot be {failed}: {cause}; let the user that the host runs as write there, or \
+         name another with --data DIR",
+        folder.display()
+    )]
+    Unusable {
+        /// The folder.
+        folder: PathBuf,
+        /// What was tried.
+        failed: &'static str,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// Another process has it.
+    #[error(
+        "the data folder {} is in use by the process {other}: end that one, or name another folder with --data DIR",
+        folder.display()
+    )]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+        /// The other's process id, as far as it can be told.
+        other: String,
+    },
 }
 
 impl DataFolder {
@@ -31,7 +54,7 @@ impl DataFolder {
     /// It cannot be made or written, or something else lies there.
     pub fn open(folder: &Path) -> Result<Self, DataFolderError> {
         let because = |failed| {
-            move |cause| DataFolderError {
+            move |cause| DataFolderError::Unusable {
                 folder: folder.to_owned(),
                 failed,
                 cause,
@@ -47,13 +70,51 @@ impl DataFolder {
         // What is found out now need not be found out by the first crash.
         tempfile::tempfile_in(folder).map_err(because("written"))?;
         // The working folder may be another one later.
-        let folder = std::path::absolute(folder).map_err(because("found"))?;
-        Ok(Self(folder))
+        let absolute = std::path::absolute(folder).map_err(because("found"))?;
+        let Some(lock) = lock(&absolute).map_err(because("locked"))? else {
+            return Err(DataFolderError::InUse {
+                folder: folder.to_owned(),
+                other: holder(&absolute),
+            });
+        };
+        Ok(Self {
+            folder: absolute,
+            _lock: lock,
+        })
     }
 
     /// Absolute.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.folder
+    }
+}
+
+/// In it stands who holds the lock, for people.
+const LOCK: &str = "lock";
+
+/// Locks the folder; `None` if somebody else has.
+fn lock(folder: &Path) -> io::Result<Option<File>> {
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    let mut lock = options.mode(0o600).open(folder.join(LOCK))?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {
+            lock.set_len(0)?;
+            writeln!(lock, "{}", std::process::id())?;
+            Ok(Some(lock))
+        }
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn holder(folder: &Path) -> String {
+    let mut text = String::new();
+    let read =
+        File::open(folder.join(LOCK)).and_then(|file| file.take(64).read_to_string(&mut text));
+    match text.trim() {
+        process if read.is_ok() && !process.is_empty() => process.to_owned(),
+        _ => "that holds its file `lock`".to_owned(),
     }
 }
 

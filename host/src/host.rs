@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tokio::{
     signal::unix::{Signal as UnixSignal, SignalKind, signal},
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -20,13 +20,14 @@ use crate::{
     blame,
     clock::Clock,
     config::Config,
-    coordinator::{Coordinator, Opened, Opener, Settings, Signal},
+    coordinator::{Commits, Coordinator, Opened, Opener, Settings, Signal},
     crash_list::CrashList,
     crash_mark,
     data_folder::DataFolder,
     limits,
     net::{Hub, Listeners},
     plugins::{PluginEvent, Watcher},
+    state::{BatchNo, Durability, Keeper, Kept, Store, disk::RealDisk, log::FileLog},
     ticker::Ticker,
     watchdog,
 };
@@ -67,6 +68,7 @@ impl Ended {
 enum FromThreads {
     Plugin(PluginEvent),
     Opened(Opened),
+    Kept(Kept),
 }
 
 /// Everything that the core loop waits for.
@@ -86,6 +88,8 @@ struct Host {
     next_report: Option<Instant>,
     stopping: Option<Stopping>,
     watcher: Watcher,
+    /// No other host is to have it while this one is there.
+    _data: DataFolder,
 }
 
 struct Stopping {
@@ -108,7 +112,12 @@ pub fn run(config: Config) -> anyhow::Result<Ended> {
         .enable_all()
         .build_local(Default::default())
         .context("the core thread's runtime cannot be made")?;
-    let ended = runtime.block_on(async { Ok(Host::start(config)?.serve().await) });
+    let ended = runtime.block_on(async {
+        let mut host = Host::start(config)?;
+        let ended = host.serve().await;
+        host.hub.coordinator.borrow_mut().close_storage();
+        Ok(ended)
+    });
     // A plugin's thread may be stuck for good; nothing waits for it.
     runtime.shutdown_background();
     ended
@@ -119,10 +128,15 @@ impl Host {
         // First of all: whoever starts the host may stop it at once.
         let terminate = signal_of(SignalKind::terminate())?;
         let interrupt = signal_of(SignalKind::interrupt())?;
-        let clock = Clock::new();
-        let crashes = guard_against_plugins(&config)?;
+        let data = DataFolder::open(&config.data)?;
+        let crashes = guard_against_plugins(&config, &data)?;
         let signal = Arc::new(Signal::default());
         let (to_core, from_threads) = unbounded_channel();
+        let state = state_of(&config, &data, {
+            let to_core = to_core.clone();
+            move |kept| tell(&to_core, FromThreads::Kept(kept))
+        })?;
+        let clock = Clock::not_before(state.now_ms);
         let opener = Opener::new(clock, Arc::clone(&signal), {
             let to_core = to_core.clone();
             move |opened| tell(&to_core, FromThreads::Opened(opened))
@@ -132,8 +146,10 @@ impl Host {
             deadline: config.deadline,
             queue_jobs_max: config.queue_jobs_max,
             drain_timeout: config.drain_timeout,
+            durability: config.durability.name(),
         };
-        let coordinator = Coordinator::new(settings, clock, Arc::clone(&signal), opener);
+        let kept = (state.store, state.commits);
+        let coordinator = Coordinator::new(settings, clock, Arc::clone(&signal), opener, kept);
         let hub = Hub::new(coordinator);
         let listeners = Listeners::bind(&config.listen, config.listen_is_default)?;
         let addresses = listeners.addresses();
@@ -169,10 +185,11 @@ impl Host {
             stopping: None,
             watcher,
             config,
+            _data: data,
         })
     }
 
-    async fn serve(mut self) -> Ended {
+    async fn serve(&mut self) -> Ended {
         let bell = self.hub.coordinator.borrow().bell();
         loop {
             let due = self.next_due();
@@ -201,6 +218,7 @@ impl Host {
         let mut coordinator = self.hub.coordinator.borrow_mut();
         match told {
             FromThreads::Opened(opened) => coordinator.opened(opened),
+            FromThreads::Kept(kept) => coordinator.kept(kept),
             FromThreads::Plugin(PluginEvent::Looked) => self.looked = true,
             FromThreads::Plugin(event) => coordinator.plugin_event(event),
         }
@@ -296,9 +314,64 @@ impl Host {
     }
 }
 
+/// What an earlier run of the host has left, and where this one keeps what its jobs change.
+/// Below the data folder.
+const STATE_FOLDER: &str = "state";
+
+struct KeptState {
+    store: Store,
+    commits: Commits,
+    now_ms: u64,
+}
+
+fn state_of(
+    config: &Config,
+    data: &DataFolder,
+    told: impl Fn(Kept) + Send + 'static,
+) -> anyhow::Result<KeptState> {
+    let folder = data.path().join(STATE_FOLDER);
+    if config.durability == Durability::Memory {
+        if folder.exists() {
+            bail!(
+                "there is durable state in {}, which --durability memory would leave aside, as if nothing had been \
+                 given out; start with --durability sync, or name another folder with --data DIR",
+                folder.display()
+            );
+        }
+        return Ok(KeptState {
+            store: Store::default(),
+            commits: Commits::new(None, BatchNo(1)),
+            now_ms: 0,
+        });
+    }
+    let started = Instant::now();
+    let (log, recovered) = FileLog::open(Arc::new(RealDisk), &folder)?;
+    let keeper = Keeper::start(log, config.durability, told).context("no thread can be started")?;
+    tracing::info!(
+        states = recovered.states.len(),
+        batches = recovered.last.0,
+        took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        snapshot = recovered.report.snapshot.map(|batch| batch.0),
+        "the state is read"
+    );
+    if let Some(cut) = &recovered.report.cut {
+        tracing::warn!(
+            file = %cut.file.display(),
+            "the last {} bytes, from byte {} on, were of batch {}, which was never answered: they are cut off",
+            cut.bytes,
+            cut.byte,
+            cut.batch
+        );
+    }
+    Ok(KeptState {
+        commits: Commits::new(Some(keeper), recovered.last.next()),
+        store: Store::recovered(recovered.states, recovered.next_state),
+        now_ms: recovered.now_ms,
+    })
+}
+
 /// From now on what a plugin does to the process is remembered. To be called on the core thread.
-fn guard_against_plugins(config: &Config) -> anyhow::Result<Arc<CrashList>> {
-    let data = DataFolder::open(&config.data)?;
+fn guard_against_plugins(config: &Config, data: &DataFolder) -> anyhow::Result<Arc<CrashList>> {
     let crashes = CrashList::open(data.path(), config.retry_crashed)
         .and_then(|crashes| {
             crash_mark::install(crashes.file()?)?;
@@ -340,7 +413,7 @@ fn log_start(config: &Config, addresses: &[std::net::SocketAddr]) {
         data = %config.data.display(),
         deadline = ?config.deadline,
         queue_max = config.queue_jobs_max,
-        durability = "memory: the state ends with this process",
+        durability = config.durability.meaning(),
         "starting"
     );
 }

@@ -96,6 +96,9 @@ pub const DEADLINE_GRAIN_MS: u64 = 16;
 /// The longest deadline that a client may ask for, in milliseconds: 365 days.
 pub const DEADLINE_MS_MAX: u64 = 365 * 24 * 3600 * 1000;
 
+/// Effects that are not durable yet, and the replies that wait for them, in bytes. Past it, jobs with state wait.
+pub const UNSYNCED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// The effects of one batch, in bytes. A migration of a whole state is one batch.
 pub const BATCH_EFFECTS_BYTES_MAX: usize = 1024 * 1024 * 1024;
 

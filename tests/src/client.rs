@@ -51,6 +51,24 @@ impl RawClient {
         self.stream.write_all(bytes)
     }
 
+    /// Sends a request to a host that may be gone.
+    ///
+    /// # Errors
+    /// It is.
+    pub fn try_tell(&mut self, type_name: &str, payload: &Value) -> std::io::Result<()> {
+        let index = self.next_index;
+        self.next_index += 1;
+        let request = format!(
+            "{{\"type\":\"{type_name}\",\"queryIndex\":{index},\"payload\":{payload}}}{SEPARATOR}"
+        );
+        self.stream.write_all(request.as_bytes())
+    }
+
+    /// The next reply of a host that may be killed; `None` once it is, whatever stood behind the last whole one.
+    pub fn try_reply(&mut self) -> Option<Reply> {
+        self.next_message().map(Reply::read)
+    }
+
     /// Sends a message with its separator.
     #[track_caller]
     pub fn send(&mut self, message: &str) {

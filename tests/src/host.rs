@@ -14,7 +14,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{GUARD, artifacts, client::RawClient, log::Log};
+use crate::{Disk, GUARD, artifacts, client::RawClient, log::Log};
 
 /// What the log says of a plugin whose new version has taken over. A copy that is slow may be refused before.
 pub const SERVES: &[&str] = &["INFO", ": serves "];
@@ -25,6 +25,7 @@ pub struct HostPlan {
     program: PathBuf,
     folder: tempfile::TempDir,
     flags: Vec<String>,
+    environment: Vec<(&'static str, PathBuf)>,
 }
 
 /// A host that is ready. Dropped, it is killed; after a failure its log is shown.
@@ -87,9 +88,20 @@ impl HostPlan {
         Self { program, ..self }
     }
 
+    /// Has the host write its state to a disk that does what the test says.
+    pub fn disk(mut self, disk: &Disk) -> Self {
+        self.environment.extend(disk.environment());
+        self
+    }
+
     /// The plugin folder.
     pub fn folder(&self) -> PathBuf {
         self.folder.path().join("plugins")
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// Starts it and waits until it is ready.
@@ -101,6 +113,7 @@ impl HostPlan {
             &self.folder.path().join("data"),
         )
         .args(&self.flags)
+        .envs(self.environment)
         .spawn()
         .expect("the host was built");
         let log = Log::of(child.stderr.take().expect("it is piped"));
@@ -135,6 +148,7 @@ impl TestHost {
             program: artifacts::host(),
             folder,
             flags: Vec::new(),
+            environment: Vec::new(),
         }
     }
 
@@ -236,6 +250,7 @@ impl TestHost {
             program: self.program.clone(),
             folder,
             flags: Vec::new(),
+            environment: Vec::new(),
         };
         (self.wait(), plan)
     }

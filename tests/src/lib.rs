@@ -8,6 +8,7 @@
 
 mod artifacts;
 mod client;
+mod disk;
 mod editions;
 mod gate;
 mod host;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 pub use artifacts::{cli, example_plugin, fixture, host, plugin_api_folder, profile_folder};
 pub use client::{RawClient, SEPARATOR};
+pub use disk::Disk;
 pub use editions::Edition;
 pub use gate::{AtGate, Gate};
 pub use host::{Ended, HostPlan, SERVES, TestHost, failed_start};

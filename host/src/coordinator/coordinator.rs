@@ -14,15 +14,17 @@ use tokio::sync::Notify;
 
 use super::{
     clients::{Clients, Outlet},
+    commits::Commits,
     job::{Asked, ClientSlot, Job, TypeId},
     lane::{Lane, Runner},
-    lane_code::{Outcome, Verdict},
+    lane_code::{Outcome, Output, Verdict},
     lane_thread::Fetched,
     opener::Opener,
     plugin_slot::PluginSlot,
     running::debug_start,
     schedule::{Full, LaneId, Schedule},
     signal::Signal,
+    storage::Storage,
     types::Types,
 };
 use crate::{
@@ -43,6 +45,8 @@ pub struct Settings {
     pub queue_jobs_max: usize,
     /// How long a new version waits for the jobs that run on the old one.
     pub drain_timeout: Duration,
+    /// When a job's effects count, in a word.
+    pub durability: &'static str,
 }
 
 /// The single worker. Lives on the core thread.
@@ -56,6 +60,10 @@ pub struct Coordinator {
     pub(super) lanes: Vec<Option<Lane>>,
     pub(super) plugins: BTreeMap<String, PluginSlot>,
     pub(super) store: Store,
+    pub(super) commits: Commits,
+    pub(super) storage: Storage,
+    /// A reply on its way to where it is sent or held.
+    pub(super) reply: Vec<u8>,
     pub(super) standings: Vec<Standing>,
     pub(super) opener: Opener,
     pub(super) pongs: u64,
@@ -79,7 +87,13 @@ pub struct Coordinator {
 
 impl Coordinator {
     /// Without plugins and clients.
-    pub fn new(settings: Settings, clock: Clock, signal: Arc<Signal>, opener: Opener) -> Self {
+    pub fn new(
+        settings: Settings,
+        clock: Clock,
+        signal: Arc<Signal>,
+        opener: Opener,
+        (store, commits): (Store, Commits),
+    ) -> Self {
         // Milliseconds count up faster than clients come, so ids are not used again after a restart.
         let first_id = clock.now_ms().saturating_mul(1_000);
         Self {
@@ -88,7 +102,10 @@ impl Coordinator {
             schedule: Schedule::new(settings.queue_jobs_max),
             lanes: Vec::new(),
             plugins: BTreeMap::new(),
-            store: Store::default(),
+            store,
+            commits,
+            storage: Storage::Sound,
+            reply: Vec::new(),
             standings: Vec::new(),
             opener,
             pongs: 0,
@@ -184,8 +201,9 @@ impl Coordinator {
         self.turn_us > limits::INLINE_TURN_US
     }
 
-    /// Sends what was answered.
+    /// Sends what was answered, and has what was changed made durable.
     pub fn flush(&mut self) {
+        self.commits.submit(self.now.ms);
         self.clients.flush();
     }
 
@@ -222,6 +240,7 @@ impl Coordinator {
             }
         }
         self.step_plugins();
+        self.step_storage();
     }
 
     /// Takes nothing new, and gives up what has not begun.
@@ -238,7 +257,9 @@ impl Coordinator {
 
     /// Whether all jobs that had begun are answered.
     pub fn is_idle(&self) -> bool {
-        self.schedule.len() == 0 && self.lanes.iter().flatten().all(|lane| !lane.is_busy())
+        self.schedule.len() == 0
+            && self.commits.are_empty()
+            && self.lanes.iter().flatten().all(|lane| !lane.is_busy())
     }
 
     /// Lets all clients go, each with what it is owed.
@@ -303,13 +324,25 @@ impl Coordinator {
             .expect("types are served by lanes");
         let free =
             !lane.paused && !self.schedule.has_next(id) && !self.schedule.has_waiting(id, type_id);
+        let (free, is_kept) = (
+            free && !(lane.is_kept && self.commits.are_full()),
+            lane.is_kept,
+        );
         match lane.runner() {
             Runner::Inline(code) if free => {
                 let client = self.clients.at(slot);
                 let started = debug_start();
                 let outlet = Rc::clone(&client.outlet);
                 let (clock, now) = (&self.clock, self.now);
-                let verdict = code.run(jobber, asked, clock, now, &mut outlet.unsent());
+                let effects = self.commits.effects();
+                let verdict = if is_kept {
+                    let reply = &mut self.reply;
+                    reply.clear();
+                    code.run(jobber, asked, clock, now, Output { reply, effects })
+                } else {
+                    let reply = &mut outlet.unsent();
+                    code.run(jobber, asked, clock, now, Output { reply, effects })
+                };
                 self.now = code.ended();
                 let took_us = code.took_us();
                 self.note_served(type_id, asked, &verdict, || {
@@ -317,7 +350,15 @@ impl Coordinator {
                 });
                 match verdict {
                     Verdict::Replied { changed, result } => {
-                        self.clients.mark(slot);
+                        if is_kept {
+                            let reply = std::mem::take(&mut self.reply);
+                            if !self.send_or_hold(id, slot, &reply, changed) {
+                                self.clients.at(slot).owed += 1;
+                            }
+                            self.reply = reply;
+                        } else {
+                            self.clients.mark(slot);
+                        }
                         if changed {
                             self.state_changed(id);
                         }
@@ -423,15 +464,25 @@ impl Coordinator {
         text: &str,
     ) {
         self.clients.reply(slot, |out| {
-            encoder::error(
-                out,
-                &request.type_name,
-                request.query_index,
-                code.as_str(),
-                text,
-            );
+            host_error(out, &request.type_name, request.query_index, code, text);
         });
     }
+}
+
+/// Writes an error of the host's for a request that was not run, or of which nothing stays.
+pub(super) fn host_error(
+    out: &mut Vec<u8>,
+    type_name: &str,
+    query_index: &str,
+    code: ErrorCode,
+    text: &str,
+) {
+    // Programs are told there as well whether the request may count.
+    let outcome: &[(&str, &str)] = match code {
+        ErrorCode::StorageFailed => &[("outcome", "\"void\"")],
+        _ => &[],
+    };
+    encoder::error_with(out, type_name, query_index, code.as_str(), text, outcome);
 }
 
 pub(super) const SHUTTING_DOWN: &str = "the host is stopping; ask again once it is back";

@@ -15,6 +15,7 @@ use super::{
     opener::{OpenFailed, OpenedLane, Opening, OpeningLane},
     plugin_slot::{Said, Step},
     schedule::LaneId,
+    storage::Storage,
     types::Closed,
 };
 use crate::limits;
@@ -119,27 +120,29 @@ impl Coordinator {
             let reason = format!("{} of its jobs did not end in time", slot.stuck);
             self.quarantine(&origin.plugin, &reason);
         } else {
-            self.open_anew(id);
+            self.open_anew(id, false);
         }
         true
     }
 
     /// Opens the code of a lane that has none, on its state.
-    pub(super) fn open_anew(&mut self, id: LaneId) {
+    pub(super) fn open_anew(&mut self, id: LaneId, inline: bool) {
+        let kept = self.commits.are_kept();
         let lane = self.lane(id);
         (lane.paused, lane.opening) = (true, true);
         let origin = lane.origin.clone();
-        let maps = lane.take_maps();
+        let states = lane.take_states();
         self.opener.open(Opening {
             name: origin.plugin.to_string(),
             open: origin.open,
             lanes: vec![OpeningLane {
                 index: origin.index,
                 types: origin.types,
-                inline: false,
-                maps,
+                inline,
+                states,
             }],
             anew: Some(id),
+            kept,
         });
     }
 
@@ -153,12 +156,13 @@ impl Coordinator {
                     let lane = self.lane(id);
                     lane.replace(opened.access, opened.runner);
                     lane.works_for(id);
+                    self.take_effects(id, &opened.effects);
                 }
                 self.resume(&plugin);
             }
             Err(failed) => {
-                for maps in failed.maps {
-                    self.lane(id).put_maps(maps);
+                for states in failed.states {
+                    self.lane(id).put_states(states);
                 }
                 let reason = format!("a lane of it could not be opened anew: {}", failed.reason);
                 self.quarantine(&plugin, &reason);
@@ -172,8 +176,10 @@ impl Coordinator {
         if slot.quarantined.is_some() || matches!(slot.step, Step::Pausing(_) | Step::Opening(_)) {
             return;
         }
+        let unsound = self.storage != Storage::Sound;
         for id in self.lanes_of(name) {
-            if !self.lane(id).opening {
+            let lane = self.lane(id);
+            if !lane.opening && !(lane.is_kept && unsound) {
                 self.lane(id).paused = false;
                 // What opened its code may have added what others wait for.
                 self.schedule.state_changed(id);

@@ -13,7 +13,7 @@ use super::{
     opener::Opener,
     schedule::LaneId,
 };
-use crate::state::{Access, SharedAccess, StateMap};
+use crate::state::{BatchNo, LentState, SharedAccess};
 
 /// One lane of a plugin that serves.
 pub struct Lane {
@@ -31,6 +31,10 @@ pub struct Lane {
     pub overdue: bool,
     /// When its running job is given up, for a new version waits.
     pub cut_at: Option<Instant>,
+    /// It has states, and what its jobs change is kept.
+    pub is_kept: bool,
+    /// Where the last change of it went. Its replies may tell of that, so they leave once it is durable.
+    pub last_change: BatchNo,
     /// When inline calls were slow, see [`limits::INLINE_STRIKES_MAX`](crate::limits::INLINE_STRIKES_MAX).
     pub strikes: VecDeque<Instant>,
     runner: Runner,
@@ -64,7 +68,7 @@ pub enum Runner {
 
 impl Lane {
     /// A lane that is ready to serve.
-    pub fn new(origin: Origin, access: SharedAccess, runner: Runner) -> Self {
+    pub fn new(origin: Origin, access: SharedAccess, runner: Runner, is_kept: bool) -> Self {
         Self {
             origin,
             paused: false,
@@ -73,6 +77,8 @@ impl Lane {
             watched: false,
             overdue: false,
             cut_at: None,
+            is_kept,
+            last_change: BatchNo::default(),
             strikes: VecDeque::new(),
             runner,
             access,
@@ -95,9 +101,9 @@ impl Lane {
         let Runner::Thread(thread) = &self.runner else {
             return None;
         };
-        let maps = self.access.lock().abandon(even_if_ended)?;
+        let access = self.access.lock().abandon(even_if_ended)?;
         let abandoned = thread.abandon();
-        self.replace(SharedAccess::new(Access::new(maps)), Runner::Gone);
+        self.replace(SharedAccess::new(access), Runner::Gone);
         Some(abandoned)
     }
 
@@ -128,13 +134,13 @@ impl Lane {
     }
 
     /// Takes its states away. Between jobs only.
-    pub fn take_maps(&self) -> Vec<StateMap> {
-        self.access.lock().take_maps()
+    pub fn take_states(&self) -> Vec<LentState> {
+        self.access.lock().take_states()
     }
 
     /// Gives its states back.
-    pub fn put_maps(&self, maps: Vec<StateMap>) {
-        self.access.lock().put_maps(maps);
+    pub fn put_states(&self, states: Vec<LentState>) {
+        self.access.lock().put_states(states);
     }
 
     /// Ends it: its code is dropped where that holds nobody up.

@@ -44,6 +44,14 @@ pub struct LaneCode {
     took_us: u64,
 }
 
+/// Where a run puts what comes of it.
+pub struct Output<'a> {
+    /// Its reply is appended here, if it gets one now.
+    pub reply: &'a mut Vec<u8>,
+    /// What it changed in the state is appended here, if somebody keeps that.
+    pub effects: &'a mut Vec<u8>,
+}
+
 /// What became of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -157,15 +165,16 @@ impl LaneCode {
         self.took_us
     }
 
-    /// Runs one request. `started` is now. Its reply, if it gets one now, is appended to `reply`.
+    /// Runs one request. `started` is now.
     pub fn run(
         &mut self,
         jobber: u32,
         asked: &Asked<'_>,
         clock: &Clock,
         started: Moment,
-        reply: &mut Vec<u8>,
+        out: Output<'_>,
     ) -> Verdict {
+        let Output { reply, effects } = out;
         let now_ms = started.ms;
         (self.ended, self.took_us) = (started, 0);
         if now_ms > asked.deadline_ms {
@@ -202,7 +211,9 @@ impl LaneCode {
         let fault = self.access.lock().fault();
         let verdict = match fault {
             Some(fault) => self.jobber_error(jobber, asked, reply, &fault),
-            None if done == status::ANSWERED => self.answered(jobber, asked, ended_ms, reply),
+            None if done == status::ANSWERED => {
+                self.answered(jobber, asked, ended_ms, Output { reply, effects })
+            }
             None => self.refused(jobber, asked, done, reply),
         };
         if self.answer.capacity() > limits::ANSWER_BYTES_MAX / 16 {
@@ -216,8 +227,9 @@ impl LaneCode {
         jobber: u32,
         asked: &Asked<'_>,
         ended_ms: u64,
-        reply: &mut Vec<u8>,
+        out: Output<'_>,
     ) -> Verdict {
+        let Output { reply, effects } = out;
         let type_name = &self.types[jobber as usize];
         let body = match answer::check(self.answer.as_mut_slice(), type_name) {
             Ok(body) => body,
@@ -240,7 +252,7 @@ impl LaneCode {
                 EXPIRED_BEFORE_COMMIT,
             );
         }
-        let Some(changed) = self.access.lock().commit(self.generation) else {
+        let Some(changed) = self.access.lock().commit(self.generation, effects) else {
             return Verdict::Void;
         };
         encoder::reply(reply, type_name, asked.query_index, body);

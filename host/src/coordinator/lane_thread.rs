@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     job::{ClientSlot, Job},
-    lane_code::{LaneCode, Verdict},
+    lane_code::{LaneCode, Output, Verdict},
     schedule::LaneId,
     signal::Signal,
 };
@@ -40,6 +40,8 @@ pub struct Finished {
     pub verdict: Verdict,
     /// How much of the gathered replies is its own.
     pub reply_bytes: usize,
+    /// How much of the gathered effects is its own.
+    pub effect_bytes: usize,
     /// How long it ran.
     pub took: Duration,
 }
@@ -53,6 +55,8 @@ pub struct Fetched {
     pub returned: Vec<Handed>,
     /// Their replies, one behind the other.
     pub replies: Vec<u8>,
+    /// What they changed, one behind the other.
+    pub effects: Vec<u8>,
 }
 
 /// The coordinator's end of a lane's thread. Dropped, the thread ends after the job that it has entered.
@@ -247,7 +251,7 @@ impl Shared {
     }
 
     fn run(&self, mut code: LaneCode, clock: Clock, signal: &Signal) {
-        let mut reply = Vec::new();
+        let (mut reply, mut effects) = (Vec::new(), Vec::new());
         let mut window = self.lock();
         loop {
             let next = if window.held {
@@ -269,14 +273,13 @@ impl Shared {
             window.entered = Some((handed.clone(), started));
             drop(window);
 
-            reply.clear();
-            let verdict = code.run(
-                handed.jobber,
-                &handed.job.asked(),
-                &clock,
-                clock.read(),
-                &mut reply,
-            );
+            (reply.clear(), effects.clear());
+            let out = Output {
+                reply: &mut reply,
+                effects: &mut effects,
+            };
+            let asked = handed.job.asked();
+            let verdict = code.run(handed.jobber, &asked, &clock, clock.read(), out);
             let ended = Instant::now();
 
             window = self.lock();
@@ -284,7 +287,7 @@ impl Shared {
                 return;
             }
             window.entered = None;
-            window.finish(handed, verdict, &reply, started, ended);
+            window.finish(handed, verdict, (&reply, &effects), ended - started, ended);
             if window.is_worth_a_signal(started, ended)
                 && let Some(lane) = window.lane
             {
@@ -299,23 +302,26 @@ impl Window {
         &mut self,
         handed: Handed,
         verdict: Verdict,
-        reply: &[u8],
-        started: Instant,
+        (reply, effects): (&[u8], &[u8]),
+        took: Duration,
         ended: Instant,
     ) {
         let waits = matches!(verdict, Verdict::Wait { .. });
         self.fetched.replies.extend_from_slice(reply);
+        self.fetched.effects.extend_from_slice(effects);
         self.fetched.finished.push(Finished {
             handed,
             verdict,
             reply_bytes: reply.len(),
-            took: ended - started,
+            effect_bytes: effects.len(),
+            took,
         });
         self.finished_since.get_or_insert(ended);
         if waits {
             self.fetched.returned.extend(self.inbox.drain(..));
         }
-        self.held = waits || self.fetched.replies.len() > limits::HELD_REPLY_BYTES_MAX;
+        let held_bytes = self.fetched.replies.len() + self.fetched.effects.len();
+        self.held = waits || held_bytes > limits::HELD_REPLY_BYTES_MAX;
     }
 
     fn is_slow(&self, now: Instant) -> bool {

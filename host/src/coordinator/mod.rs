@@ -3,6 +3,7 @@
 mod builtins;
 mod claims;
 mod clients;
+mod commits;
 #[allow(
     clippy::module_inception,
     reason = "it is what the folder is named after"
@@ -25,12 +26,14 @@ mod plugins;
 mod running;
 mod schedule;
 mod signal;
+mod storage;
 mod types;
 
 pub use clients::Outlet;
+pub use commits::Commits;
 pub use coordinator::{Coordinator, Settings};
 pub(crate) use job::Asked;
 pub use job::ClientSlot;
-pub(crate) use lane_code::{LaneCode, OpenLane, Verdict};
+pub(crate) use lane_code::{LaneCode, OpenLane, Output, Verdict};
 pub use opener::{Opened, Opener};
 pub use signal::Signal;

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     clock::Clock,
     limits::PLUGIN_STACK_BYTES,
-    state::{Access, SharedAccess, StateMap},
+    state::{Access, LentState, SharedAccess},
 };
 
 /// Lanes that are to be opened on the states that they asked for: all of a version, or a single one anew.
@@ -31,6 +31,8 @@ pub struct Opening {
     pub lanes: Vec<OpeningLane>,
     /// The lane, if it is only one that is opened anew.
     pub anew: Option<LaneId>,
+    /// Somebody keeps what the lanes' jobs change.
+    pub kept: bool,
 }
 
 /// One lane of it.
@@ -42,7 +44,7 @@ pub struct OpeningLane {
     /// Runs on the core thread.
     pub inline: bool,
     /// Its states, in the order of its description.
-    pub maps: Vec<StateMap>,
+    pub states: Vec<LentState>,
 }
 
 /// What became of it.
@@ -61,6 +63,8 @@ pub struct OpenedLane {
     pub access: SharedAccess,
     /// Its code.
     pub runner: Runner,
+    /// What its setup changed.
+    pub effects: Vec<u8>,
 }
 
 /// Why a version cannot serve, and the states that it was lent, as they were.
@@ -68,7 +72,7 @@ pub struct OpenFailed {
     /// In one line.
     pub reason: String,
     /// The states of each lane.
-    pub maps: Vec<Vec<StateMap>>,
+    pub states: Vec<Vec<LentState>>,
 }
 
 /// What the coordinator has it done by.
@@ -131,11 +135,11 @@ impl Opener {
 impl Opening {
     /// Opens nothing.
     fn fail(self, reason: String) -> Opened {
-        let maps = self.lanes.into_iter().map(|lane| lane.maps).collect();
+        let states = self.lanes.into_iter().map(|lane| lane.states).collect();
         Opened {
             name: self.name,
             anew: self.anew,
-            result: Err(OpenFailed { reason, maps }),
+            result: Err(OpenFailed { reason, states }),
         }
     }
 
@@ -145,8 +149,8 @@ impl Opening {
         let lanes = self.lanes.into_iter();
         let lanes: Vec<_> = lanes
             .map(|mut lane| {
-                let maps = std::mem::take(&mut lane.maps);
-                let access = SharedAccess::new(Access::new(maps));
+                let states = std::mem::take(&mut lane.states);
+                let access = SharedAccess::new(Access::new(states, self.kept));
                 (access, lane)
             })
             .collect();
@@ -168,21 +172,26 @@ impl Opening {
                 .into_iter()
                 .zip(runners)
                 .map(|((access, _), runner)| {
+                    let mut effects = Vec::new();
                     let mut opened = access.lock();
                     let generation = opened.generation();
-                    opened.commit(generation);
+                    opened.commit(generation, &mut effects);
                     drop(opened);
-                    OpenedLane { access, runner }
+                    OpenedLane {
+                        access,
+                        runner,
+                        effects,
+                    }
                 })
                 .collect()),
             Err(reason) => Err(OpenFailed {
                 reason,
-                maps: lanes
+                states: lanes
                     .iter()
                     .map(|(access, _)| {
                         let mut access = access.lock();
                         access.revoke();
-                        access.take_maps()
+                        access.take_states()
                     })
                     .collect(),
             }),

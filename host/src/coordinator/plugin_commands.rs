@@ -38,7 +38,7 @@ impl Coordinator {
         self.answer(
             slot,
             request,
-            &json!({ "durability": "memory", "plugins": plugins }),
+            &json!({ "durability": self.settings.durability, "plugins": plugins }),
         );
     }
 

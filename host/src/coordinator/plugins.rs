@@ -21,6 +21,7 @@ use super::{
         types_of_lane,
     },
     schedule::LaneId,
+    storage::Storage,
     types::ServedType,
 };
 use crate::{
@@ -90,6 +91,11 @@ impl Coordinator {
 
     pub(super) fn begin(&mut self, prepared: Box<Prepared>) {
         let name = prepared.name.clone();
+        if self.storage != Storage::Sound {
+            // It would get a state that is not what is durable.
+            self.slot(&name).next = Some(prepared);
+            return;
+        }
         // What came before it under this name, and waited, is outdated.
         let blocked = self.slot(&name).take_blocked();
         self.outdated(blocked);
@@ -136,6 +142,9 @@ impl Coordinator {
         let Step::Pausing(_) = self.slot(name).step else {
             return;
         };
+        if self.storage != Storage::Sound {
+            return;
+        }
         if lanes.iter().any(|lane| self.lane(*lane).is_busy()) {
             return;
         }
@@ -151,7 +160,7 @@ impl Coordinator {
                 index: u32::try_from(index).expect("a description has fewer lanes"),
                 types: types_of_lane(lane),
                 inline: lane.inline,
-                maps: lane
+                states: lane
                     .states
                     .iter()
                     .map(|state| self.store.take(declared, state))
@@ -163,6 +172,7 @@ impl Coordinator {
             open: open_lane_of(&prepared),
             lanes: opening_lanes,
             anew: None,
+            kept: self.commits.are_kept(),
         });
         self.slot(name).step = Step::Opening(prepared);
     }
@@ -181,8 +191,8 @@ impl Coordinator {
             let lane = self.lanes[lane.0 as usize]
                 .as_ref()
                 .expect("a serving lane is open");
-            for (state, map) in described.states.iter().zip(lane.take_maps()) {
-                self.store.give_back(declared, state, map);
+            for (state, lent) in described.states.iter().zip(lane.take_states()) {
+                self.store.give_back(declared, state, lent);
             }
         }
     }
@@ -213,18 +223,29 @@ impl Coordinator {
             };
             self.close(&name, text);
         }
+        if self.storage != Storage::Sound {
+            self.close_kept(&name);
+        }
         self.unblock();
-        if let Some(next) = self.slot(&name).next.take() {
+        self.begin_next(&name);
+    }
+
+    /// Goes on with what came while something else was on its way.
+    pub(super) fn begin_next(&mut self, name: &str) {
+        let slot = self.slot(name);
+        if matches!(slot.step, Step::None | Step::Blocked(_))
+            && let Some(next) = slot.next.take()
+        {
             self.begin(next);
         }
     }
 
     /// Gives the states back to the old version, which serves on.
     fn go_on_without(&mut self, name: &str, description: &Description, failed: OpenFailed) {
-        let described = description.lanes.iter().zip(failed.maps);
-        for (lane, maps) in described {
-            for (state, map) in lane.states.iter().zip(maps) {
-                self.store.give_back(&description.name, state, map);
+        let described = description.lanes.iter().zip(failed.states);
+        for (lane, states) in described {
+            for (state, lent) in lane.states.iter().zip(states) {
+                self.store.give_back(&description.name, state, lent);
             }
         }
         if let Some(serving) = serving_of(&self.plugins, name) {
@@ -235,20 +256,20 @@ impl Coordinator {
                 .zip(&serving.prepared.description.lanes)
             {
                 let states = described.states.iter();
-                let maps = states
+                let states = states
                     .map(|state| self.store.take(declared, state))
                     .collect();
                 let lane = self.lanes[lane.0 as usize]
                     .as_ref()
                     .expect("a serving lane is open");
-                lane.put_maps(maps);
+                lane.put_states(states);
             }
         }
         for lane in self.lanes_of(name) {
             self.lane(lane).cut_at = None;
             // Its job was cut off to make room for this version.
             if self.slot(name).quarantined.is_none() && self.lane(lane).has_no_code() {
-                self.open_anew(lane);
+                self.open_anew(lane, false);
             }
         }
         self.reject(name, &format!("it could not be opened: {}", failed.reason));
@@ -270,7 +291,9 @@ impl Coordinator {
                 types: types_of_lane(described),
                 time_limit: (!time_limit.is_zero()).then_some(time_limit),
             };
-            let mut lane = Lane::new(origin, opened.access, opened.runner);
+            let is_kept = self.commits.are_kept() && !described.states.is_empty();
+            let ids = opened.access.lock().state_ids();
+            let mut lane = Lane::new(origin, opened.access, opened.runner, is_kept);
             let id = kept.unwrap_or_else(|| self.schedule.open_lane());
             let index = id.0 as usize;
             if self.lanes.len() <= index {
@@ -281,9 +304,12 @@ impl Coordinator {
                 replaced.retire(&self.opener);
             }
             lanes.push(id);
-            for state in &described.states {
-                self.store.serves(&prepared.description.name, state);
+            for (state, id) in described.states.iter().zip(ids) {
+                let effects = self.commits.effects();
+                self.store
+                    .serves(&prepared.description.name, state, id, effects);
             }
+            self.take_effects(id, &opened.effects);
         }
         self.note_counts(name);
         let vanished = self.serve_types(&plugin, &prepared, &lanes);

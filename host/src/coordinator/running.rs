@@ -9,12 +9,13 @@ use plugin_api::rules;
 use protocol::{ErrorCode, encoder};
 
 use super::{
-    coordinator::{Coordinator, SHUTTING_DOWN},
+    coordinator::{Coordinator, SHUTTING_DOWN, host_error},
     job::{Asked, Job, TypeId},
     lane::Runner,
-    lane_code::Verdict,
+    lane_code::{Output, Verdict},
     lane_thread::{Fetched, Finished, Handed},
     schedule::LaneId,
+    storage::VOID,
     types::Closed,
 };
 use crate::limits;
@@ -98,7 +99,7 @@ impl Coordinator {
     pub(super) fn answer_unrun(&mut self, job: &Job, code: ErrorCode, text: &str) {
         let type_name = &self.types[job.type_id].name;
         self.clients.reply(job.slot, |out| {
-            encoder::error(out, type_name, job.query_index(), code.as_str(), text);
+            host_error(out, type_name, job.query_index(), code, text);
         });
         self.clients.settle(job.slot, 1);
     }
@@ -133,6 +134,9 @@ impl Coordinator {
 
     /// Begins what a lane may begin.
     pub(super) fn run(&mut self, id: LaneId) {
+        if self.is_held_up(id) {
+            return;
+        }
         let Some(lane) = self.lanes[id.0 as usize]
             .as_mut()
             .filter(|lane| !lane.paused)
@@ -159,9 +163,14 @@ impl Coordinator {
                 return self.schedule.put_back(id, job, waited);
             };
             let started = debug_start();
-            let mut reply = Vec::new();
+            let mut reply = std::mem::take(&mut self.reply);
+            reply.clear();
             let jobber = self.types[job.type_id].jobber;
-            let verdict = code.run(jobber, &job.asked(), &self.clock, self.now, &mut reply);
+            let out = Output {
+                reply: &mut reply,
+                effects: self.commits.effects(),
+            };
+            let verdict = code.run(jobber, &job.asked(), &self.clock, self.now, out);
             self.now = code.ended();
             let took_us = code.took_us();
             self.note_served(job.type_id, &job.asked(), &verdict, || {
@@ -169,11 +178,12 @@ impl Coordinator {
             });
             let panicked = verdict.is_panic();
             self.served(id, job, verdict, &reply, waited);
+            self.reply = reply;
             if panicked {
                 self.panicked(id);
             }
             self.took(id, took_us);
-            if self.turn_us > limits::INLINE_TURN_US {
+            if self.turn_us > limits::INLINE_TURN_US || self.is_held_up(id) {
                 break;
             }
         }
@@ -258,22 +268,28 @@ impl Coordinator {
 
     /// Leads what a lane's thread has finished to its replies.
     pub(super) fn take_fetched(&mut self, id: LaneId, mut fetched: Fetched) {
-        let mut replies = &fetched.replies[..];
+        let (mut replies, mut effects) = (&fetched.replies[..], &fetched.effects[..]);
+        let counts = !self.commits.have_failed();
         let panics = fetched.finished.iter();
         let panics = panics.filter(|one| one.verdict.is_panic()).count();
         for Finished {
             handed,
             verdict,
             reply_bytes,
+            effect_bytes,
             took,
         } in fetched.finished.drain(..)
         {
             let (reply, rest) = replies.split_at(reply_bytes);
-            replies = rest;
+            let (changed, later) = effects.split_at(effect_bytes);
+            (replies, effects) = (rest, later);
+            if counts {
+                self.commits.effects().extend_from_slice(changed);
+            }
             self.note_served(handed.job.type_id, &handed.job.asked(), &verdict, || took);
             self.served(id, handed.job, verdict, reply, handed.waited);
         }
-        fetched.replies.clear();
+        (fetched.replies.clear(), fetched.effects.clear());
         self.put_back(id, fetched.returned.drain(..).rev());
         self.fetched = fetched;
         // Last, for whoever is refused because of it came after those that were run.
@@ -290,8 +306,11 @@ impl Coordinator {
         let mut stays = false;
         match verdict {
             Verdict::Replied { changed, .. } => {
-                self.clients.reply(slot, |out| out.extend_from_slice(reply));
-                self.clients.settle(slot, 1);
+                if self.commits.have_failed() && self.lane(lane).is_kept {
+                    self.answer_unrun(&job, ErrorCode::StorageFailed, VOID);
+                } else if self.send_or_hold(lane, slot, reply, changed) {
+                    self.clients.settle(slot, 1);
+                }
                 if changed {
                     self.state_changed(lane);
                 }
@@ -319,10 +338,14 @@ impl Coordinator {
     }
 
     /// Why a job of this type can only be given up. What a removed plugin has queued still runs on it, but what
-    /// a job waits for may never come; on a quarantined one nothing runs.
+    /// a job waits for may never come; on a quarantined one, or one whose state is not what is durable, nothing
+    /// runs.
     fn runs_no_more(&self, type_id: TypeId, waits: bool) -> Option<Closed> {
         let closed = self.types[type_id].closed.clone();
-        closed.filter(|closed| waits || closed.code == ErrorCode::Quarantined)
+        closed.filter(|closed| {
+            let nothing_runs = [ErrorCode::Quarantined, ErrorCode::StorageFailed];
+            waits || nothing_runs.contains(&closed.code)
+        })
     }
 
     /// A job that had been set aside, and was out to be tried once more, has left the line for good.

@@ -8,7 +8,7 @@ use plugin_api::{
     rules,
 };
 
-use super::{map::StateMap, transaction::Transaction};
+use super::{effects::StateId, store::LentState, transaction::Transaction};
 
 /// Facts about the job that runs, for its code to ask.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,17 +31,20 @@ pub struct CallFacts {
 pub struct Access {
     generation: u64,
     running: bool,
-    maps: Vec<StateMap>,
+    /// Somebody keeps what its jobs change.
+    kept: bool,
+    states: Vec<LentState>,
     transaction: Transaction,
     facts: CallFacts,
     fault: Option<String>,
 }
 
 impl Access {
-    /// With the states of the lane, in the order of its description.
-    pub fn new(maps: Vec<StateMap>) -> Self {
+    /// With the states of the lane, in the order of its description. `kept`: what its jobs change is told.
+    pub fn new(states: Vec<LentState>, kept: bool) -> Self {
         Self {
-            maps,
+            states,
+            kept,
             ..Self::default()
         }
     }
@@ -68,14 +71,16 @@ impl Access {
         self.fault.take()
     }
 
-    /// Ends the job and keeps what it changed; says whether that is anything. `None`: the job no longer
-    /// counts, and what it changed has been taken back already.
-    pub fn commit(&mut self, generation: u64) -> Option<bool> {
+    /// Ends the job and lets what it changed stay, which is appended to `effects`, if somebody keeps it; says
+    /// whether that is anything. `None`: the job no longer counts, and what it changed has been taken back
+    /// already.
+    pub fn commit(&mut self, generation: u64, effects: &mut Vec<u8>) -> Option<bool> {
         if self.generation != generation {
             return None;
         }
         self.running = false;
-        Some(self.transaction.commit())
+        let effects = self.kept.then_some(effects);
+        Some(self.transaction.commit(&self.states, effects))
     }
 
     /// Ends the job and takes back what it changed; false if it no longer counts.
@@ -84,38 +89,45 @@ impl Access {
             return false;
         }
         self.running = false;
-        self.transaction.roll_back(&mut self.maps);
+        self.transaction.roll_back(&mut self.states);
         true
     }
 
     /// Ends a job that takes too long, as if it had never run, and takes the states out of its reach. `None`
     /// if it has ended by itself and only has to say so; with `even_if_ended`, that is waited for no longer.
+    /// Returns the way to the states for the code that comes after it.
     ///
     /// This and the job's commit exclude each other: one of them comes first, and the other one knows.
-    pub fn abandon(&mut self, even_if_ended: bool) -> Option<Vec<StateMap>> {
+    pub fn abandon(&mut self, even_if_ended: bool) -> Option<Access> {
         if !self.running && !even_if_ended {
             return None;
         }
         self.revoke();
-        Some(std::mem::take(&mut self.maps))
+        let states = std::mem::take(&mut self.states);
+        Some(Self::new(states, self.kept))
     }
 
     /// Shuts out all code that was opened before, and takes back what its job has changed.
     pub fn revoke(&mut self) {
         self.generation += 1;
         self.running = false;
-        self.transaction.roll_back(&mut self.maps);
+        self.transaction.roll_back(&mut self.states);
     }
 
     /// Takes the states away, to be handed to another version. Between jobs only.
-    pub fn take_maps(&mut self) -> Vec<StateMap> {
+    pub fn take_states(&mut self) -> Vec<LentState> {
         debug_assert!(!self.running, "states change hands between jobs");
-        std::mem::take(&mut self.maps)
+        std::mem::take(&mut self.states)
+    }
+
+    /// Which states these are.
+    pub fn state_ids(&self) -> Vec<StateId> {
+        self.states.iter().map(|state| state.id).collect()
     }
 
     /// Gives the states back.
-    pub fn put_maps(&mut self, maps: Vec<StateMap>) {
-        self.maps = maps;
+    pub fn put_states(&mut self, states: Vec<LentState>) {
+        self.states = states;
     }
 
     fn map_of(&mut self, generation: u64, state: u32) -> Option<usize> {
@@ -123,10 +135,10 @@ impl Access {
             return None;
         }
         let state = state as usize;
-        if state >= self.maps.len() {
+        if state >= self.states.len() {
             self.fault = Some(format!(
                 "asked for its state number {state}, it declared {}",
-                self.maps.len()
+                self.states.len()
             ));
             return None;
         }
@@ -184,7 +196,7 @@ impl AbiHost for LaneHost {
     fn state_read(&self, state: u32, key: RSlice<'_, u8>, value: &mut RVec<u8>) -> u32 {
         value.clear();
         self.with(state, |access, state| {
-            match access.maps[state].read(key.as_slice()) {
+            match access.states[state].map.read(key.as_slice()) {
                 Some(found) => {
                     value.extend_from_copy_slice(found);
                     true
@@ -205,7 +217,7 @@ impl AbiHost for LaneHost {
         self.with(state, |access, state| {
             access
                 .transaction
-                .write(&mut access.maps, state, key.as_slice(), value.as_slice())
+                .write(&mut access.states, state, key.as_slice(), value.as_slice())
         })
     }
 
@@ -213,7 +225,7 @@ impl AbiHost for LaneHost {
         self.with(state, |access, state| {
             access
                 .transaction
-                .remove(&mut access.maps, state, key.as_slice())
+                .remove(&mut access.states, state, key.as_slice())
         })
     }
 
@@ -228,7 +240,7 @@ impl AbiHost for LaneHost {
         key.clear();
         value.clear();
         self.with(state, |access, state| {
-            let map = &access.maps[state];
+            let map = &access.states[state].map;
             let found = match direction {
                 seek::AT_OR_BEFORE => map.at_or_before(from.as_slice()),
                 _ => map.at_or_after(from.as_slice()),

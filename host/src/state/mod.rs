@@ -3,11 +3,14 @@
 mod access;
 pub mod disk;
 pub mod effects;
+mod keeper;
 pub mod log;
 mod map;
 mod store;
 mod transaction;
 
 pub use access::{Access, CallFacts, LaneHost, SharedAccess};
+pub use keeper::{Durability, Keeper, Kept};
+pub use log::{BatchNo, Recovered};
 pub use map::StateMap;
-pub use store::Store;
+pub use store::{LentState, Store};

@@ -7,16 +7,32 @@ use plugin_api::{
     rules::stored::{self, StoredFault},
 };
 
-use super::map::StateMap;
+use super::{
+    effects::{self, Declared, StateId},
+    log::RecoveredState,
+    map::StateMap,
+};
 
 /// All states of the host, by plugin and name. While a lane serves a state, its map is with the lane.
 #[derive(Debug, Default)]
 pub struct Store {
     states: HashMap<(String, String), Stored>,
+    /// Never given to two states.
+    next_id: StateId,
+}
+
+/// A state while it is with a lane.
+#[derive(Debug, Default)]
+pub struct LentState {
+    /// Which one it is.
+    pub id: StateId,
+    /// What is in it.
+    pub map: StateMap,
 }
 
 #[derive(Debug)]
 struct Stored {
+    id: StateId,
     kind: String,
     schema: u32,
     map: Option<StateMap>,
@@ -41,31 +57,81 @@ impl Store {
         Ok(())
     }
 
-    /// Takes a state out for a lane that will serve it; an empty one if it is new. Checked before.
-    pub fn take(&mut self, plugin: &str, state: &StateDescription) -> StateMap {
-        let stored = self.states.get_mut(&key(plugin, &state.name));
-        stored
-            .and_then(|stored| stored.map.take())
-            .unwrap_or_default()
-    }
-
-    /// Puts a state back that a lane no longer serves. One that no version ever came to serve is dropped.
-    pub fn give_back(&mut self, plugin: &str, state: &StateDescription, map: StateMap) {
-        if let Some(stored) = self.states.get_mut(&key(plugin, &state.name)) {
-            stored.map = Some(map);
+    /// What the log had kept, and the first id that it gave to no state.
+    pub fn recovered(states: Vec<RecoveredState>, next_id: StateId) -> Self {
+        let states = states.into_iter().map(|state| {
+            let stored = Stored {
+                id: state.id,
+                kind: state.kind,
+                schema: state.schema,
+                map: Some(state.map),
+            };
+            ((state.plugin, state.name), stored)
+        });
+        Self {
+            states: states.collect(),
+            next_id,
         }
     }
 
-    /// Notes that a version serves a state now, as the kind and schema that it declares.
-    pub fn serves(&mut self, plugin: &str, state: &StateDescription) {
-        self.states.insert(
-            key(plugin, &state.name),
-            Stored {
-                kind: state.kind.clone(),
-                schema: state.schema,
-                map: None,
+    /// The schema that a state is stored with, if it is.
+    pub fn schema(&self, plugin: &str, state: &str) -> Option<u32> {
+        let stored = self.states.get(&key(plugin, state));
+        stored.map(|stored| stored.schema)
+    }
+
+    /// Takes a state out for a lane that will serve it; an empty one if it is new. Checked before.
+    pub fn take(&mut self, plugin: &str, state: &StateDescription) -> LentState {
+        match self.states.get_mut(&key(plugin, &state.name)) {
+            Some(stored) => LentState {
+                id: stored.id,
+                map: stored.map.take().unwrap_or_default(),
             },
-        );
+            None => {
+                let id = self.next_id;
+                self.next_id.0 += 1;
+                LentState {
+                    id,
+                    map: StateMap::default(),
+                }
+            }
+        }
+    }
+
+    /// Puts a state back that a lane no longer serves. One that no version ever came to serve is dropped.
+    pub fn give_back(&mut self, plugin: &str, state: &StateDescription, lent: LentState) {
+        if let Some(stored) = self.states.get_mut(&key(plugin, &state.name)) {
+            debug_assert_eq!(stored.id, lent.id);
+            stored.map = Some(lent.map);
+        }
+    }
+
+    /// Notes that a version serves a state now, as the kind and schema that it declares. What was not known of it
+    /// before is appended to `out`: before anything that it changes.
+    pub fn serves(
+        &mut self,
+        plugin: &str,
+        state: &StateDescription,
+        id: StateId,
+        out: &mut Vec<u8>,
+    ) {
+        let now = Stored {
+            id,
+            kind: state.kind.clone(),
+            schema: state.schema,
+            map: None,
+        };
+        let before = self.states.insert(key(plugin, &state.name), now);
+        let known = before.is_some_and(|before| before.schema == state.schema);
+        if !known {
+            let declared = Declared {
+                plugin,
+                name: &state.name,
+                kind: &state.kind,
+                schema: state.schema,
+            };
+            effects::declare(out, id, &declared);
+        }
     }
 }
 
@@ -88,22 +154,41 @@ mod tests {
     #[test]
     fn a_state_comes_back_as_it_was_put() {
         let mut store = Store::default();
-        let mut map = StateMap::default();
-        map.write(b"k", b"v", |_| ());
-        store.serves("tickets", &state("numbers", 1));
-        store.give_back("tickets", &state("numbers", 1), map);
-        assert_eq!(
-            store.take("other", &state("numbers", 1)),
-            StateMap::default()
-        );
-        let map = store.take("tickets", &state("numbers", 1));
-        assert_eq!(map.read(b"k"), Some(&b"v"[..]));
+        let hall = state("numbers", 1);
+        let mut lent = store.take("tickets", &hall);
+        let id = lent.id;
+        lent.map.write(b"k", b"v", |_| ());
+        store.serves("tickets", &hall, id, &mut Vec::new());
+        store.give_back("tickets", &hall, lent);
+        let other = store.take("other", &hall);
+        assert_eq!(other.map, StateMap::default());
+        assert_ne!(other.id, id);
+        let lent = store.take("tickets", &hall);
+        assert_eq!((lent.id, lent.map.read(b"k")), (id, Some(&b"v"[..])));
+    }
+
+    #[test]
+    fn a_state_is_declared_once_and_with_each_new_schema() {
+        let mut store = Store::default();
+        let id = store.take("tickets", &state("numbers", 1)).id;
+        let mut told = Vec::new();
+        for schema in [1, 1, 2, 2] {
+            store.serves("tickets", &state("numbers", schema), id, &mut told);
+        }
+        let schemas: Vec<u32> = effects::read(&told)
+            .map(|effect| match effect.unwrap() {
+                effects::Effect::Declare(_, declared) => declared.schema,
+                other => panic!("declared {other:?}"),
+            })
+            .collect();
+        assert_eq!(schemas, [1, 2]);
+        assert_eq!(store.schema("tickets", "hall"), Some(2));
     }
 
     #[test]
     fn what_is_stored_is_compared_under_its_own_name_only() {
         let mut store = Store::default();
-        store.serves("tickets", &state("numbers", 2));
+        store.serves("tickets", &state("numbers", 2), StateId(0), &mut Vec::new());
         assert!(store.check("tickets", [&state("numbers", 2)]).is_ok());
         assert!(store.check("tickets", [&state("numbers", 1)]).is_err());
         assert!(store.check("tickets", [&state("pool", 2)]).is_err());

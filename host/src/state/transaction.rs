@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::map::StateMap;
+use super::{effects, store::LentState};
 
 /// The changes of the job that runs. Reused from job to job: its buffers keep their memory.
 #[derive(Debug, Default)]
@@ -25,10 +25,13 @@ struct Change {
 /// Buffers that grew past this by one large job are given back after it.
 const BYTES_KEPT_MAX: usize = 64 * 1024;
 
+/// How far it is looked whether an entry is changed once more. What is told twice costs bytes, and no more.
+const LOOKED_AHEAD_MAX: usize = 8;
+
 impl Transaction {
     pub(super) fn write(
         &mut self,
-        maps: &mut [StateMap],
+        states: &mut [LentState],
         state: usize,
         key: &[u8],
         value: &[u8],
@@ -36,7 +39,7 @@ impl Transaction {
         let bytes = &mut self.bytes;
         let kept_key = keep(bytes, key);
         let mut old_value = None;
-        maps[state].write(key, value, |old| {
+        states[state].map.write(key, value, |old| {
             old_value = old.map(|old| keep(bytes, old))
         });
         let replaced = old_value.is_some();
@@ -48,8 +51,8 @@ impl Transaction {
         replaced
     }
 
-    pub(super) fn remove(&mut self, maps: &mut [StateMap], state: usize, key: &[u8]) -> bool {
-        let Some(old) = maps[state].remove(key) else {
+    pub(super) fn remove(&mut self, states: &mut [LentState], state: usize, key: &[u8]) -> bool {
+        let Some(old) = states[state].map.remove(key) else {
             return false;
         };
         let change = Change {
@@ -61,21 +64,46 @@ impl Transaction {
         true
     }
 
-    /// Makes the changes stay. Returns whether there were any.
-    pub(super) fn commit(&mut self) -> bool {
+    /// Makes the changes stay, and tells them to `effects`, if somebody keeps those. Returns whether there were
+    /// any.
+    pub(super) fn commit(&mut self, states: &[LentState], effects: Option<&mut Vec<u8>>) -> bool {
         let changed = !self.changes.is_empty();
+        if let Some(effects) = effects {
+            self.tell(states, effects);
+        }
         self.clear();
         changed
     }
 
+    /// Nearly every job changes a handful of entries, some of them more than once: only what came of an entry
+    /// at last is told.
+    fn tell(&self, states: &[LentState], out: &mut Vec<u8>) {
+        for (index, change) in self.changes.iter().enumerate() {
+            let key = &self.bytes[change.key.clone()];
+            let mut later = self.changes[index + 1..].iter().take(LOOKED_AHEAD_MAX);
+            if later
+                .any(|later| later.state == change.state && self.bytes[later.key.clone()] == *key)
+            {
+                continue;
+            }
+            let LentState { id, map } = &states[change.state];
+            match map.read(key) {
+                Some(value) => effects::put(out, *id, key, value),
+                None => effects::remove(out, *id, key),
+            }
+        }
+    }
+
     /// Takes the changes back.
-    pub(super) fn roll_back(&mut self, maps: &mut [StateMap]) {
+    pub(super) fn roll_back(&mut self, states: &mut [LentState]) {
         for change in self.changes.drain(..).rev() {
             let key = &self.bytes[change.key];
             match change.old_value {
-                Some(old) => maps[change.state].write(key, &self.bytes[old], |_| ()),
+                Some(old) => states[change.state]
+                    .map
+                    .write(key, &self.bytes[old], |_| ()),
                 None => {
-                    maps[change.state].remove(key);
+                    states[change.state].map.remove(key);
                 }
             }
         }
@@ -101,6 +129,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::state::{effects::Effect, map::StateMap};
 
     proptest! {
         #[test]
@@ -108,36 +137,62 @@ mod tests {
             before in proptest::collection::vec((0_u8..8, proptest::collection::vec(any::<u8>(), 0..4)), 0..10),
             job in proptest::collection::vec((any::<bool>(), 0_u8..8, proptest::collection::vec(any::<u8>(), 0..4)), 0..20),
         ) {
-            let mut maps = vec![StateMap::default()];
-            let mut untouched = StateMap::default();
+            let mut states = vec![LentState::default()];
+            let mut untouched = LentState::default();
             for (key, value) in &before {
-                maps[0].write(&[*key], value, |_| ());
-                untouched.write(&[*key], value, |_| ());
+                states[0].map.write(&[*key], value, |_| ());
+                untouched.map.write(&[*key], value, |_| ());
             }
             let mut transaction = Transaction::default();
             for (write, key, value) in &job {
                 if *write {
-                    transaction.write(&mut maps, 0, &[*key], value);
+                    transaction.write(&mut states, 0, &[*key], value);
                 } else {
-                    transaction.remove(&mut maps, 0, &[*key]);
+                    transaction.remove(&mut states, 0, &[*key]);
                 }
             }
-            transaction.roll_back(&mut maps);
-            prop_assert_eq!(&maps[0], &untouched);
-            prop_assert!(!transaction.commit());
+            transaction.roll_back(&mut states);
+            prop_assert_eq!(&states[0].map, &untouched.map);
+            prop_assert!(!transaction.commit(&states, None));
         }
     }
 
     #[test]
-    fn a_committed_job_says_whether_it_changed_anything() {
-        let mut maps = vec![StateMap::default()];
+    fn what_a_job_tells_makes_another_copy_what_the_job_left() {
+        let mut states = vec![LentState::default()];
+        states[0].map.write(b"gone", b"1", |_| ());
         let mut transaction = Transaction::default();
-        assert!(!transaction.remove(&mut maps, 0, b"absent"));
-        assert!(!transaction.commit());
-        assert!(!transaction.write(&mut maps, 0, b"k", b"1"));
-        assert!(transaction.write(&mut maps, 0, b"k", b"2"));
-        assert!(transaction.commit());
-        transaction.roll_back(&mut maps);
-        assert_eq!(maps[0].read(b"k"), Some(&b"2"[..]));
+        for value in 0_u8..20 {
+            transaction.write(&mut states, 0, b"often", &[value]);
+        }
+        transaction.write(&mut states, 0, b"brief", b"1");
+        transaction.remove(&mut states, 0, b"brief");
+        transaction.remove(&mut states, 0, b"gone");
+        let mut told = Vec::new();
+        assert!(transaction.commit(&states, Some(&mut told)));
+
+        let mut copy = StateMap::default();
+        copy.write(b"gone", b"1", |_| ());
+        for effect in effects::read(&told) {
+            match effect.unwrap() {
+                Effect::Put(_, key, value) => copy.write(key, value, |_| ()),
+                Effect::Remove(_, key) => drop(copy.remove(key)),
+                other => panic!("a job told {other:?}"),
+            }
+        }
+        assert_eq!(copy, states[0].map);
+    }
+
+    #[test]
+    fn a_committed_job_says_whether_it_changed_anything() {
+        let mut states = vec![LentState::default()];
+        let mut transaction = Transaction::default();
+        assert!(!transaction.remove(&mut states, 0, b"absent"));
+        assert!(!transaction.commit(&states, None));
+        assert!(!transaction.write(&mut states, 0, b"k", b"1"));
+        assert!(transaction.write(&mut states, 0, b"k", b"2"));
+        assert!(transaction.commit(&states, None));
+        transaction.roll_back(&mut states);
+        assert_eq!(states[0].map.read(b"k"), Some(&b"2"[..]));
     }
 }

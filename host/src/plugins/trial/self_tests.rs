@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use crate::{
     clock::Clock,
-    coordinator::{Asked, LaneCode, OpenLane, Verdict},
+    coordinator::{Asked, LaneCode, OpenLane, Output, Verdict},
     plugins::loader::LoadedPlugin,
-    state::{Access, SharedAccess, StateMap},
+    state::{Access, LentState, SharedAccess},
 };
 
 /// A plugin with all its lanes open, each on state of its own in which nothing has happened.
@@ -36,8 +36,8 @@ impl TriedPlugin {
         let open: OpenLane = Arc::new(move |lane, host| plugin.open_lane(lane, host));
         let clock = Clock::new();
         let lanes = (0..).zip(&description.lanes).map(|(index, lane)| {
-            let maps = lane.states.iter().map(|_| StateMap::default()).collect();
-            let access = SharedAccess::new(Access::new(maps));
+            let states = lane.states.iter().map(|_| LentState::default()).collect();
+            let access = SharedAccess::new(Access::new(states, false));
             let types: Arc<[Box<str>]> = lane.types().map(Into::into).collect();
             let code = LaneCode::open(
                 Arc::clone(&name),
@@ -49,7 +49,7 @@ impl TriedPlugin {
             )?;
             let mut access = access.lock();
             let generation = access.generation();
-            access.commit(generation);
+            access.commit(generation, &mut Vec::new());
             Ok(TriedLane {
                 types,
                 inline: lane.inline,
@@ -94,9 +94,13 @@ impl Tried for TriedPlugin {
         let mut reply = Vec::new();
         let start = Instant::now();
         let jobber = u32::try_from(jobber).expect("a lane's jobbers are counted in 32 bits");
+        let out = Output {
+            reply: &mut reply,
+            effects: &mut Vec::new(),
+        };
         let verdict = lane
             .code
-            .run(jobber, &asked, &self.clock, self.clock.read(), &mut reply);
+            .run(jobber, &asked, &self.clock, self.clock.read(), out);
         let took = start.elapsed();
         CameBack {
             reply: match verdict {

@@ -1,0 +1,176 @@
+//! What has been changed and is not durable yet, and the replies that wait for it.
+//!
+//! Effects of all lanes gather in one batch while the one before it is written and synced, so that however many
+//! jobs end meanwhile share the next sync. A reply is held until the batch is durable in which its lane has
+//! changed something last. A lane that has changed nothing waits for nobody.
+
+use super::job::ClientSlot;
+use crate::{
+    limits::UNSYNCED_BYTES_MAX,
+    state::{BatchNo, Keeper},
+};
+
+/// The batches on their way, of a host that keeps what its jobs change.
+pub struct Commits {
+    /// `None`: what is in memory is all there is, and nothing waits.
+    keeper: Option<Keeper>,
+    gathering: Batch,
+    under_way: Option<Batch>,
+    /// Of the batch that gathers.
+    number: BatchNo,
+    failed: bool,
+}
+
+/// Effects that are committed together, and the replies that tell of them.
+#[derive(Default)]
+pub struct Batch {
+    effects: Vec<u8>,
+    replies: Vec<u8>,
+    held: Vec<Held>,
+}
+
+/// A reply that waits.
+struct Held {
+    slot: ClientSlot,
+    bytes: usize,
+}
+
+impl Commits {
+    /// Commits go to `keeper`, the next one as `number`; without one nothing is kept.
+    pub fn new(keeper: Option<Keeper>, number: BatchNo) -> Self {
+        Self {
+            keeper,
+            gathering: Batch::default(),
+            under_way: None,
+            number,
+            failed: false,
+        }
+    }
+
+    /// Whether what jobs change is kept at all.
+    pub fn are_kept(&self) -> bool {
+        self.keeper.is_some()
+    }
+
+    /// Where jobs put what they change. What stands here goes with the next batch.
+    pub fn effects(&mut self) -> &mut Vec<u8> {
+        &mut self.gathering.effects
+    }
+
+    /// The last batch in which anything is, durable or not.
+    pub fn latest(&self) -> BatchNo {
+        match self.gathering.effects.is_empty() {
+            true => BatchNo(self.number.0 - 1),
+            false => self.number,
+        }
+    }
+
+    /// Whether a batch is still on its way.
+    pub fn is_awaited(&self, batch: BatchNo) -> bool {
+        let first = self.number.0 - u64::from(self.under_way.is_some());
+        batch.0 >= first
+    }
+
+    /// Keeps a reply until `batch` is durable, which is still on its way.
+    pub fn hold(&mut self, batch: BatchNo, slot: ClientSlot, reply: &[u8]) {
+        debug_assert!(self.is_awaited(batch));
+        let into = match &mut self.under_way {
+            Some(under_way) if batch < self.number => under_way,
+            _ => &mut self.gathering,
+        };
+        into.replies.extend_from_slice(reply);
+        into.held.push(Held {
+            slot,
+            bytes: reply.len(),
+        });
+    }
+
+    /// Sends what has gathered on its way, unless something still is.
+    pub fn submit(&mut self, now_ms: u64) {
+        let Some(keeper) = &self.keeper else {
+            self.gathering.effects.clear();
+            return;
+        };
+        if self.failed || self.under_way.is_some() || self.gathering.effects.is_empty() {
+            return;
+        }
+        let mut batch = std::mem::take(&mut self.gathering);
+        let effects = std::mem::take(&mut batch.effects);
+        keeper.commit(self.number, now_ms, effects);
+        self.under_way = Some(batch);
+        self.number.0 += 1;
+    }
+
+    /// What was on its way is durable. `buffer` is what its effects were in.
+    pub fn committed(&mut self, mut buffer: Vec<u8>) -> Batch {
+        if self.gathering.effects.is_empty() && buffer.capacity() <= BUFFER_BYTES_KEPT_MAX {
+            buffer.clear();
+            self.gathering.effects = buffer;
+        }
+        self.under_way.take().unwrap_or_default()
+    }
+
+    /// Nothing that is not durable will come to be: neither what was on its way, of which that is not certain
+    /// yet, nor what has gathered. Returns both.
+    pub fn fail(&mut self) -> (Batch, Batch) {
+        self.failed = true;
+        let in_doubt = self.under_way.take().unwrap_or_default();
+        (in_doubt, std::mem::take(&mut self.gathering))
+    }
+
+    /// Whether it has come to that, and nothing is to be changed before the state is what is durable.
+    pub fn have_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Has the state read back from what is durable.
+    pub fn rebuild(&self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.rebuild();
+        }
+    }
+
+    /// The state is what is durable: the next batch is `number`.
+    pub fn go_on(&mut self, number: BatchNo) {
+        self.gathering = Batch::default();
+        self.number = number;
+        self.failed = false;
+    }
+
+    /// Whether so much waits to be durable that jobs with state have to wait.
+    pub fn are_full(&self) -> bool {
+        let under_way = self.under_way.as_ref().map_or(0, Batch::bytes);
+        self.gathering.bytes() + under_way > UNSYNCED_BYTES_MAX
+    }
+
+    /// Whether nothing is on its way and nobody waits. What comes after a failure is not kept.
+    pub fn are_empty(&self) -> bool {
+        self.failed || (self.under_way.is_none() && self.gathering.bytes() == 0)
+    }
+
+    /// Ends the keeping, with all that was submitted.
+    pub fn close(&mut self) {
+        if let Some(keeper) = self.keeper.take() {
+            keeper.close();
+        }
+    }
+}
+
+/// A buffer that one large batch has made larger than this is not kept for the next, in bytes.
+const BUFFER_BYTES_KEPT_MAX: usize = 4 * 1024 * 1024;
+
+impl Batch {
+    fn bytes(&self) -> usize {
+        self.effects.len() + self.replies.len()
+    }
+
+    /// The replies, in the order in which they were held.
+    pub fn replies(&self) -> impl Iterator<Item = (ClientSlot, &[u8])> {
+        let mut rest = &self.replies[..];
+        self.held.iter().map(move |held| {
+            let (reply, later) = rest.split_at(held.bytes);
+            rest = later;
+            (held.slot, reply)
+        })
+    }
+}

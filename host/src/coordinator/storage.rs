@@ -1,0 +1,263 @@
+//! What a reply waits for, and what happens when the disk fails: nothing that is not durable is told as done,
+//! and the state is read back from what is durable before it serves again.
+
+use protocol::{ErrorCode, encoder, limits::SEPARATOR};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    commits::Batch, coordinator::Coordinator, job::ClientSlot, lane::Runner, plugin_slot::Step,
+    schedule::LaneId, types::Closed,
+};
+use crate::state::{BatchNo, Kept, Recovered, Store};
+
+/// How far the way back from a failure of the disk has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// It works.
+    #[default]
+    Sound,
+    /// Jobs with state are still in work, on a state that is ahead of the disk.
+    Quieting,
+    /// The state is being read back.
+    Rebuilding,
+}
+
+impl Coordinator {
+    /// Sends a lane's reply, or keeps it until all that it may tell of is durable. Says whether it was sent.
+    pub(super) fn send_or_hold(
+        &mut self,
+        lane: LaneId,
+        slot: ClientSlot,
+        reply: &[u8],
+        changed: bool,
+    ) -> bool {
+        let last_change = self.commits.latest();
+        let of = self.lane(lane);
+        if changed && of.is_kept {
+            of.last_change = last_change;
+        }
+        let last_change = of.last_change;
+        if self.commits.is_awaited(last_change) {
+            self.commits.hold(last_change, slot, reply);
+            return false;
+        }
+        self.clients.reply(slot, |out| out.extend_from_slice(reply));
+        true
+    }
+
+    /// Takes over what a plugin's code has changed when it was opened.
+    pub(super) fn take_effects(&mut self, lane: LaneId, effects: &[u8]) {
+        if !self.commits.have_failed() {
+            self.commits.effects().extend_from_slice(effects);
+        }
+        let latest = self.commits.latest();
+        let of = self.lane(lane);
+        if of.is_kept {
+            of.last_change = latest;
+        }
+    }
+
+    /// Whether a lane has to wait until more of what was changed is durable.
+    pub(super) fn is_held_up(&self, lane: LaneId) -> bool {
+        let lane = self.lanes[lane.0 as usize].as_ref();
+        lane.is_some_and(|lane| lane.is_kept) && self.commits.are_full()
+    }
+
+    /// The thread that keeps the state has said something.
+    pub fn kept(&mut self, kept: Kept) {
+        match kept {
+            Kept::Committed { buffer } => {
+                let was_full = self.commits.are_full();
+                let batch = self.commits.committed(buffer);
+                self.release(&batch);
+                if was_full {
+                    self.mark_all();
+                }
+            }
+            Kept::Failed(error) => {
+                tracing::error!(
+                    "the state cannot be kept: {error}; requests that need it are answered `storage_failed` until \
+                     it has been read back from the disk"
+                );
+                self.storage_failed();
+            }
+            Kept::Rebuilt(recovered) => self.rebuilt(recovered),
+        }
+    }
+
+    /// Waits for nothing more, and ends the keeping of the state in good order.
+    pub fn close_storage(&mut self) {
+        self.commits.close();
+    }
+
+    fn release(&mut self, batch: &Batch) {
+        for (slot, reply) in batch.replies() {
+            self.clients.reply(slot, |out| out.extend_from_slice(reply));
+            self.clients.settle(slot, 1);
+        }
+    }
+
+    fn mark_all(&mut self) {
+        for index in 0..self.lanes.len() {
+            let lane = LaneId(u32::try_from(index).expect("it was made from one"));
+            if self.lanes[index].is_some() && self.schedule.has_next(lane) {
+                self.mark(lane);
+            }
+        }
+    }
+
+    fn storage_failed(&mut self) {
+        let (in_doubt, void) = self.commits.fail();
+        self.revoke_replies(&in_doubt, UNKNOWN, "\"unknown\"");
+        self.revoke_replies(&void, VOID, "\"void\"");
+        self.storage = Storage::Quieting;
+        let names: Vec<String> = self.plugins.keys().cloned().collect();
+        for name in names {
+            self.close_kept(&name);
+        }
+        self.step_storage();
+    }
+
+    /// Answers what was held with an error instead.
+    fn revoke_replies(&mut self, batch: &Batch, text: &str, outcome: &str) {
+        #[derive(Deserialize)]
+        struct Reply<'a> {
+            r#type: String,
+            #[serde(borrow, rename = "queryIndex")]
+            query_index: &'a RawValue,
+        }
+        for (slot, reply) in batch.replies() {
+            let json = reply.strip_suffix(&SEPARATOR).unwrap_or(reply);
+            let reply: Reply<'_> = serde_json::from_slice(json).expect("the host has written it");
+            self.clients.reply(slot, |out| {
+                let code = ErrorCode::StorageFailed.as_str();
+                let (type_name, index) = (&reply.r#type, reply.query_index.get());
+                encoder::error_with(out, type_name, index, code, text, &[("outcome", outcome)]);
+            });
+            self.clients.settle(slot, 1);
+        }
+    }
+
+    /// While the state is not what is durable, nothing is begun that needs it.
+    pub(super) fn close_kept(&mut self, name: &str) {
+        let lanes = self.lanes_of(name);
+        for type_id in self.types_of(name) {
+            if self.lane(self.types[type_id].lane).is_kept {
+                self.types[type_id].closed.get_or_insert_with(|| Closed {
+                    code: ErrorCode::StorageFailed,
+                    text: VOID.into(),
+                });
+            }
+        }
+        for lane in lanes {
+            if !self.lane(lane).is_kept {
+                continue;
+            }
+            self.lane(lane).paused = true;
+            self.take_back(lane);
+            let mut jobs = Vec::new();
+            self.schedule.drain_lane(lane, |job| jobs.push(job));
+            for job in jobs {
+                self.answer_unrun(&job, ErrorCode::StorageFailed, VOID);
+            }
+        }
+    }
+
+    /// Has the state read back as soon as nobody works on it.
+    pub(super) fn step_storage(&mut self) {
+        if self.storage != Storage::Quieting {
+            return;
+        }
+        let opening = |step: &Step| matches!(step, Step::Opening(_));
+        let busy = self.plugins.values().any(|slot| opening(&slot.step))
+            || (self.lanes.iter().flatten()).any(|lane| lane.is_kept && lane.is_busy());
+        if busy {
+            return;
+        }
+        for lane in self.lanes.iter().flatten().filter(|lane| lane.is_kept) {
+            drop(lane.take_states());
+        }
+        self.store = Store::default();
+        self.storage = Storage::Rebuilding;
+        self.commits.rebuild();
+    }
+
+    fn rebuilt(&mut self, recovered: Recovered) {
+        tracing::warn!(
+            "the state has been read back from the disk, as it was after batch {}: it is kept again",
+            recovered.last.0
+        );
+        self.commits.go_on(recovered.last.next());
+        self.store = Store::recovered(recovered.states, recovered.next_state);
+        self.storage = Storage::Sound;
+        for lane in self.lanes.iter_mut().flatten() {
+            lane.last_change = BatchNo::default();
+        }
+        let names: Vec<String> = self.plugins.keys().cloned().collect();
+        for name in &names {
+            self.give_states_anew(name);
+        }
+        let closed: Vec<_> = self.types.iter().map(|(id, _)| id).collect();
+        for id in closed {
+            let closed = &mut self.types[id].closed;
+            closed.take_if(|closed| closed.code == ErrorCode::StorageFailed);
+        }
+        for name in names {
+            self.begin_next(&name);
+        }
+    }
+
+    /// Opens the lanes that serve on the states that were read back.
+    fn give_states_anew(&mut self, name: &str) {
+        let Some(serving) = self
+            .plugins
+            .get(name)
+            .and_then(|slot| slot.serving.as_ref())
+        else {
+            return;
+        };
+        let description = serving.prepared.description.clone();
+        let lanes = serving.lanes.clone();
+        for (id, described) in lanes.into_iter().zip(&description.lanes) {
+            if !self.lane(id).is_kept {
+                continue;
+            }
+            let states = described.states.iter().map(|state| {
+                let lent = self.store.take(&description.name, state);
+                let effects = self.commits.effects();
+                self.store
+                    .serves(&description.name, state, lent.id, effects);
+                lent
+            });
+            let states = states.collect();
+            self.lane(id).put_states(states);
+            self.reopen(id);
+        }
+    }
+
+    /// Drops a lane's code and opens it on the state that the lane has now.
+    fn reopen(&mut self, id: LaneId) {
+        let quarantined = {
+            let plugin = std::rc::Rc::clone(&self.lane(id).origin.plugin);
+            self.slot(&plugin).quarantined.is_some()
+        };
+        let inline = match self.lane(id).take_runner() {
+            Runner::Inline(code) => {
+                self.opener.bury(code);
+                true
+            }
+            Runner::Thread(_) | Runner::Gone => false,
+        };
+        if !quarantined {
+            self.open_anew(id, inline);
+        }
+    }
+}
+
+/// What is said of a job of which the disk may have the effects or not.
+const UNKNOWN: &str = "the disk failed while this was written: whether it counts is known once the host serves again; ask \
+                       then for what is so";
+
+/// The same of one that has changed nothing.
+pub(super) const VOID: &str = "the state cannot be kept at the moment, because the disk fails; nothing was changed, try again later";

@@ -1,0 +1,249 @@
+//! The thread that makes batches durable, and reads the state back where that has failed.
+
+use std::{
+    sync::mpsc::{self, RecvTimeoutError},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use super::log::{BatchNo, Log, LogError, Recovered, SnapshotDone};
+
+/// When a batch counts as kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Durability {
+    /// Once the disk has it: what was answered survives a loss of power
+    Sync,
+    /// Once the system has it, which writes it to the disk within a second: what was answered survives the
+    /// host's end, and all but the last second a loss of power
+    Interval,
+    /// At once: the state ends with the host
+    Memory,
+}
+
+impl Durability {
+    /// In words, for the log.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Sync => "sync: what is answered is on the disk",
+            Self::Interval => "interval: what is answered is on the disk within a second",
+            Self::Memory => "memory: the state ends with this process",
+        }
+    }
+
+    /// As it is named on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Interval => "interval",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+/// What the thread says.
+pub enum Kept {
+    /// The batch that it was given is durable.
+    Committed {
+        /// What the effects were in, to be used again.
+        buffer: Vec<u8>,
+    },
+    /// It cannot be said to be durable, and nothing after it will be before [`Keeper::rebuild`].
+    Failed(LogError),
+    /// The state as it is on the disk.
+    Rebuilt(Recovered),
+}
+
+/// The coordinator's end of the thread.
+pub struct Keeper {
+    work: mpsc::Sender<Work>,
+    thread: JoinHandle<()>,
+}
+
+enum Work {
+    Commit {
+        number: BatchNo,
+        now_ms: u64,
+        effects: Vec<u8>,
+    },
+    Rebuild,
+    Snapshot(Result<SnapshotDone, LogError>),
+    Close,
+}
+
+/// How long a batch may be with the system alone, where not every one is synced.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long it takes until it is tried again to read the state back; doubled each time, up to 16 times this.
+const REBUILD_PAUSE: Duration = Duration::from_millis(500);
+
+impl Keeper {
+    /// Starts the thread. `told` hears what became of each batch.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start(
+        log: impl Log + 'static,
+        durability: Durability,
+        told: impl Fn(Kept) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (work, incoming) = mpsc::channel();
+        let keeping = Keeping {
+            log: Box::new(log),
+            synced_at_once: durability == Durability::Sync,
+            sync_due: None,
+            work: work.clone(),
+            told,
+        };
+        let thread = thread::Builder::new()
+            .name("state".to_owned())
+            .spawn(move || keeping.run(&incoming))?;
+        Ok(Self { work, thread })
+    }
+
+    /// Has a batch made durable. The one before it has been.
+    pub fn commit(&self, number: BatchNo, now_ms: u64, effects: Vec<u8>) {
+        self.tell(Work::Commit {
+            number,
+            now_ms,
+            effects,
+        });
+    }
+
+    /// After a failure: has the state read back from what is durable, as often as it takes.
+    pub fn rebuild(&self) {
+        self.tell(Work::Rebuild);
+    }
+
+    /// Ends the thread once all that it was given is done and synced.
+    pub fn close(self) {
+        self.tell(Work::Close);
+        if self.thread.join().is_err() {
+            tracing::error!("the thread that keeps the state has ended with a panic");
+        }
+    }
+
+    fn tell(&self, work: Work) {
+        // The thread ends only when it is told so.
+        let _ = self.work.send(work);
+    }
+}
+
+struct Keeping<T> {
+    log: Box<dyn Log>,
+    synced_at_once: bool,
+    /// When the system has to bring to the disk what it was given.
+    sync_due: Option<Instant>,
+    /// To come back from a thread that makes a snapshot.
+    work: mpsc::Sender<Work>,
+    told: T,
+}
+
+impl<T: Fn(Kept)> Keeping<T> {
+    fn run(mut self, incoming: &mpsc::Receiver<Work>) {
+        loop {
+            let work = match self.sync_due {
+                None => incoming.recv().map_err(RecvTimeoutError::from),
+                Some(due) => incoming.recv_timeout(due.saturating_duration_since(Instant::now())),
+            };
+            match work {
+                Ok(Work::Commit {
+                    number,
+                    now_ms,
+                    effects,
+                }) => self.commit(number, now_ms, effects),
+                Ok(Work::Rebuild) => {
+                    if !self.rebuild(incoming) {
+                        return;
+                    }
+                }
+                Ok(Work::Snapshot(done)) => self.snapshot_made(done),
+                Err(RecvTimeoutError::Timeout) => self.sync_what_is_due(),
+                Ok(Work::Close) | Err(RecvTimeoutError::Disconnected) => {
+                    return self.sync_what_is_due();
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, number: BatchNo, now_ms: u64, effects: Vec<u8>) {
+        let done = self.log.append(number, now_ms, &effects).and_then(|()| {
+            if self.synced_at_once {
+                return self.log.sync();
+            }
+            self.sync_due
+                .get_or_insert_with(|| Instant::now() + SYNC_INTERVAL);
+            Ok(())
+        });
+        match done {
+            Ok(()) => {
+                (self.told)(Kept::Committed { buffer: effects });
+                self.make_snapshot();
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn sync_what_is_due(&mut self) {
+        if self.sync_due.take().is_some()
+            && let Err(error) = self.log.sync()
+        {
+            self.fail(error);
+        }
+    }
+
+    fn fail(&mut self, error: LogError) {
+        self.sync_due = None;
+        (self.told)(Kept::Failed(error));
+    }
+
+    /// False: the host ends meanwhile.
+    fn rebuild(&mut self, incoming: &mpsc::Receiver<Work>) -> bool {
+        let mut pause = REBUILD_PAUSE;
+        loop {
+            match self.log.recover_after_failure() {
+                Ok(recovered) => {
+                    (self.told)(Kept::Rebuilt(recovered));
+                    return true;
+                }
+                Err(error) => {
+                    tracing::error!(
+                        "the state cannot be kept still: {error}; it is tried again in {} ms",
+                        pause.as_millis()
+                    );
+                }
+            }
+            match incoming.recv_timeout(pause) {
+                Ok(Work::Snapshot(done)) => self.snapshot_made(done),
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(_) | Err(RecvTimeoutError::Disconnected) => return false,
+            }
+            pause = (pause * 2).min(REBUILD_PAUSE * 16);
+        }
+    }
+
+    /// Snapshots bound what has to be read at a start. They are made beside the commits, from files that do not
+    /// change any more.
+    fn make_snapshot(&mut self) {
+        let Some(task) = self.log.snapshot_task() else {
+            return;
+        };
+        let work = self.work.clone();
+        let started = thread::Builder::new()
+            .name("snapshot".to_owned())
+            .spawn(move || {
+                // Nobody to hear it: the host has ended.
+                let _ = work.send(Work::Snapshot(task.run()));
+            });
+        if let Err(error) = started {
+            tracing::warn!("no thread can be started for a snapshot of the state: {error}");
+        }
+    }
+
+    fn snapshot_made(&mut self, done: Result<SnapshotDone, LogError>) {
+        if let Err(error) = done.and_then(|done| self.log.snapshot_done(done)) {
+            tracing::error!(
+                "no snapshot of the state can be made: {error}; the log grows, and the next start takes longer"
+            );
+        }
+    }
+}

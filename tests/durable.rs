@@ -1,0 +1,292 @@
+//! What was answered stays true, whatever becomes of the host and its disk; what the disk did not take was not answered.
+
+use std::{collections::BTreeSet, fs, thread, time::Duration};
+
+use rm_tests::{Disk, RawClient, TestHost, failed_start};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+fn ticket(client: &mut RawClient) -> u64 {
+    let sold = client.ask("getTickets", Value::Null).ok();
+    sold["tickets"][0].as_u64().expect("a number was sold")
+}
+
+#[test]
+fn what_was_answered_is_still_sold_after_the_host_was_killed() {
+    let mut host = TestHost::with_plugin("tickets");
+    let mut sold = Vec::new();
+    for _ in 0..3 {
+        let mut client = host.connect();
+        sold.extend((0..5).map(|_| ticket(&mut client)));
+        host.signal(Signal::KILL);
+        let (_, plan) = host.wait_and_plan();
+        host = plan.start();
+    }
+    assert_eq!(sold, Vec::from_iter(1..=15));
+    let token = host
+        .connect()
+        .ask("getTickets", Value::Null)
+        .number("token");
+    assert_eq!(token, 16, "tokens grow over all of it");
+}
+
+#[test]
+fn a_change_of_the_configuration_is_kept_with_what_it_added() {
+    let host = TestHost::plan()
+        .plugin("tickets")
+        .file("tickets.toml", "seats = 2\n")
+        .start();
+    let mut client = host.connect();
+    ticket(&mut client);
+    client.ask("addTickets", json!({ "count": 3 })).ok();
+    host.signal(Signal::KILL);
+    let (_, plan) = host.wait_and_plan();
+    let host = plan.file("tickets.toml", "seats = 3\n").start();
+    let left = host.connect().ask("getTickets", Value::Null).number("left");
+    assert_eq!(
+        left, 3,
+        "five seats, the third of which had been added before, and two sold"
+    );
+}
+
+#[test]
+fn no_reply_leaves_before_its_sync_and_who_changes_nothing_waits_for_none() {
+    let disk = Disk::new();
+    let host = TestHost::plan()
+        .plugin("tickets")
+        .plugin("counter")
+        .disk(&disk)
+        .start();
+    let (mut buyer, mut other) = (host.connect(), host.connect());
+    ticket(&mut buyer);
+    disk.begin("hold");
+    buyer.tell("getTickets", Value::Null);
+    disk.wait_until_held();
+    // The whole way there and back, and again: what was ready to leave would have left.
+    for _ in 0..100 {
+        buyer.tell("ping", Value::Null);
+        assert_eq!(buyer.reply().type_name, "ping");
+        other.ask("cntResponse", json!(0)).ok();
+    }
+    // It may tell of the ticket that is not durable yet, so it waits as well.
+    other.tell("returnTickets", json!({ "tickets": [77] }));
+    other.sync();
+    disk.end("hold");
+    assert_eq!(buyer.reply().type_name, "getTickets");
+    other.reply().refused("not_sold");
+}
+
+#[test]
+fn a_disk_that_fails_is_told_and_what_it_did_not_take_was_never_sold() {
+    for fault in ["fail", "full"] {
+        let disk = Disk::new();
+        let host = TestHost::plan()
+            .plugin("tickets")
+            .plugin("counter")
+            .disk(&disk)
+            .start();
+        let mut client = host.connect();
+        assert_eq!(ticket(&mut client), 1);
+
+        disk.begin(fault);
+        let reply = client.ask("getTickets", Value::Null);
+        assert_eq!(reply.result["code"], "storage_failed", "{fault}");
+        assert_eq!(reply.result["outcome"], "unknown", "{fault}");
+        let reply = client.ask("getTickets", Value::Null);
+        assert_eq!(reply.result["code"], "storage_failed", "{fault}");
+        assert_eq!(reply.result["outcome"], "void", "{fault}");
+        host.log()
+            .wait_from(0, &["ERROR", "the state cannot be kept"]);
+        client.ask("cntResponse", json!(0)).ok();
+
+        let from = host.log().len();
+        disk.end(fault);
+        host.log()
+            .wait_from(from, &["the state has been read back"]);
+        assert_eq!(ticket(&mut client), 2, "{fault}");
+        host.signal(Signal::KILL);
+        let (_, plan) = host.wait_and_plan();
+        assert_eq!(ticket(&mut plan.start().connect()), 3, "{fault}");
+    }
+}
+
+#[test]
+fn a_job_in_work_while_the_disk_fails_changes_nothing() {
+    let disk = Disk::new();
+    let host = TestHost::plan().plugin("tickets").disk(&disk).start();
+    let mut clients: Vec<RawClient> = (0..4).map(|_| host.connect()).collect();
+    disk.begin("hold");
+    for client in &mut clients {
+        client.tell_all((0..50).map(|_| ("getTickets", Value::Null)));
+    }
+    disk.wait_until_held();
+    disk.begin("fail");
+    disk.end("hold");
+    for client in &mut clients {
+        for reply in client.replies(50) {
+            assert_eq!(reply.result["code"], "storage_failed");
+        }
+    }
+    let from = host.log().len();
+    disk.end("fail");
+    host.log()
+        .wait_from(from, &["the state has been read back"]);
+    assert_eq!(ticket(&mut clients[0]), 1);
+}
+
+#[test]
+fn one_host_at_a_time_has_a_data_folder() {
+    let host = TestHost::with_plugin("tickets");
+    let data = host.beside().join("data");
+    let flags = ["--data", data.to_str().expect("it is text")];
+    let (code, stdout, stderr) = failed_start(&host.folder(), &flags);
+    assert_eq!((code, &*stdout), (Some(1), ""));
+    let process = format!("process {}", host.process_id());
+    for part in [&*process, "--data", "in use"] {
+        assert!(stderr.contains(part), "{stderr}");
+    }
+}
+
+#[test]
+fn damaged_state_is_not_served_and_the_place_is_named() {
+    let host = TestHost::with_plugin("tickets");
+    let mut client = host.connect();
+    for _ in 0..10 {
+        ticket(&mut client);
+    }
+    host.signal(Signal::KILL);
+    let (_, plan) = host.wait_and_plan();
+    let state = plan.data().join("state");
+    let segment = fs::read_dir(&state).expect("it is there").next();
+    let segment = segment
+        .expect("there is a log")
+        .expect("it can be read")
+        .path();
+    let mut bytes = fs::read(&segment).expect("it can be read");
+    bytes[300] ^= 1;
+    fs::write(&segment, bytes).expect("it can be written");
+    let data = plan.data();
+    let flags = ["--data", data.to_str().expect("it is text")];
+    let (code, _, stderr) = failed_start(&plan.folder(), &flags);
+    assert_eq!(code, Some(1));
+    for part in [segment.to_str().expect("it is text"), "byte", "backup"] {
+        assert!(stderr.contains(part), "{part}: {stderr}");
+    }
+}
+
+#[test]
+fn state_on_the_disk_is_not_left_aside() {
+    let host = TestHost::with_plugin("tickets");
+    ticket(&mut host.connect());
+    host.signal(Signal::TERM);
+    let (ended, plan) = host.wait_and_plan();
+    assert_eq!(ended.code, Some(0));
+    let data = plan.data();
+    let flags = [
+        "--durability",
+        "memory",
+        "--data",
+        data.to_str().expect("it is text"),
+    ];
+    let (code, _, stderr) = failed_start(&plan.folder(), &flags);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("--durability sync"), "{stderr}");
+}
+
+#[test]
+fn in_memory_nothing_is_written_and_the_start_says_so() {
+    let host = TestHost::plan()
+        .plugin("tickets")
+        .flags(&["--durability", "memory"])
+        .start();
+    assert_eq!(ticket(&mut host.connect()), 1);
+    host.log().wait_from(
+        0,
+        &["durability=\"memory: the state ends with this process\""],
+    );
+    host.signal(Signal::TERM);
+    let (ended, plan) = host.wait_and_plan();
+    assert_eq!(ended.code, Some(0));
+    assert!(!plan.data().join("state").exists());
+    assert_eq!(ticket(&mut plan.start().connect()), 1);
+}
+
+#[test]
+fn synced_at_an_interval_what_was_answered_survives_the_host() {
+    let host = TestHost::plan()
+        .plugin("tickets")
+        .flags(&["--durability", "interval"])
+        .start();
+    let mut client = host.connect();
+    assert_eq!([ticket(&mut client), ticket(&mut client)], [1, 2]);
+    host.signal(Signal::KILL);
+    let (_, plan) = host.wait_and_plan();
+    let host = plan.flags(&["--durability", "interval"]).start();
+    assert_eq!(ticket(&mut host.connect()), 3);
+}
+
+/// Rounds of the next test; more with `RM_TEST_KILLS=2000`.
+const KILLS: usize = 100;
+
+#[test]
+fn however_often_the_host_is_killed_no_ticket_is_sold_twice() {
+    let kills = std::env::var("RM_TEST_KILLS").map_or(KILLS, |text| {
+        text.parse().expect("RM_TEST_KILLS is a whole number")
+    });
+    let flags = ["--settle", "10ms"];
+    let mut plan = TestHost::plan()
+        .plugin("tickets")
+        .file("tickets.toml", "seats = 100000000\n")
+        .flags(&flags);
+    let mut sold = BTreeSet::new();
+    for round in 0..kills {
+        let host = plan.start();
+        let buyers: Vec<_> = (0..3)
+            .map(|_| {
+                let mut client = host.connect();
+                thread::spawn(move || buy_until_the_end(&mut client))
+            })
+            .collect();
+        // At another moment in each round, which need not be the same one when it is run again.
+        thread::sleep(Duration::from_micros(137 * (round as u64 * 61 % 97)));
+        host.signal(Signal::KILL);
+        for buyer in buyers {
+            for ticket in buyer.join().expect("buyers do not fail") {
+                assert!(
+                    sold.insert(ticket),
+                    "{ticket} was sold twice, the second time in round {round}"
+                );
+            }
+        }
+        plan = host.wait_and_plan().1.flags(&flags);
+    }
+    assert!(sold.len() > kills, "only {} were sold", sold.len());
+}
+
+/// Buys with several requests in flight, and returns what was answered whole.
+fn buy_until_the_end(client: &mut RawClient) -> Vec<u64> {
+    let mut bought = Vec::new();
+    for _ in 0..8 {
+        if client.try_tell("getTickets", &Value::Null).is_err() {
+            return bought;
+        }
+    }
+    while let Some(reply) = client.try_reply() {
+        bought.push(
+            reply.result["tickets"][0]
+                .as_u64()
+                .expect("a number was sold"),
+        );
+        if client.try_tell("getTickets", &Value::Null).is_err() {
+            break;
+        }
+    }
+    while let Some(reply) = client.try_reply() {
+        bought.push(
+            reply.result["tickets"][0]
+                .as_u64()
+                .expect("a number was sold"),
+        );
+    }
+    bought
+}
