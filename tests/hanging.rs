@@ -109,6 +109,28 @@ fn a_plugin_that_hangs_while_it_is_opened_or_dropped_holds_up_no_other() {
 }
 
 #[test]
+fn a_version_that_hangs_while_it_is_opened_is_given_up_and_the_one_before_serves_on() {
+    let host = TestHost::plan()
+        .fixture("hangs")
+        .flags(&["--migration-timeout", "300ms"])
+        .start();
+    let (gate, mut client) = (Gate::new(), host.connect());
+    assert_eq!(client.ask("tallyHangs", Value::Null).number("tally"), 1);
+    client.ask("countHangs", Value::Null).ok();
+    let toml = format!("opened = {}\n", port(&gate));
+    host.configure("hangs", &toml, &["ERROR", "refused", "--migration-timeout"]);
+    let opened = gate.entered();
+    assert_eq!(client.ask("countHangs", Value::Null).number("count"), 2);
+    assert_eq!(client.ask("tallyHangs", Value::Null).number("tally"), 2);
+    // Its code reaches nothing any more, and a mended version takes over.
+    let from = host.log().len();
+    opened.release();
+    host.said_of(from, "hangs", &["has come to an end"]);
+    host.configure("hangs", "# another\n", SERVES);
+    assert_eq!(client.ask("tallyHangs", Value::Null).number("tally"), 3);
+}
+
+#[test]
 fn a_plugin_that_hangs_while_it_is_loaded_ends_the_host_and_is_left_out_then() {
     let host = TestHost::plan()
         .library("versioned", &fixture("versioned_1"))

@@ -61,6 +61,10 @@ pub(crate) struct Flags {
     #[arg(long, env = "RM_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = duration)]
     drain_timeout: Duration,
 
+    /// How long a new version may take to open on its state, and to migrate it; 0 for as long as it takes
+    #[arg(long, env = "RM_MIGRATION_TIMEOUT", value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    migration_timeout: Duration,
+
     /// How long a plugin's file must stand still before it is taken
     #[arg(long, env = "RM_SETTLE", value_name = "DURATION", default_value = "200ms", value_parser = settle)]
     settle: Duration,
@@ -111,6 +115,8 @@ pub struct Config {
     pub queue_jobs_max: usize,
     /// How long jobs in work may take to end.
     pub drain_timeout: Duration,
+    /// How long a new version may take to open on its state; `None` is for ever.
+    pub migration_timeout: Option<Duration>,
     /// How long a plugin's file must stand still.
     pub settle: Duration,
     /// The folder of what outlives the process, not yet looked at.
@@ -229,6 +235,7 @@ impl Config {
             queue_report: args.queue_report.and_then(not_zero),
             queue_jobs_max: args.queue_max,
             drain_timeout: args.drain_timeout,
+            migration_timeout: not_zero(args.migration_timeout),
             settle: args.settle,
             data: args.data,
             durability: args.durability,

@@ -137,7 +137,7 @@ impl Host {
             move |kept| tell(&to_core, FromThreads::Kept(kept))
         })?;
         let clock = Clock::not_before(state.now_ms);
-        let opener = Opener::new(clock, Arc::clone(&signal), {
+        let opener = Opener::new(clock, Arc::clone(&signal), config.migration_timeout, {
             let to_core = to_core.clone();
             move |opened| tell(&to_core, FromThreads::Opened(opened))
         });

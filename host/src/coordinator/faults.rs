@@ -179,7 +179,8 @@ impl Coordinator {
         let unsound = self.storage != Storage::Sound;
         for id in self.lanes_of(name) {
             let lane = self.lane(id);
-            if !lane.opening && !(lane.is_kept && unsound) {
+            let stays = lane.opening || (lane.is_kept && unsound);
+            if !stays {
                 self.lane(id).paused = false;
                 // What opened its code may have added what others wait for.
                 self.schedule.state_changed(id);

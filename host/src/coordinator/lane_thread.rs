@@ -273,7 +273,8 @@ impl Shared {
             window.entered = Some((handed.clone(), started));
             drop(window);
 
-            (reply.clear(), effects.clear());
+            reply.clear();
+            effects.clear();
             let out = Output {
                 reply: &mut reply,
                 effects: &mut effects,

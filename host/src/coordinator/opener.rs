@@ -4,8 +4,9 @@
 //! once.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
+    time::Duration,
 };
 
 use super::{
@@ -76,42 +77,43 @@ pub struct OpenFailed {
 }
 
 /// What the coordinator has it done by.
+#[derive(Clone)]
 pub struct Opener {
     clock: Clock,
     signal: Arc<Signal>,
+    /// How long it may take.
+    patience: Option<Duration>,
     done: Arc<dyn Fn(Opened) + Send + Sync>,
 }
 
 impl Opener {
-    /// `done` gets what was opened.
+    /// `done` gets what was opened. What takes longer than `patience` is given up.
     pub fn new(
         clock: Clock,
         signal: Arc<Signal>,
+        patience: Option<Duration>,
         done: impl Fn(Opened) + Send + Sync + 'static,
     ) -> Self {
         Self {
             clock,
             signal,
+            patience,
             done: Arc::new(done),
         }
     }
 
     /// Has a version opened.
     pub fn open(&self, opening: Opening) {
-        let (clock, signal, done) = (self.clock, Arc::clone(&self.signal), Arc::clone(&self.done));
+        let opener = self.clone();
         // Left where it is if there is no thread for it.
         let opening = Arc::new(Mutex::new(Some(opening)));
-        let take = |opening: &Mutex<Option<Opening>>| {
-            let mut opening = opening.lock().unwrap_or_else(PoisonError::into_inner);
-            opening.take()
-        };
+        let take = |opening: &Mutex<Option<Opening>>| lock(opening).take();
         let on_thread = Arc::clone(&opening);
         let started = thread::Builder::new()
             .name("opener".to_owned())
-            .stack_size(PLUGIN_STACK_BYTES)
             .spawn(move || {
                 if let Some(opening) = take(&on_thread) {
-                    done(opening.open_all(clock, &signal));
+                    (opener.done)(opener.open_in_time(opening));
                 }
             });
         if let Err(error) = started
@@ -119,6 +121,61 @@ impl Opener {
         {
             let reason = format!("no thread can be started to open it: {error}");
             (self.done)(opening.fail(reason));
+        }
+    }
+
+    /// Opens it on another thread, which is left to itself if that takes too long: the states do not wait for it.
+    fn open_in_time(&self, mut opening: Opening) -> Opened {
+        let lanes = opening.lanes.iter_mut();
+        let accesses: Vec<SharedAccess> = lanes
+            .map(|lane| {
+                let states = std::mem::take(&mut lane.states);
+                SharedAccess::new(Access::new(states, opening.kept))
+            })
+            .collect();
+        let under_way = UnderWay {
+            name: opening.name.clone(),
+            anew: opening.anew,
+            accesses: accesses.clone(),
+        };
+        // Whoever sets it first decides what becomes of the opening.
+        let decided = Arc::new(Mutex::new(false));
+        let (tell, told) = mpsc::channel();
+        let started = thread::Builder::new()
+            .name("opening".to_owned())
+            .stack_size(PLUGIN_STACK_BYTES)
+            .spawn({
+                let (decided, clock, signal) =
+                    (Arc::clone(&decided), self.clock, Arc::clone(&self.signal));
+                move || {
+                    let opened = opening.open_all(&accesses, clock, &signal);
+                    if std::mem::replace(&mut *lock(&decided), true) {
+                        drop(opened);
+                        tracing::warn!(plugin = %opening.name, "the opening that was given up has come to an end");
+                        return;
+                    }
+                    // Somebody waits for it.
+                    let _ = tell.send(opened);
+                }
+            });
+        if let Err(error) = started {
+            return under_way.fail(format!("no thread can be started to open it: {error}"));
+        }
+        let in_time = match self.patience {
+            Some(patience) => told.recv_timeout(patience).ok(),
+            None => told.recv().ok(),
+        };
+        if in_time.is_none() && !std::mem::replace(&mut *lock(&decided), true) {
+            let patience = self.patience.unwrap_or_default();
+            return under_way.fail(format!(
+                "its code did not end within {patience:?} when it was opened on its state, see --migration-timeout; \
+                 its thread is left to itself"
+            ));
+        }
+        match in_time.or_else(|| told.recv().ok()) {
+            Some(Ok(runners)) => under_way.succeed(runners),
+            Some(Err(reason)) => under_way.fail(reason),
+            None => under_way.fail("its code ended the thread that opened it".to_owned()),
         }
     }
 
@@ -143,18 +200,15 @@ impl Opening {
         }
     }
 
-    /// Opens all lanes or none: what the setup of one changed is kept only if all succeed.
-    fn open_all(self, clock: Clock, signal: &Arc<Signal>) -> Opened {
+    /// Opens all lanes or none.
+    fn open_all(
+        &self,
+        accesses: &[SharedAccess],
+        clock: Clock,
+        signal: &Arc<Signal>,
+    ) -> Result<Vec<Runner>, String> {
         let plugin: Arc<str> = self.name.as_str().into();
-        let lanes = self.lanes.into_iter();
-        let lanes: Vec<_> = lanes
-            .map(|mut lane| {
-                let states = std::mem::take(&mut lane.states);
-                let access = SharedAccess::new(Access::new(states, self.kept));
-                (access, lane)
-            })
-            .collect();
-        let opened = lanes.iter().map(|(access, lane)| {
+        let opened = accesses.iter().zip(&self.lanes).map(|(access, lane)| {
             let (open, types) = (Arc::clone(&self.open), Arc::clone(&lane.types));
             let code = LaneCode::open(
                 Arc::clone(&plugin),
@@ -166,42 +220,58 @@ impl Opening {
             )?;
             into_runner(&plugin, code, lane.inline, clock, signal)
         });
-        let opened: Result<Vec<_>, String> = opened.collect();
-        let result = match opened {
-            Ok(runners) => Ok(lanes
-                .into_iter()
-                .zip(runners)
-                .map(|((access, _), runner)| {
-                    let mut effects = Vec::new();
-                    let mut opened = access.lock();
-                    let generation = opened.generation();
-                    opened.commit(generation, &mut effects);
-                    drop(opened);
-                    OpenedLane {
-                        access,
-                        runner,
-                        effects,
-                    }
-                })
-                .collect()),
-            Err(reason) => Err(OpenFailed {
-                reason,
-                states: lanes
-                    .iter()
-                    .map(|(access, _)| {
-                        let mut access = access.lock();
-                        access.revoke();
-                        access.take_states()
-                    })
-                    .collect(),
-            }),
-        };
+        opened.collect()
+    }
+}
+
+/// What is being opened, as seen by who waits for it.
+struct UnderWay {
+    name: String,
+    anew: Option<LaneId>,
+    accesses: Vec<SharedAccess>,
+}
+
+impl UnderWay {
+    /// What the setup of the lanes has changed stays.
+    fn succeed(self, runners: Vec<Runner>) -> Opened {
+        let lanes = self.accesses.into_iter().zip(runners);
+        let lanes = lanes.map(|(access, runner)| {
+            let mut effects = Vec::new();
+            let mut opened = access.lock();
+            let generation = opened.generation();
+            opened.commit(generation, &mut effects);
+            drop(opened);
+            OpenedLane {
+                access,
+                runner,
+                effects,
+            }
+        });
         Opened {
             name: self.name,
             anew: self.anew,
-            result,
+            result: Ok(lanes.collect()),
         }
     }
+
+    /// Nothing of it stays, and its code reaches the states no more.
+    fn fail(self, reason: String) -> Opened {
+        let states = self.accesses.iter().map(|access| {
+            let mut access = access.lock();
+            access.revoke();
+            access.take_states()
+        });
+        let states = states.collect();
+        Opened {
+            name: self.name,
+            anew: self.anew,
+            result: Err(OpenFailed { reason, states }),
+        }
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn into_runner(

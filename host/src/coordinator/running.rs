@@ -289,7 +289,8 @@ impl Coordinator {
             self.note_served(handed.job.type_id, &handed.job.asked(), &verdict, || took);
             self.served(id, handed.job, verdict, reply, handed.waited);
         }
-        (fetched.replies.clear(), fetched.effects.clear());
+        fetched.replies.clear();
+        fetched.effects.clear();
         self.put_back(id, fetched.returned.drain(..).rev());
         self.fetched = fetched;
         // Last, for whoever is refused because of it came after those that were run.
