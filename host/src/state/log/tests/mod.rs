@@ -1,7 +1,10 @@
 //! Tests of the log as a whole, on a disk that fails.
 
+mod damage;
 mod failure;
 mod model;
 mod power_loss;
 mod random;
+mod seam;
 mod sim_disk;
+mod torn_end;

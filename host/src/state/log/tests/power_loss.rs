@@ -54,7 +54,7 @@ fn lose_power(seed: u64, after: u64, each_synced: bool) {
 }
 
 fn lose_power_at_every_change(each_synced: bool) {
-    for seed in seeds(4) {
+    for seed in seeds(2) {
         let _replay = Replay(seed);
         let disk = SimDisk::new(seed);
         let (mut log, _) = open(&disk).unwrap();

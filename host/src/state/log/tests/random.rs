@@ -30,11 +30,18 @@ impl Random {
     }
 }
 
-/// The seeds that a test runs with: so many from a fixed one on, or the one that the environment names.
+/// The seeds that a test runs with: so many from 1 on, or what the environment says, one (`7`) or several (`1..100`).
 pub fn seeds(count: u64) -> Vec<u64> {
-    match std::env::var("RM_LOG_SEED") {
-        Ok(seed) => vec![seed.parse().expect("RM_LOG_SEED is a number")],
-        Err(_) => (1..=count).collect(),
+    let Ok(said) = std::env::var("RM_LOG_SEED") else {
+        return (1..=count).collect();
+    };
+    let number = |text: &str| {
+        text.parse()
+            .expect("RM_LOG_SEED is a number, or two with .. between")
+    };
+    match said.split_once("..") {
+        Some((from, to)) => (number(from)..number(to)).collect(),
+        None => vec![number(&said)],
     }
 }
 
