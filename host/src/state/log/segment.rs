@@ -36,6 +36,9 @@ pub(super) struct SegmentHeader {
     pub previous: Option<Previous>,
 }
 
+/// What is done with each record: its header, its effects, and where it stands.
+type EachRecord<'a, E> = dyn FnMut(&RecordHeader, &[u8], Span<'_>) -> Result<(), E> + 'a;
+
 impl SegmentHeader {
     /// As it stands in the file.
     pub(super) fn bytes(&self) -> [u8; FILE_HEADER_BYTES] {
@@ -177,7 +180,7 @@ impl SegmentReader {
     pub(super) fn read_closed<E: From<OpenError>>(
         &mut self,
         last: BatchNo,
-        each: &mut dyn FnMut(&RecordHeader, &[u8], Span<'_>) -> Result<(), E>,
+        each: &mut EachRecord<'_, E>,
     ) -> Result<(), E> {
         let mut next = self.header.first;
         loop {
