@@ -8,21 +8,18 @@ use std::{
 };
 
 use clap::{builder::FalseyValueParser, error::ErrorKind};
-use jiff::SignedDuration;
 
 use crate::{limits, state::Durability};
 
-/// The time limits of everything that can be set end here.
-const DURATION_MAX: Duration = Duration::from_millis(limits::DEADLINE_MS_MAX);
+mod duration;
+
+pub(crate) use duration::{DURATION_EXPECTED, duration};
 
 /// Shorter, and a file would count before a copier had time for its next piece.
 const SETTLE_MIN: Duration = Duration::from_millis(10);
 
 /// Longer, and nobody would take the file for watched.
 const SETTLE_MAX: Duration = Duration::from_secs(60);
-
-/// How a duration is written.
-pub(crate) const DURATION_EXPECTED: &str = "a duration like 20s, 500ms, 1m 30s or 0";
 
 // The flags of the host, as they were given. No doc comment: clap would make it the program's own.
 #[derive(Debug, clap::Args)]
@@ -269,31 +266,6 @@ fn loopback(address: SocketAddr) -> SocketAddr {
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
     };
     SocketAddr::new(ip, address.port())
-}
-
-/// Reads a duration as people write it. What is too long to mean anything is refused.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let trimmed = text.trim();
-    if trimmed == "0" {
-        return Ok(Duration::ZERO);
-    }
-    let refused = |cause: &str| {
-        Err(format!(
-            "expected {DURATION_EXPECTED}, found `{text}`{cause}"
-        ))
-    };
-    let Ok(signed) = trimmed.parse::<SignedDuration>() else {
-        let cause = match trimmed.parse::<f64>() {
-            Ok(_) => ", which has no unit",
-            Err(_) => "",
-        };
-        return refused(cause);
-    };
-    match Duration::try_from(signed) {
-        Ok(duration) if duration <= DURATION_MAX => Ok(duration),
-        Ok(_) => refused(", which is more than 365 days"),
-        Err(_) => refused(", which is less than nothing"),
-    }
 }
 
 fn settle(text: &str) -> Result<Duration, String> {

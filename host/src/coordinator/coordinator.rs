@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::{
     clients::{Clients, Outlet},
     commits::Commits,
+    host_error::host_error,
     job::{Asked, ClientSlot, Job, TypeId},
     lane::{Lane, Runner},
     lane_code::{Outcome, Output, Verdict},
@@ -467,22 +468,6 @@ impl Coordinator {
             host_error(out, &request.type_name, request.query_index, code, text);
         });
     }
-}
-
-/// Writes an error of the host's for a request that was not run, or of which nothing stays.
-pub(super) fn host_error(
-    out: &mut Vec<u8>,
-    type_name: &str,
-    query_index: &str,
-    code: ErrorCode,
-    text: &str,
-) {
-    // Programs are told there as well whether the request may count.
-    let outcome: &[(&str, &str)] = match code {
-        ErrorCode::StorageFailed => &[("outcome", "\"void\"")],
-        _ => &[],
-    };
-    encoder::error_with(out, type_name, query_index, code.as_str(), text, outcome);
 }
 
 pub(super) const SHUTTING_DOWN: &str = "the host is stopping; ask again once it is back";

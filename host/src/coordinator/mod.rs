@@ -11,6 +11,7 @@ mod commits;
 mod coordinator;
 mod faults;
 mod history;
+mod host_error;
 mod job;
 mod lane;
 mod lane_code;

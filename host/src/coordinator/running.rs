@@ -9,7 +9,8 @@ use plugin_api::rules;
 use protocol::{ErrorCode, encoder};
 
 use super::{
-    coordinator::{Coordinator, SHUTTING_DOWN, host_error},
+    coordinator::{Coordinator, SHUTTING_DOWN},
+    host_error::host_error,
     job::{Asked, Job, TypeId},
     lane::Runner,
     lane_code::{Output, Verdict},

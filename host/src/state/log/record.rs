@@ -11,7 +11,7 @@
 //!     4  CRC-32 of the effects, continued from the one above
 //!     1  0xA6
 //! ```
-//! Numbers are little-endian. The marks of [`sectors`](super::sectors) are not counted here.
+//! Numbers are little-endian. The marks of `sectors` are not counted here.
 //!
 //! The header has a checksum of its own, so that a length can be trusted before the effects are read. The position in it keeps a
 //! record of another place, or one that was stored as a value, from being taken for one of this place. The last byte tells

@@ -10,7 +10,7 @@
 //! 16     what it holds
 //! ```
 //! A state holds its id, plugin, name, kind and schema; entries each a key and a value; the end how many states and entries
-//! there are. All as in [`effects`](crate::state::effects).
+//! there are. All as in `effects`.
 
 use std::path::{Path, PathBuf};
 

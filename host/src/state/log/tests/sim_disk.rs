@@ -443,7 +443,7 @@ impl Disk for SimDisk {
             .into_iter()
             .partition(|change| change.is_in(folder));
         state.name_changes = other;
-        for change in Vec::<NameChange>::from(synced) {
+        for change in synced {
             change.apply(&mut state.names_durable);
         }
         for (inside, is_durable) in &mut state.folders {
