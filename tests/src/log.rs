@@ -68,6 +68,12 @@ impl Log {
     /// It does not come.
     #[track_caller]
     pub fn wait_from_any(&self, from: usize, words: &[&str], or: &[&str]) -> String {
+        self.wait_from_any_or_end(from, words, or)
+            .unwrap_or_else(|| panic!("the log never said {words:?}, {or:?}:\n{self}"))
+    }
+
+    /// The same; `None` if the host ends, or says nothing of the kind for too long.
+    pub fn wait_from_any_or_end(&self, from: usize, words: &[&str], or: &[&str]) -> Option<String> {
         let has_all = |line: &&String| {
             words.iter().all(|word| line.contains(word))
                 && or.iter().any(|word| line.contains(word))
@@ -76,12 +82,11 @@ impl Log {
         let mut lines = self.shared.lock();
         loop {
             if let Some(line) = lines.lines.iter().skip(from).find(has_all) {
-                return line.clone();
+                return Some(line.clone());
             }
             let left = until.saturating_duration_since(Instant::now());
             if lines.ended || left.is_zero() {
-                drop(lines);
-                panic!("the log never said {words:?}, {or:?}:\n{self}");
+                return None;
             }
             let waited = self.shared.grown.wait_timeout(lines, left);
             lines = waited.unwrap_or_else(PoisonError::into_inner).0;
