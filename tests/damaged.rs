@@ -231,7 +231,7 @@ fn bits_that_were_flipped_in_what_says_where_its_parts_are_never_take_the_host_a
         let damaged = damage.done(round, |library| {
             let tables = [library.segments(), library.sections()];
             let tables = tables.map(|table| table[0]..table[table.len() - 1] + 56);
-            tables.into_iter().chain([0..64]).collect()
+            tables.into_iter().chain(std::iter::once(0..64)).collect()
         });
         let said = dropped.said_of(&damaged, "flipped");
         refused += u64::from(said.contains("refused: "));
