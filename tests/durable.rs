@@ -225,6 +225,38 @@ fn synced_at_an_interval_what_was_answered_survives_the_host() {
     assert_eq!(ticket(&mut host.connect()), 3);
 }
 
+#[test]
+fn synced_at_an_interval_a_sync_that_fails_while_more_is_written_is_one_failure() {
+    let disk = Disk::new();
+    let host = TestHost::plan()
+        .plugin("tickets")
+        .disk(&disk)
+        .flags(&["--durability", "interval"])
+        .start();
+    let (mut client, mut later) = (host.connect(), host.connect());
+    disk.begin("hold");
+    ticket(&mut client);
+    disk.wait_until_held();
+    later.tell("getTickets", Value::Null);
+    // Once it is answered, what stands before it has been sent on its way to the disk.
+    for _ in 0..100 {
+        client.sync();
+    }
+    disk.begin("fail");
+    disk.end("hold");
+    let refused = later.reply();
+    assert_eq!(refused.result["code"], "storage_failed");
+    disk.end("fail");
+    host.log().wait_from(0, &["the state has been read back"]);
+    let mut sold = BTreeSet::new();
+    for _ in 0..200 {
+        let ticket = ticket(&mut client);
+        assert!(sold.insert(ticket), "{ticket} was sold twice");
+    }
+    let failures = host.log().lines_with(&["the state cannot be kept:"]);
+    assert_eq!(failures.len(), 1, "{failures:?}");
+}
+
 /// Rounds of the next test; more with `RM_TEST_KILLS=2000`.
 const KILLS: usize = 100;
 

@@ -75,6 +75,8 @@ impl Coordinator {
                     self.mark_all();
                 }
             }
+            // What had been submitted before the first failure was heard of fails as well.
+            Kept::Failed(_) if self.commits.have_failed() => {}
             Kept::Failed(error) => {
                 tracing::error!(
                     "the state cannot be kept: {error}; requests that need it are answered `storage_failed` until \
