@@ -257,6 +257,24 @@ fn synced_at_an_interval_a_sync_that_fails_while_more_is_written_is_one_failure(
     assert_eq!(failures.len(), 1, "{failures:?}");
 }
 
+#[test]
+fn synced_at_an_interval_a_full_disk_takes_nothing_back_that_was_answered() {
+    let disk = Disk::new();
+    let host = TestHost::plan()
+        .plugin("tickets")
+        .disk(&disk)
+        .flags(&["--durability", "interval"])
+        .start();
+    let mut client = host.connect();
+    assert_eq!(ticket(&mut client), 1);
+    disk.begin("full");
+    let reply = client.ask("getTickets", Value::Null);
+    assert_eq!(reply.result["code"], "storage_failed");
+    disk.end("full");
+    host.log().wait_from(0, &["the state has been read back"]);
+    assert_eq!(ticket(&mut client), 2);
+}
+
 /// Rounds of the next test; more with `RM_TEST_KILLS=2000`.
 const KILLS: usize = 100;
 

@@ -142,7 +142,13 @@ impl FileLog {
         };
         let zeroed_ahead = self.policy.zeroed_ahead_bytes;
         let newest = self.newest.as_mut().expect("there is always one");
-        newest.append(&record, effects, zeroed_ahead)
+        let written = newest.append(&record, effects, zeroed_ahead);
+        if written.is_err() {
+            // What was appended before may have been answered, where not every batch is synced. It need not be lost with
+            // this one; and if it is, that is not known to be durable.
+            let _ = self.try_sync();
+        }
+        written
     }
 
     fn try_sync(&mut self) -> Result<(), DiskError> {
