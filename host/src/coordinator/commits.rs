@@ -25,6 +25,8 @@ pub struct Commits {
 #[derive(Default)]
 pub struct Batch {
     effects: Vec<u8>,
+    /// Of effects that were submitted: they count until they are durable.
+    submitted_bytes: usize,
     replies: Vec<u8>,
     held: Vec<Held>,
 }
@@ -96,6 +98,7 @@ impl Commits {
         }
         let mut batch = std::mem::take(&mut self.gathering);
         let effects = std::mem::take(&mut batch.effects);
+        batch.submitted_bytes = effects.len();
         keeper.commit(self.number, now_ms, effects);
         self.under_way = Some(batch);
         self.number.0 += 1;
@@ -161,7 +164,7 @@ const BUFFER_BYTES_KEPT_MAX: usize = 4 * 1024 * 1024;
 
 impl Batch {
     fn bytes(&self) -> usize {
-        self.effects.len() + self.replies.len()
+        self.effects.len() + self.submitted_bytes + self.replies.len()
     }
 
     /// The replies, in the order in which they were held.
@@ -172,5 +175,36 @@ impl Batch {
             rest = later;
             (held.slot, reply)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{Durability, log::MemoryLog};
+
+    #[test]
+    fn what_is_under_way_counts_until_it_is_durable() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let keeper = Keeper::start(MemoryLog::default(), Durability::Sync, move |kept| {
+            let _ = tell.send(kept);
+        });
+        let keeper = keeper.expect("a thread can be started");
+        let mut commits = Commits::new(Some(keeper), BatchNo(1));
+        // Put of the state 0, without a key, with a value of this length.
+        let length = [0x80, 0x80, 0x80, 0x28];
+        commits.effects().extend_from_slice(&[1, 0, 0]);
+        commits.effects().extend_from_slice(&length);
+        let end = commits.effects().len() + 0x28 * 128 * 128 * 128;
+        commits.effects().resize(end, 0);
+        assert!(commits.are_full());
+        commits.submit(0);
+        assert!(
+            commits.are_full(),
+            "nobody would tell those who wait for room"
+        );
+        let _ = told.recv();
+        commits.committed(Vec::new());
+        assert!(!commits.are_full());
     }
 }
