@@ -88,7 +88,7 @@ impl Commits {
     }
 
     /// Sends what has gathered on its way, unless something still is.
-    pub fn submit(&mut self, now_ms: u64) {
+    pub fn submit(&mut self, now_ms: impl FnOnce() -> u64) {
         let Some(keeper) = &self.keeper else {
             self.gathering.effects.clear();
             return;
@@ -99,7 +99,7 @@ impl Commits {
         let mut batch = std::mem::take(&mut self.gathering);
         let effects = std::mem::take(&mut batch.effects);
         batch.submitted_bytes = effects.len();
-        keeper.commit(self.number, now_ms, effects);
+        keeper.commit(self.number, now_ms(), effects);
         self.under_way = Some(batch);
         self.number.0 += 1;
     }
@@ -198,7 +198,7 @@ mod tests {
         let end = commits.effects().len() + 0x28 * 128 * 128 * 128;
         commits.effects().resize(end, 0);
         assert!(commits.are_full());
-        commits.submit(0);
+        commits.submit(|| 0);
         assert!(
             commits.are_full(),
             "nobody would tell those who wait for room"
