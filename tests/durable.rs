@@ -275,6 +275,25 @@ fn synced_at_an_interval_a_full_disk_takes_nothing_back_that_was_answered() {
     assert_eq!(ticket(&mut client), 2);
 }
 
+#[test]
+fn a_disk_that_does_not_come_back_does_not_keep_the_host_from_ending() {
+    for durability in ["sync", "interval"] {
+        let disk = Disk::new();
+        let host = TestHost::plan()
+            .plugin("tickets")
+            .disk(&disk)
+            .flags(&["--durability", durability, "--drain-timeout", "300ms"])
+            .start();
+        let mut client = host.connect();
+        disk.begin("hold");
+        client.tell("getTickets", Value::Null);
+        disk.wait_until_held();
+        host.signal(Signal::TERM);
+        let ended = host.wait();
+        assert_eq!(ended.code, Some(3), "{durability}");
+    }
+}
+
 /// Rounds of the next test; more with `RM_TEST_KILLS=2000`.
 const KILLS: usize = 100;
 

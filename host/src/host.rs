@@ -115,8 +115,7 @@ pub fn run(config: Config) -> anyhow::Result<Ended> {
     let ended = runtime.block_on(async {
         let mut host = Host::start(config)?;
         let ended = host.serve().await;
-        host.hub.coordinator.borrow_mut().close_storage();
-        Ok(ended)
+        Ok(host.close_storage(ended))
     });
     // A plugin's thread may be stuck for good; nothing waits for it.
     runtime.shutdown_background();
@@ -297,6 +296,22 @@ impl Host {
         });
         self.hub.coordinator.borrow_mut().stop();
         None
+    }
+
+    /// A disk that does not come back holds up the end no longer than a job that does not.
+    fn close_storage(&self, ended: Ended) -> Ended {
+        let patience = match ended {
+            Ended::Drained => self.config.drain_timeout,
+            Ended::Cut | Ended::Forced => Duration::ZERO,
+        };
+        let closed = self.hub.coordinator.borrow_mut().close_storage(patience);
+        if closed || ended != Ended::Drained {
+            return ended;
+        }
+        tracing::error!(
+            "the disk has not taken the state within {patience:?}: what was answered is with the system only"
+        );
+        Ended::Cut
     }
 
     fn next_due(&self) -> Option<Instant> {

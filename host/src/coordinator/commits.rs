@@ -4,6 +4,8 @@
 //! jobs end meanwhile share the next sync. A reply is held until the batch is durable in which its lane has
 //! changed something last. A lane that has changed nothing waits for nobody.
 
+use std::time::Duration;
+
 use super::job::ClientSlot;
 use crate::{
     limits::UNSYNCED_BYTES_MAX,
@@ -151,11 +153,11 @@ impl Commits {
         self.failed || (self.under_way.is_none() && self.gathering.bytes() == 0)
     }
 
-    /// Ends the keeping, with all that was submitted.
-    pub fn close(&mut self) {
-        if let Some(keeper) = self.keeper.take() {
-            keeper.close();
-        }
+    /// Ends the keeping, with all that was submitted; false if that takes longer than `patience`.
+    pub fn close(&mut self, patience: Duration) -> bool {
+        self.keeper
+            .take()
+            .is_none_or(|keeper| keeper.close(patience))
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a reply waits for, and what happens when the disk fails: nothing that is not durable is told as done,
 //! and the state is read back from what is durable before it serves again.
 
+use std::time::Duration;
+
 use protocol::{ErrorCode, encoder, limits::SEPARATOR};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -88,9 +90,9 @@ impl Coordinator {
         }
     }
 
-    /// Waits for nothing more, and ends the keeping of the state in good order.
-    pub fn close_storage(&mut self) {
-        self.commits.close();
+    /// Ends the keeping of the state in good order; false if the disk has not come back within `patience`.
+    pub fn close_storage(&mut self, patience: Duration) -> bool {
+        self.commits.close(patience)
     }
 
     fn release(&mut self, batch: &Batch) {

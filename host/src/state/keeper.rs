@@ -57,6 +57,8 @@ pub enum Kept {
 pub struct Keeper {
     work: mpsc::Sender<Work>,
     thread: JoinHandle<()>,
+    /// Hears nothing, until the thread ends.
+    ended: mpsc::Receiver<()>,
 }
 
 enum Work {
@@ -87,6 +89,7 @@ impl Keeper {
         told: impl Fn(Kept) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (work, incoming) = mpsc::channel();
+        let (ends, ended) = mpsc::channel();
         let keeping = Keeping {
             log: Box::new(log),
             synced_at_once: durability == Durability::Sync,
@@ -96,8 +99,15 @@ impl Keeper {
         };
         let thread = thread::Builder::new()
             .name("state".to_owned())
-            .spawn(move || keeping.run(&incoming))?;
-        Ok(Self { work, thread })
+            .spawn(move || {
+                let _ends = ends;
+                keeping.run(&incoming);
+            })?;
+        Ok(Self {
+            work,
+            thread,
+            ended,
+        })
     }
 
     /// Has a batch made durable. The one before it has been.
@@ -114,12 +124,17 @@ impl Keeper {
         self.tell(Work::Rebuild);
     }
 
-    /// Ends the thread once all that it was given is done and synced.
-    pub fn close(self) {
+    /// Ends the thread once all that it was given is done and synced; false if that takes longer than `patience`:
+    /// then it is left to itself.
+    pub fn close(self, patience: Duration) -> bool {
         self.tell(Work::Close);
+        if self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            return false;
+        }
         if self.thread.join().is_err() {
             tracing::error!("the thread that keeps the state has ended with a panic");
         }
+        true
     }
 
     fn tell(&self, work: Work) {
