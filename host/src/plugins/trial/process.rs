@@ -167,6 +167,12 @@ impl Process {
     /// How much longer it may take. Time in which it was ready to run and got no processor is the machine's
     /// fault, and does not count, up to a bound.
     fn time_left(&self, elapsed: Duration) -> Duration {
+        let left = TRIAL_TIME_MAX.saturating_sub(elapsed);
+        // Not asked before it matters: what was looked at in /proc the kernel has to forget again when the process
+        // is reaped, and on a loaded machine that has taken it seconds.
+        if !left.is_zero() {
+            return left;
+        }
         let kept_waiting = time_kept_waiting(self.group).min(elapsed);
         let left = TRIAL_TIME_MAX.saturating_sub(elapsed - kept_waiting);
         left.min(TRIAL_WALL_TIME_MAX.saturating_sub(elapsed))
