@@ -4,6 +4,7 @@ mod access;
 pub mod disk;
 pub mod effects;
 mod keeper;
+mod leaf;
 pub mod log;
 mod map;
 mod store;
