@@ -1,9 +1,10 @@
 //! Every operation fails in turn: nothing acknowledged is lost, and the log comes back by itself and by a restart.
 
 use super::{
+    fault::{Failure, Fault, Operation},
     model::{Author, open, run},
     random::{Replay, seeds},
-    sim_disk::{Failure, Fault, Operation, SimDisk},
+    sim_disk::SimDisk,
 };
 use crate::state::log::{BatchNo, FileLog, Log, LogError, Recovered};
 

@@ -2,9 +2,11 @@
 
 mod damage;
 mod failure;
+mod fault;
 mod model;
 mod power_loss;
 mod random;
 mod seam;
 mod sim_disk;
+mod speed;
 mod torn_end;

@@ -3,8 +3,9 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
+    fault::{Failure, Fault, Operation},
     model::{Author, FOLDER, TINY, open, run},
-    sim_disk::{Failure, Fault, Operation, SimDisk},
+    sim_disk::SimDisk,
 };
 use crate::{
     limits::BATCH_EFFECTS_BYTES_MAX,

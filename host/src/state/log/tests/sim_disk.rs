@@ -11,67 +11,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::random::Random;
+use super::{
+    fault::{Failure, Fault, Operation, error},
+    random::Random,
+};
 use crate::state::disk::{Disk, DiskFile};
 
 const SECTOR: usize = 512;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Operation {
-    CreateFolder,
-    List,
-    Create,
-    Open,
-    Read,
-    Length,
-    Write,
-    Sync,
-    Truncate,
-    Rename,
-    Remove,
-    SyncFolder,
-}
-
-impl Operation {
-    pub const ALL: [Self; 12] = [
-        Self::CreateFolder,
-        Self::List,
-        Self::Create,
-        Self::Open,
-        Self::Read,
-        Self::Length,
-        Self::Write,
-        Self::Sync,
-        Self::Truncate,
-        Self::Rename,
-        Self::Remove,
-        Self::SyncFolder,
-    ];
-
-    fn changes(self) -> bool {
-        !matches!(self, Self::List | Self::Open | Self::Read | Self::Length)
-    }
-}
-
-/// What an operation does instead of succeeding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// EIO.
-    Broken,
-    /// ENOSPC.
-    Full,
-    /// A write takes half of the bytes, and says so.
-    Short,
-}
-
-/// The operations of one kind that fail: from the `nth` on, so many.
-#[derive(Clone, Copy, Debug)]
-pub struct Fault {
-    pub operation: Operation,
-    pub nth: u64,
-    pub times: u64,
-    pub failure: Failure,
-}
 
 #[derive(Clone, Debug)]
 pub struct SimDisk(Arc<Mutex<State>>);
@@ -260,13 +206,6 @@ impl SimDisk {
     }
 }
 
-fn error(failure: Failure) -> io::Error {
-    io::Error::from_raw_os_error(match failure {
-        Failure::Broken => libc::EIO,
-        Failure::Full | Failure::Short => libc::ENOSPC,
-    })
-}
-
 impl State {
     fn still_on(&self) -> io::Result<()> {
         match self.is_off {
@@ -439,7 +378,7 @@ impl Disk for SimDisk {
             return Err(error(failure));
         }
         state.still_on()?;
-        let (synced, other) = std::mem::take(&mut state.name_changes)
+        let (synced, other): (Vec<_>, _) = std::mem::take(&mut state.name_changes)
             .into_iter()
             .partition(|change| change.is_in(folder));
         state.name_changes = other;
