@@ -19,7 +19,7 @@ use super::{
 use crate::state::disk::Disk;
 
 /// A serving host that makes a snapshot removes what is being read, and then there is newer to read.
-const TRIES_MAX: usize = 5;
+const TRIES_MAX: usize = 20;
 
 const COPY_BYTES: u64 = 1024 * 1024;
 
@@ -85,7 +85,7 @@ impl Inspection {
         loop {
             let copied = self.try_copy(to);
             tries += 1;
-            if !is_gone(&copied, &self.folder) || tries == TRIES_MAX {
+            if !self.is_gone(&copied) || tries == TRIES_MAX {
                 copied?;
                 return Self::new(self.disk.clone(), to).read();
             }
@@ -150,26 +150,31 @@ impl Inspection {
         file.sync().map_err(DiskError::because(path, "synced"))
     }
 
+    /// Of a host that serves, what is read may be gone, or half written, and whole a moment later. So only what is
+    /// found twice the same is wrong.
     fn contents(&self) -> (Result<Contents, OpenError>, States) {
-        let mut tries = 0;
-        loop {
+        let mut found_before = None;
+        for _ in 1..TRIES_MAX {
             let mut states = States::default();
-            let contents = recovery::read(&*self.disk, &self.folder, &mut states);
-            tries += 1;
-            if !is_gone(&contents, &self.folder) || tries == TRIES_MAX {
-                return (contents, states);
+            match recovery::read(&*self.disk, &self.folder, &mut states) {
+                Err(refusal) if found_before != Some(refusal.to_string()) => {
+                    found_before = Some(refusal.to_string());
+                }
+                found => return (found, states),
             }
         }
+        let mut states = States::default();
+        let found = recovery::read(&*self.disk, &self.folder, &mut states);
+        (found, states)
     }
-}
 
-/// Whether a file of the folder was there and is not any more.
-fn is_gone<T>(read: &Result<T, OpenError>, folder: &Path) -> bool {
-    match read {
-        Err(OpenError::Disk(failed)) => {
-            failed.cause.kind() == ErrorKind::NotFound && failed.file != folder
+    /// Whether a file was there and is not any more.
+    fn is_gone(&self, copied: &Result<(), OpenError>) -> bool {
+        match copied {
+            Err(OpenError::Disk(failed)) => {
+                failed.cause.kind() == ErrorKind::NotFound && failed.file.starts_with(&self.folder)
+            }
+            _ => false,
         }
-        Err(OpenError::Missing { .. }) => true,
-        _ => false,
     }
 }

@@ -182,11 +182,10 @@ impl SegmentReader {
         last: BatchNo,
         each: &mut EachRecord<'_, E>,
     ) -> Result<(), E> {
+        let path = self.path().to_owned();
         let mut next = self.header.first;
         loop {
             let at = self.at;
-            // The borrow of what was found must not outlive the loop's turn.
-            let path = self.window.path().to_owned();
             let flaw = match self.next().map_err(OpenError::from)? {
                 Found::Record(header, effects) => match follows(&header, next) {
                     Ok(()) if next <= last => {

@@ -39,6 +39,9 @@ const BLOCK_BYTES: usize = 64 * 1024;
 /// So much is written at once.
 const WRITE_BYTES: usize = 1024 * 1024;
 
+/// So much is synced at once. All of it at the end would be in the way of the log's own syncs, which share the disk.
+const SYNC_BYTES: u64 = 8 * 1024 * 1024;
+
 /// What a snapshot's file header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SnapshotHeader {
@@ -75,6 +78,7 @@ pub(super) struct SnapshotWriter {
     last: BatchNo,
     /// Where `out` begins in the file.
     at: u64,
+    synced_to: u64,
     out: Vec<u8>,
     entries: Vec<u8>,
     states_written: u64,
@@ -92,6 +96,7 @@ impl SnapshotWriter {
             path,
             last: header.last,
             at: 0,
+            synced_to: 0,
             out: file_header::write(SNAPSHOT_MAGIC, &subject).to_vec(),
             entries: Vec::new(),
             states_written: 0,
@@ -131,9 +136,7 @@ impl SnapshotWriter {
         effects::varint(&mut block, self.entries_written);
         self.block(END, &block)?;
         self.write()?;
-        self.file
-            .sync()
-            .map_err(DiskError::because(&self.path, "synced"))?;
+        self.sync()?;
         Ok(self.at)
     }
 
@@ -170,6 +173,17 @@ impl SnapshotWriter {
         write_all(&*self.file, &self.path, self.at, &self.out)?;
         self.at += self.out.len() as u64;
         self.out.clear();
+        if self.at - self.synced_to >= SYNC_BYTES {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), DiskError> {
+        self.file
+            .sync()
+            .map_err(DiskError::because(&self.path, "synced"))?;
+        self.synced_to = self.at;
         Ok(())
     }
 }

@@ -1,6 +1,12 @@
 //! What every log does, and what the file log does besides.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use super::{
     fault::{Failure, Fault, Operation},
@@ -12,7 +18,9 @@ use crate::{
     state::{
         disk::{Disk, RealDisk},
         effects,
-        log::{BatchNo, FileLog, Inspection, Log, LogError, MemoryLog, OpenError, Recovered},
+        log::{
+            BatchNo, FileLog, Inspection, Log, LogError, MemoryLog, OpenError, Policy, Recovered,
+        },
     },
 };
 
@@ -176,6 +184,41 @@ fn a_copy_of_a_log_that_is_in_use_is_a_log_and_an_unfinished_copy_is_none() {
     let again = inspection.copy(to).unwrap_err();
     assert!(matches!(again, OpenError::Foreign { .. }), "{again}");
     run(&mut log, &mut author, 50, true).unwrap();
+}
+
+#[test]
+fn a_log_that_is_written_meanwhile_can_be_read_and_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let policy = Policy {
+        segment_bytes: 100_000,
+        snapshot_due_bytes: 400_000,
+        ..TINY
+    };
+    let (mut log, _) = FileLog::open_with(Arc::new(RealDisk), &state, policy).unwrap();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut author = Author::new(1);
+            while !is_over.load(Ordering::Relaxed) {
+                let until = author.last().0 + 10;
+                run(&mut log, &mut author, until, true).unwrap();
+            }
+            author
+        });
+        let inspection = Inspection::new(Arc::new(RealDisk), &state);
+        let found: Vec<_> = (0..30)
+            .map(|round| match round % 3 {
+                0 => inspection.copy(&folder.path().join(format!("copy {round}"))),
+                _ => inspection.read(),
+            })
+            .collect();
+        is_over.store(true, Ordering::Relaxed);
+        let author = writer.join().unwrap();
+        for found in found {
+            author.check(&found.unwrap());
+        }
+    });
 }
 
 #[test]
