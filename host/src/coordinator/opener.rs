@@ -4,7 +4,10 @@
 //! once.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
     time::Duration,
 };
@@ -162,17 +165,19 @@ impl Opener {
             return under_way.fail(format!("no thread can be started to open it: {error}"));
         }
         let in_time = match self.patience {
-            Some(patience) => told.recv_timeout(patience).ok(),
-            None => told.recv().ok(),
+            Some(patience) => told.recv_timeout(patience),
+            None => told.recv().map_err(RecvTimeoutError::from),
         };
-        if in_time.is_none() && !std::mem::replace(&mut *lock(&decided), true) {
+        if matches!(in_time, Err(RecvTimeoutError::Timeout))
+            && !std::mem::replace(&mut *lock(&decided), true)
+        {
             let patience = self.patience.unwrap_or_default();
             return under_way.fail(format!(
                 "its code did not end within {patience:?} when it was opened on its state, see --migration-timeout; \
                  its thread is left to itself"
             ));
         }
-        match in_time.or_else(|| told.recv().ok()) {
+        match in_time.ok().or_else(|| told.recv().ok()) {
             Some(Ok(runners)) => under_way.succeed(runners),
             Some(Err(reason)) => under_way.fail(reason),
             None => under_way.fail("its code ended the thread that opened it".to_owned()),

@@ -8,8 +8,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    commits::Batch, coordinator::Coordinator, job::ClientSlot, lane::Runner, plugin_slot::Step,
-    schedule::LaneId, types::Closed,
+    commits::Batch,
+    coordinator::{Coordinator, DISABLED, REMOVED},
+    job::ClientSlot,
+    lane::Runner,
+    plugin_slot::Step,
+    schedule::LaneId,
+    types::Closed,
 };
 use crate::state::{BatchNo, Kept, Recovered, Store};
 
@@ -208,6 +213,14 @@ impl Coordinator {
             closed.take_if(|closed| closed.code == ErrorCode::StorageFailed);
         }
         for name in names {
+            if self.slot(&name).removing {
+                // It was on its way out before, and takes nothing new now.
+                let text = match self.slot(&name).disabled {
+                    true => DISABLED,
+                    false => REMOVED,
+                };
+                self.close(&name, text);
+            }
             self.begin_next(&name);
         }
     }

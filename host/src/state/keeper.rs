@@ -173,9 +173,7 @@ impl<T: Fn(Kept)> Keeping<T> {
                 }
                 Ok(Work::Snapshot(done)) => self.snapshot_made(done),
                 Err(RecvTimeoutError::Timeout) => self.sync_what_is_due(),
-                Ok(Work::Close) | Err(RecvTimeoutError::Disconnected) => {
-                    return self.sync_what_is_due();
-                }
+                Ok(Work::Close) | Err(RecvTimeoutError::Disconnected) => return self.close(),
             }
         }
     }
@@ -203,6 +201,15 @@ impl<T: Fn(Kept)> Keeping<T> {
             && let Err(error) = self.log.sync()
         {
             self.fail(error);
+        }
+    }
+
+    /// Nobody hears any more what becomes of it, so the log has to say it.
+    fn close(&mut self) {
+        if self.sync_due.take().is_some()
+            && let Err(error) = self.log.sync()
+        {
+            tracing::error!("what was answered in the last second may not be on the disk: {error}");
         }
     }
 
