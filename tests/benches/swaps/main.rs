@@ -2,7 +2,7 @@
 //! version leaves in memory.
 //!
 //! `cargo bench -p rm-tests --bench swaps`, or with `-- 300` for so many swaps in place of 100. It looks at a host of
-//! the same build from outside, with the host's own defaults.
+//! the same build from outside, with the default `--settle`.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "the tables are what it is for")]
 
@@ -72,10 +72,18 @@ fn main() {
     println!("| its file | {} |", numbered.bytes() / 1024);
 }
 
+/// In memory: with a log, the silences would be those of the disk.
 fn plan(numbered: &Numbered) -> HostPlan {
     TestHost::plan()
         .file("libnumbered.so", numbered.library(1))
-        .flags(&["--settle", "200ms", "--log", "info"])
+        .flags(&[
+            "--settle",
+            "200ms",
+            "--log",
+            "info",
+            "--durability",
+            "memory",
+        ])
 }
 
 /// With one client that asks one request after the other.
