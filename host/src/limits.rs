@@ -108,7 +108,8 @@ pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 /// A snapshot is due once the closed segments hold this, and half as much as the last snapshot, in bytes.
 pub const SNAPSHOT_DUE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// So much of the newest segment is filled with zeros at once, before records need it, in bytes.
+/// So much of the newest segment is filled with zeros at once, before records need it, in bytes. A sync that need not
+/// make the file longer takes half to two thirds of the time.
 pub const ZEROED_AHEAD_BYTES: u64 = 1024 * 1024;
 
 /// The stack of each thread that runs a plugin's code, in its trial as in the host: what came well through the one

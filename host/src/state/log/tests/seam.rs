@@ -17,7 +17,7 @@ use crate::{
     limits::BATCH_EFFECTS_BYTES_MAX,
     state::{
         disk::{Disk, RealDisk},
-        effects,
+        effects::{self, Declared, StateId},
         log::{
             BatchNo, FileLog, Inspection, Log, LogError, MemoryLog, OpenError, Policy, Recovered,
         },
@@ -119,6 +119,34 @@ fn segments_and_snapshots_that_are_of_no_use_any_more_are_removed() {
     assert_eq!(snapshots.count(), 1);
     assert!(names.len() < 20, "{names:?}");
 }
+
+#[test]
+fn the_greatest_time_is_known_however_long_ago_it_was() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk).unwrap();
+    let mut snapshots = 0;
+    while snapshots < 3 {
+        let next = log.appended().next();
+        let now_ms = if next == BatchNo(1) { 1000 } else { 1 };
+        let mut effects = Vec::new();
+        effects::declare(&mut effects, StateId(0), &HALL);
+        log.append(next, now_ms, &effects).unwrap();
+        log.sync().unwrap();
+        if let Some(task) = log.snapshot_task() {
+            log.snapshot_done(task.run().unwrap()).unwrap();
+            snapshots += 1;
+        }
+    }
+    assert_eq!(log.recover_after_failure().unwrap().now_ms, 1000);
+    assert_eq!(open(&disk).unwrap().1.now_ms, 1000);
+}
+
+const HALL: Declared<'_> = Declared {
+    plugin: "tickets",
+    name: "hall",
+    kind: "numbers",
+    schema: 1,
+};
 
 #[test]
 fn one_snapshot_is_made_at_a_time_and_one_that_failed_is_made_later() {

@@ -168,13 +168,22 @@ fn zeros_before_a_record_that_proves_them_durable_are_damage() {
 
 #[test]
 fn a_value_that_looks_like_a_record_proves_nothing() {
+    // The records of a log that is further on say that much was durable.
+    let further = write(100);
+    let (mut log, _) = open(&further.disk).unwrap();
+    for batch in LAST.0 + 1..20 {
+        log.append(BatchNo(batch), 4, b"").unwrap();
+        log.sync().unwrap();
+    }
+    let records = further
+        .disk
+        .edit(&further.file, |bytes| bytes[64..].to_vec());
     let written = write(1200);
-    let log = written.disk.edit(&written.file, |bytes| bytes.clone());
-    let (mut file_log, _) = open(&written.disk).unwrap();
+    let (mut log, _) = open(&written.disk).unwrap();
     let mut out = Vec::new();
-    effects::put(&mut out, StateId(0), b"log", &log);
-    file_log.append(LAST.next(), 4, &out).unwrap();
-    file_log.sync().unwrap();
+    effects::put(&mut out, StateId(0), b"log", &records);
+    log.append(LAST.next(), 4, &out).unwrap();
+    log.sync().unwrap();
     // The first sector of it is missing, and the copies of records stand behind.
     let hole = written.end as usize..(written.end as usize / 512 + 1) * 512;
     let disk = written.edited(|bytes| bytes[hole].fill(0));
