@@ -3,6 +3,7 @@
 mod damage;
 mod failure;
 mod fault;
+mod interrupted;
 mod model;
 mod power_loss;
 mod random;

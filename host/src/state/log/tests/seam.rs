@@ -10,7 +10,8 @@ use std::{
 
 use super::{
     fault::{Failure, Fault, Operation},
-    model::{Author, FOLDER, TINY, open, run},
+    interrupted::Interrupted,
+    model::{Author, FOLDER, TINY, open, run, snapshot},
     sim_disk::SimDisk,
 };
 use crate::{
@@ -212,6 +213,44 @@ fn a_copy_of_a_log_that_is_in_use_is_a_log_and_an_unfinished_copy_is_none() {
     let again = inspection.copy(to).unwrap_err();
     assert!(matches!(again, OpenError::Foreign { .. }), "{again}");
     run(&mut log, &mut author, 50, true).unwrap();
+}
+
+#[test]
+fn whenever_a_host_replaces_what_is_read_there_is_newer_to_read() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk).unwrap();
+    let mut author = Author::new(1);
+    run(&mut log, &mut author, 45, true).unwrap();
+    drop(log);
+    for is_copied in [false, true] {
+        for after in 0.. {
+            let disk = disk.fork();
+            let served = disk.clone();
+            let interrupted = Interrupted::after(after, &disk, move || {
+                let (mut log, found) = open(&served).unwrap();
+                // What is written is of no account here, but that it takes the place of all there was.
+                for batch in found.last.0 + 1..found.last.0 + 600 {
+                    log.append(BatchNo(batch), found.now_ms, &[]).unwrap();
+                    log.sync().unwrap();
+                    snapshot(&mut log);
+                }
+            });
+            let inspection = Inspection::new(Arc::new(interrupted.clone()), Path::new(FOLDER));
+            let found = match is_copied {
+                true => inspection.copy(Path::new("/data/copy")),
+                false => inspection.read(),
+            };
+            let states = found.unwrap().states;
+            author.check(&Recovered {
+                states,
+                last: BatchNo(45),
+                ..open(&disk).unwrap().1
+            });
+            if !interrupted.was() {
+                break;
+            }
+        }
+    }
 }
 
 #[test]
