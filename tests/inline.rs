@@ -14,7 +14,11 @@ fn served(client: &mut RawClient) -> u64 {
 fn the_replies_of_a_long_inline_batch_do_not_wait_for_its_end() {
     // Together far longer than two clients need to take turns, on a busy machine too.
     const JOBS: u64 = 4_000;
-    let host = TestHost::with_fixture("blocks");
+    // In memory: a slow disk holds the first reply back for longer than all of it takes.
+    let host = TestHost::plan()
+        .fixture("blocks")
+        .flags(&["--durability", "memory"])
+        .start();
     let (mut client, mut other) = (host.connect(), host.connect());
     other.sync();
     client.tell_all((0..JOBS).map(|_| ("spin", json!({ "us": 200 }))));
