@@ -209,9 +209,7 @@ impl Coordinator {
             });
         }
         for id in self.lanes_of(name) {
-            self.lane(id).paused = true;
-            self.take_back(id);
-            self.give_up(id, ErrorCode::Quarantined, &text);
+            self.halt(id, ErrorCode::Quarantined, &text);
         }
     }
 

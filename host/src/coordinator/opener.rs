@@ -106,41 +106,29 @@ impl Opener {
     }
 
     /// Has a version opened.
-    pub fn open(&self, opening: Opening) {
-        let opener = self.clone();
-        // Left where it is if there is no thread for it.
-        let opening = Arc::new(Mutex::new(Some(opening)));
-        let take = |opening: &Mutex<Option<Opening>>| lock(opening).take();
-        let on_thread = Arc::clone(&opening);
-        let started = thread::Builder::new()
-            .name("opener".to_owned())
-            .spawn(move || {
-                if let Some(opening) = take(&on_thread) {
-                    (opener.done)(opener.open_in_time(opening));
-                }
-            });
-        if let Err(error) = started
-            && let Some(opening) = take(&opening)
-        {
-            let reason = format!("no thread can be started to open it: {error}");
-            (self.done)(opening.fail(reason));
+    pub fn open(&self, mut opening: Opening) {
+        let lanes = opening.lanes.iter_mut();
+        let accesses = lanes.map(|lane| {
+            let states = std::mem::take(&mut lane.states);
+            SharedAccess::new(Access::new(states, opening.kept))
+        });
+        let under_way = UnderWay {
+            name: opening.name.clone(),
+            anew: opening.anew,
+            accesses: accesses.collect(),
+        };
+        let started = thread::Builder::new().name("opener".to_owned()).spawn({
+            let (opener, under_way) = (self.clone(), under_way.clone());
+            move || (opener.done)(opener.open_in_time(opening, under_way))
+        });
+        if let Err(error) = started {
+            (self.done)(under_way.fail(format!("no thread can be started to open it: {error}")));
         }
     }
 
     /// Opens it on another thread, which is left to itself if that takes too long: the states do not wait for it.
-    fn open_in_time(&self, mut opening: Opening) -> Opened {
-        let lanes = opening.lanes.iter_mut();
-        let accesses: Vec<SharedAccess> = lanes
-            .map(|lane| {
-                let states = std::mem::take(&mut lane.states);
-                SharedAccess::new(Access::new(states, opening.kept))
-            })
-            .collect();
-        let under_way = UnderWay {
-            name: opening.name.clone(),
-            anew: opening.anew,
-            accesses: accesses.clone(),
-        };
+    fn open_in_time(&self, opening: Opening, under_way: UnderWay) -> Opened {
+        let accesses = under_way.accesses.clone();
         // Whoever sets it first decides what becomes of the opening.
         let decided = Arc::new(Mutex::new(false));
         let (tell, told) = mpsc::channel();
@@ -195,16 +183,6 @@ impl Opener {
 }
 
 impl Opening {
-    /// Opens nothing.
-    fn fail(self, reason: String) -> Opened {
-        let states = self.lanes.into_iter().map(|lane| lane.states).collect();
-        Opened {
-            name: self.name,
-            anew: self.anew,
-            result: Err(OpenFailed { reason, states }),
-        }
-    }
-
     /// Opens all lanes or none.
     fn open_all(
         &self,
@@ -230,6 +208,7 @@ impl Opening {
 }
 
 /// What is being opened, as seen by who waits for it.
+#[derive(Clone)]
 struct UnderWay {
     name: String,
     anew: Option<LaneId>,

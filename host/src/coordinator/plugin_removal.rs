@@ -4,7 +4,7 @@
 use protocol::ErrorCode;
 
 use super::{
-    coordinator::{Coordinator, REMOVED},
+    coordinator::{Coordinator, DISABLED, REMOVED},
     lane::Lane,
     plugin_slot::{PluginSlot, Step},
     schedule::LaneId,
@@ -46,6 +46,15 @@ impl Coordinator {
             }
         }
         self.remove_if_idle(name);
+    }
+
+    /// Closes what was opened while its plugin was on its way out.
+    pub(super) fn close_again(&mut self, name: &str) {
+        let slot = self.slot(name);
+        if slot.removing {
+            let text = if slot.disabled { DISABLED } else { REMOVED };
+            self.close(name, text);
+        }
     }
 
     pub(super) fn remove_if_idle(&mut self, name: &str) {

@@ -12,7 +12,7 @@ use protocol::ErrorCode;
 
 use super::{
     claims::conflict,
-    coordinator::{Coordinator, DISABLED, REMOVED},
+    coordinator::{Coordinator, REMOVED},
     job::TypeId,
     lane::{Lane, Origin},
     opener::{OpenFailed, Opened, OpenedLane, Opening, OpeningLane},
@@ -214,15 +214,8 @@ impl Coordinator {
             }
         }
         self.resume(&name);
-        if self.slot(&name).removing {
-            // Its file went while it was on its way: it serves what came meanwhile, and no more.
-            let text = if self.slot(&name).disabled {
-                DISABLED
-            } else {
-                REMOVED
-            };
-            self.close(&name, text);
-        }
+        // Its file went while it was on its way: it serves what came meanwhile, and no more.
+        self.close_again(&name);
         if self.storage != Storage::Sound {
             self.close_kept(&name);
         }
@@ -232,7 +225,9 @@ impl Coordinator {
 
     /// Goes on with what came while something else was on its way.
     pub(super) fn begin_next(&mut self, name: &str) {
-        let slot = self.slot(name);
+        let Some(slot) = self.plugins.get_mut(name) else {
+            return;
+        };
         if matches!(slot.step, Step::None | Step::Blocked(_))
             && let Some(next) = slot.next.take()
         {

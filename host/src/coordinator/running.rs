@@ -87,6 +87,13 @@ impl Coordinator {
         }
     }
 
+    /// Has a lane begin nothing more, and answers all that it has not begun.
+    pub(super) fn halt(&mut self, lane: LaneId, code: ErrorCode, text: &str) {
+        self.lane(lane).paused = true;
+        self.take_back(lane);
+        self.give_up(lane, code, text);
+    }
+
     /// Answers all that a lane holds and has not begun.
     pub(super) fn give_up(&mut self, lane: LaneId, code: ErrorCode, text: &str) {
         let mut jobs = Vec::new();

@@ -1,20 +1,15 @@
 //! What a reply waits for, and what happens when the disk fails: nothing that is not durable is told as done,
 //! and the state is read back from what is durable before it serves again.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use protocol::{ErrorCode, encoder, limits::SEPARATOR};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    commits::Batch,
-    coordinator::{Coordinator, DISABLED, REMOVED},
-    job::ClientSlot,
-    lane::Runner,
-    plugin_slot::Step,
-    schedule::LaneId,
-    types::Closed,
+    commits::Batch, coordinator::Coordinator, job::ClientSlot, lane::Runner, plugin_slot::Step,
+    schedule::LaneId, types::Closed,
 };
 use crate::state::{BatchNo, Kept, Recovered, Store};
 
@@ -150,7 +145,6 @@ impl Coordinator {
 
     /// While the state is not what is durable, nothing is begun that needs it.
     pub(super) fn close_kept(&mut self, name: &str) {
-        let lanes = self.lanes_of(name);
         for type_id in self.types_of(name) {
             if self.lane(self.types[type_id].lane).is_kept {
                 self.types[type_id].closed.get_or_insert_with(|| Closed {
@@ -159,16 +153,9 @@ impl Coordinator {
                 });
             }
         }
-        for lane in lanes {
-            if !self.lane(lane).is_kept {
-                continue;
-            }
-            self.lane(lane).paused = true;
-            self.take_back(lane);
-            let mut jobs = Vec::new();
-            self.schedule.drain_lane(lane, |job| jobs.push(job));
-            for job in jobs {
-                self.answer_unrun(&job, ErrorCode::StorageFailed, VOID);
+        for lane in self.lanes_of(name) {
+            if self.lane(lane).is_kept {
+                self.halt(lane, ErrorCode::StorageFailed, VOID);
             }
         }
     }
@@ -207,20 +194,14 @@ impl Coordinator {
         for name in &names {
             self.give_states_anew(name);
         }
-        let closed: Vec<_> = self.types.iter().map(|(id, _)| id).collect();
-        for id in closed {
+        let types: Vec<_> = self.types.iter().map(|(id, _)| id).collect();
+        for id in types {
             let closed = &mut self.types[id].closed;
             closed.take_if(|closed| closed.code == ErrorCode::StorageFailed);
         }
         for name in names {
-            if self.slot(&name).removing {
-                // It was on its way out before, and takes nothing new now.
-                let text = match self.slot(&name).disabled {
-                    true => DISABLED,
-                    false => REMOVED,
-                };
-                self.close(&name, text);
-            }
+            // It was on its way out before, and takes nothing new now.
+            self.close_again(&name);
             self.begin_next(&name);
         }
     }
@@ -255,10 +236,7 @@ impl Coordinator {
 
     /// Drops a lane's code and opens it on the state that the lane has now.
     fn reopen(&mut self, id: LaneId) {
-        let quarantined = {
-            let plugin = std::rc::Rc::clone(&self.lane(id).origin.plugin);
-            self.slot(&plugin).quarantined.is_some()
-        };
+        let plugin = Rc::clone(&self.lane(id).origin.plugin);
         let inline = match self.lane(id).take_runner() {
             Runner::Inline(code) => {
                 self.opener.bury(code);
@@ -266,7 +244,7 @@ impl Coordinator {
             }
             Runner::Thread(_) | Runner::Gone => false,
         };
-        if !quarantined {
+        if self.slot(&plugin).quarantined.is_none() {
             self.open_anew(id, inline);
         }
     }

@@ -172,7 +172,11 @@ impl<T: Fn(Kept)> Keeping<T> {
                     }
                 }
                 Ok(Work::Snapshot(done)) => self.snapshot_made(done),
-                Err(RecvTimeoutError::Timeout) => self.sync_what_is_due(),
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Err(error) = self.sync_what_is_due() {
+                        self.fail(error);
+                    }
+                }
                 Ok(Work::Close) | Err(RecvTimeoutError::Disconnected) => return self.close(),
             }
         }
@@ -196,19 +200,16 @@ impl<T: Fn(Kept)> Keeping<T> {
         }
     }
 
-    fn sync_what_is_due(&mut self) {
-        if self.sync_due.take().is_some()
-            && let Err(error) = self.log.sync()
-        {
-            self.fail(error);
+    fn sync_what_is_due(&mut self) -> Result<(), LogError> {
+        match self.sync_due.take() {
+            Some(_) => self.log.sync(),
+            None => Ok(()),
         }
     }
 
     /// Nobody hears any more what becomes of it, so the log has to say it.
     fn close(&mut self) {
-        if self.sync_due.take().is_some()
-            && let Err(error) = self.log.sync()
-        {
+        if let Err(error) = self.sync_what_is_due() {
             tracing::error!("what was answered in the last second may not be on the disk: {error}");
         }
     }
