@@ -3,20 +3,8 @@
 
 use std::{fs, path::PathBuf};
 
-use rm_tests::{Gate, RawClient, SERVES, TestHost, fixture};
+use rm_tests::{Gate, RawClient, SERVES, TestHost, fixture, wishing};
 use serde_json::Value;
-
-const MARKER: &[u8] = b"wish of the tester: ";
-
-/// The library of `name` with another wish.
-fn wishing(name: &str, wish: u8) -> Vec<u8> {
-    let mut library = fs::read(fixture(name)).expect("it was built");
-    let found = library
-        .windows(MARKER.len())
-        .position(|bytes| bytes == MARKER);
-    library[found.expect("it has a wish") + MARKER.len()] = wish;
-    library
-}
 
 fn port(gate: &Gate) -> u64 {
     gate.payload("")["gate"].as_u64().expect("a port")
@@ -25,15 +13,6 @@ fn port(gate: &Gate) -> u64 {
 #[track_caller]
 fn version(client: &mut RawClient) -> u64 {
     client.ask("getVersion", Value::Null).number("version")
-}
-
-/// What an operator sees of a plugin.
-#[track_caller]
-fn report(client: &mut RawClient, name: &str) -> Value {
-    let plugins = client.ask("rm.plugins", Value::Null).ok();
-    let plugins = plugins["plugins"].as_array().expect("a list");
-    let of_name = plugins.iter().find(|plugin| plugin["name"] == name);
-    of_name.unwrap_or_else(|| panic!("no {name}")).clone()
 }
 
 #[test]
@@ -60,7 +39,7 @@ fn plugins_that_hang_while_they_are_made_hold_up_no_other_and_are_refused() {
     for name in &names {
         let refused = host.said_of(0, name, &["ERROR", "refused"]);
         assert!(refused.contains("hangs in this process while it is made"));
-        let seen = report(&mut client, name);
+        let seen = client.plugin(name);
         assert_eq!(seen["state"], "refused");
     }
     // A mended file is taken, while the thread of the one before still hangs.
@@ -73,7 +52,7 @@ fn plugins_that_hang_while_they_are_made_hold_up_no_other_and_are_refused() {
     for name in &names {
         host.said_of(from, name, &["has come to an end"]);
     }
-    assert_eq!(report(&mut client, "hangs_1")["state"], "refused");
+    assert_eq!(client.plugin("hangs_1")["state"], "refused");
     host.drop_in("versioned", &fixture("versioned_1"), SERVES);
 }
 

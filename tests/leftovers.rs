@@ -7,19 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rm_tests::{GUARD, TestHost, fixture};
+use rm_tests::{GUARD, TestHost, wishing};
 use rustix::process::Signal;
-
-/// The fixture that hangs as soon as it is loaded.
-fn hanging() -> Vec<u8> {
-    const MARKER: &[u8] = b"wish of the tester: ";
-    let mut library = fs::read(fixture("hostile")).expect("it was built");
-    let found = library
-        .windows(MARKER.len())
-        .position(|bytes| bytes == MARKER);
-    library[found.expect("it has a wish") + MARKER.len()] = b'l';
-    library
-}
 
 /// The private copy of `library`, whoever makes it.
 fn copy_of(library: &str) -> Option<PathBuf> {
@@ -38,7 +27,8 @@ fn copy_of(library: &str) -> Option<PathBuf> {
 fn a_copy_that_a_killed_host_was_trying_is_taken_away_by_the_next_start() {
     let host = TestHost::plan().start();
     let name = format!("libleft_{}.so", std::process::id());
-    fs::write(host.folder().join(&name), hanging()).expect("the folder can be written");
+    fs::write(host.folder().join(&name), wishing("hostile", b'l'))
+        .expect("the folder can be written");
     let until = Instant::now() + GUARD;
     let copy = loop {
         match copy_of(&name) {

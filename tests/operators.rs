@@ -5,15 +5,6 @@ use std::time::SystemTime;
 use rm_tests::{Gate, RawClient, SERVES, TestHost, fixture};
 use serde_json::{Value, json};
 
-/// What an operator sees of a plugin.
-#[track_caller]
-fn report(client: &mut RawClient, name: &str) -> Value {
-    let plugins = client.ask("rm.plugins", Value::Null).ok();
-    let plugins = plugins["plugins"].as_array().expect("a list");
-    let of_name = plugins.iter().find(|plugin| plugin["name"] == name);
-    of_name.unwrap_or_else(|| panic!("no {name}")).clone()
-}
-
 fn command(name: &str, what: &str) -> Value {
     json!({ "name": name, "do": what })
 }
@@ -60,13 +51,13 @@ fn every_file_is_listed_with_its_state_and_since_when() {
         ("rival", "waiting"),
         ("tickets", "disabled"),
     ] {
-        let seen = report(&mut client, name);
+        let seen = client.plugin(name);
         assert_eq!(seen["state"], state, "{seen}");
         assert!(seen["since_ms"].as_u64() > Some(started_ms), "{seen}");
     }
-    let error = report(&mut client, "text")["error"].to_string();
+    let error = client.plugin("text")["error"].to_string();
     assert!(error.contains("libtext.so"), "{error}");
-    assert_eq!(report(&mut client, "versioned")["error"], Value::Null);
+    assert_eq!(client.plugin("versioned")["error"], Value::Null);
 }
 
 #[test]
@@ -81,7 +72,7 @@ fn a_plugin_is_listed_with_what_it_is_and_what_it_did() {
             .ask("panic", json!({ "how": "text" }))
             .refused("jobber_panicked");
     }
-    let seen = report(&mut client, "answers");
+    let seen = client.plugin("answers");
     assert_eq!((&seen["served"], &seen["panics"]), (&json!(5), &json!(2)));
     assert_eq!(seen["declared"], "answers");
     let is_text = |key: &str| seen[key].as_str().is_some_and(|text| !text.is_empty());
@@ -102,14 +93,14 @@ fn a_plugin_is_listed_with_what_it_is_and_what_it_did() {
 fn a_refused_new_version_is_seen_beside_the_one_that_serves() {
     let host = start_versioned();
     let mut client = host.connect();
-    let hash = report(&mut client, "versioned")["hash"].clone();
+    let hash = client.plugin("versioned")["hash"].clone();
     host.drop_in("versioned", &fixture("versioned_broken"), &["refused"]);
-    let seen = report(&mut client, "versioned");
+    let seen = client.plugin("versioned");
     assert_eq!((&seen["state"], &seen["hash"]), (&json!("serving"), &hash));
     let error = seen["error"].as_str().unwrap_or_default();
     assert!(error.contains("licence has run out"), "{seen}");
     host.drop_in("versioned", &fixture("versioned_2"), SERVES);
-    assert_eq!(report(&mut client, "versioned")["error"], Value::Null);
+    assert_eq!(client.plugin("versioned")["error"], Value::Null);
 }
 
 #[test]
@@ -130,7 +121,7 @@ fn a_plugin_that_panics_again_and_again_is_listed_as_quarantined() {
     for reply in replies.into_iter().skip(panicked) {
         reply.refused("quarantined");
     }
-    let seen = report(&mut client, "answers");
+    let seen = client.plugin("answers");
     assert_eq!(
         (&seen["state"], &seen["panics"]),
         (&json!("quarantined"), &json!(panicked + 1))
@@ -211,7 +202,7 @@ fn a_file_that_comes_while_its_plugin_is_disabled_serves_once_it_is_enabled() {
     let library = host.folder().join("libversioned.so");
     std::fs::copy(fixture("versioned_2"), library).expect("cp");
     // The log says nothing of it until it serves; but it is listed once it is what would.
-    while report(&mut operator, "versioned")["hash"] == old {}
+    while operator.plugin("versioned")["hash"] == old {}
     operator
         .ask("getVersion", Value::Null)
         .refused("unknown_type");
@@ -234,7 +225,7 @@ fn what_a_disabled_plugin_served_may_be_served_by_another() {
         100
     );
     tell(&mut operator, "versioned", "enable");
-    assert_eq!(report(&mut operator, "versioned")["state"], "waiting");
+    assert_eq!(operator.plugin("versioned")["state"], "waiting");
 }
 
 #[test]
@@ -256,14 +247,11 @@ fn a_reload_makes_the_plugins_memory_anew_and_keeps_its_states() {
 fn a_rollback_brings_the_version_before_back_and_keeps_the_state() {
     let host = start_versioned();
     let mut operator = host.connect();
-    let first = report(&mut operator, "versioned")["hash"].clone();
+    let first = operator.plugin("versioned")["hash"].clone();
     assert_eq!(version(&mut operator), (1, 1));
     host.drop_in("versioned", &fixture("versioned_2"), SERVES);
     assert_eq!(version(&mut operator), (2, 2));
-    assert_eq!(
-        report(&mut operator, "versioned")["previous"]["hash"],
-        first
-    );
+    assert_eq!(operator.plugin("versioned")["previous"]["hash"], first);
     for (number, asked) in [(1, 3), (2, 4), (1, 5)] {
         let from = host.log().len();
         tell(&mut operator, "versioned", "rollback");
@@ -273,7 +261,7 @@ fn a_rollback_brings_the_version_before_back_and_keeps_the_state() {
     operator
         .ask("onlyInVersion2", Value::Null)
         .refused("unknown_type");
-    assert_eq!(report(&mut operator, "versioned")["hash"], first);
+    assert_eq!(operator.plugin("versioned")["hash"], first);
     // The file in the folder is the second version's all the same; another one is taken as ever.
     host.drop_in("versioned", &fixture("versioned_3"), SERVES);
     assert_eq!(version(&mut operator).0, 3);

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
-use rm_tests::{SERVES, TestHost, fixture, host};
+use rm_tests::{SERVES, TestHost, host, marked};
 use serde_json::{Value, json};
 
 const MARKER: &[u8] = b"fault of the tested: ";
@@ -36,11 +36,7 @@ const FAULTS: [(u8, &[&str]); 3] = [
 
 /// The fixture with another fault.
 fn failing(folder: &Path, fault: u8) -> PathBuf {
-    let mut library = fs::read(fixture("self_tested")).expect("it was built");
-    let found = library
-        .windows(MARKER.len())
-        .position(|bytes| bytes == MARKER);
-    library[found.expect("it has a fault") + MARKER.len()] = fault;
+    let library = marked("self_tested", MARKER, fault);
     let file = folder.join("libself_tested.so");
     fs::write(&file, library).expect("the folder can be written");
     file

@@ -35,18 +35,10 @@ fn total(client: &mut RawClient) -> u64 {
     client.ask("count", Value::Null).number("count")
 }
 
-/// What an operator sees of a plugin.
-fn report(client: &mut RawClient, name: &str) -> Value {
-    let plugins = client.ask("rm.plugins", Value::Null).ok();
-    let plugins = plugins["plugins"].as_array().expect("a list");
-    let of_name = plugins.iter().find(|plugin| plugin["name"] == name);
-    of_name.unwrap_or_else(|| panic!("no {name}")).clone()
-}
-
 /// Waits until no thread of a plugin is stuck any more.
 fn await_serving(client: &mut RawClient, name: &str) {
     loop {
-        let state = report(client, name)["state"].clone();
+        let state = client.plugin(name)["state"].clone();
         if state == "serving" {
             return;
         }
@@ -100,7 +92,7 @@ fn the_lane_goes_on_with_a_new_instance_and_other_lanes_with_theirs() {
     assert_eq!(remember(&mut client), 1);
     late.release();
     assert_eq!(remember(&mut client), 2);
-    assert_eq!(report(&mut client, "late")["stuck"], 2);
+    assert_eq!(client.plugin("late")["stuck"], 2);
     await_serving(&mut client, "late");
 }
 
@@ -153,7 +145,7 @@ fn at_the_third_late_job_the_plugin_is_quarantined_until_its_file_changes() {
         let said = other.ask(type_name, Value::Null).refused("quarantined");
         assert!(said.contains("did not end in time"), "{said}");
     }
-    let seen = report(&mut other, "late");
+    let seen = other.plugin("late");
     assert_eq!(
         (&seen["state"], &seen["stuck"]),
         (&json!("quarantined"), &json!(3))
@@ -165,7 +157,7 @@ fn at_the_third_late_job_the_plugin_is_quarantined_until_its_file_changes() {
     fs::write(&another, library).expect("the folder can be written");
     host.drop_in("late", &another, SERVES);
     assert_eq!(total(&mut other), 2);
-    let seen = report(&mut other, "late");
+    let seen = other.plugin("late");
     assert_eq!(
         (&seen["state"], &seen["stuck"]),
         (&json!("serving"), &json!(0))
@@ -210,7 +202,7 @@ fn a_swap_gives_up_the_job_that_it_has_waited_for_long_enough() {
     stuck.release();
     assert_eq!(numbers(other.ask("getVersion", Value::Null)), (2, 3));
     // What was stuck was the old version's.
-    assert_eq!(report(&mut other, "versioned")["stuck"], 0);
+    assert_eq!(other.plugin("versioned")["stuck"], 0);
 }
 
 #[test]

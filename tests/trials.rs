@@ -3,20 +3,8 @@
 
 use std::fs;
 
-use rm_tests::{RawClient, SERVES, TestHost, fixture};
+use rm_tests::{RawClient, SERVES, TestHost, fixture, wishing};
 use serde_json::{Value, json};
-
-const MARKER: &[u8] = b"wish of the tester: ";
-
-/// The fixture with another wish, which it fulfils when it is loaded.
-fn wishing(wish: u8) -> Vec<u8> {
-    let mut library = fs::read(fixture("hostile")).expect("it was built");
-    let found = library
-        .windows(MARKER.len())
-        .position(|bytes| bytes == MARKER);
-    library[found.expect("it has a wish") + MARKER.len()] = wish;
-    library
-}
 
 /// What it wishes for, and what is said of it then.
 const WISHES: [(u8, &str); 5] = [
@@ -41,7 +29,7 @@ fn what_breaks_its_process_when_it_is_loaded_is_refused_with_what_it_did() {
     let mut client = host.connect();
     let unfinished = host.beside().join("hostile.so");
     for ((wish, says), asked) in WISHES.into_iter().zip(1..) {
-        fs::write(&unfinished, wishing(wish)).expect("the folder can be written");
+        fs::write(&unfinished, wishing("hostile", wish)).expect("the folder can be written");
         let line = host.drop_in("hostile", &unfinished, &["ERROR", "refused"]);
         for word in [says, "while it was loaded"] {
             assert!(line.contains(word), "{}: {line}", char::from(wish));
@@ -83,7 +71,7 @@ fn all_of_them_at_the_start_delay_it_and_do_not_prevent_it() {
     let mut plan = TestHost::plan().library("versioned", &fixture("versioned_1"));
     for (wish, _) in WISHES {
         let name = format!("libhostile_{}.so", char::from(wish));
-        plan = plan.file(&name, wishing(wish));
+        plan = plan.file(&name, wishing("hostile", wish));
     }
     let mut host = plan.start();
     for (wish, says) in WISHES {

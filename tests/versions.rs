@@ -7,15 +7,6 @@ use rm_tests::{Gate, RawClient, SERVES, TestHost, fixture};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-/// What an operator sees of a plugin.
-#[track_caller]
-fn report(client: &mut RawClient, name: &str) -> Value {
-    let plugins = client.ask("rm.plugins", Value::Null).ok();
-    let plugins = plugins["plugins"].as_array().expect("a list");
-    let of_name = plugins.iter().find(|plugin| plugin["name"] == name);
-    of_name.unwrap_or_else(|| panic!("no {name}")).clone()
-}
-
 #[track_caller]
 fn tell(client: &mut RawClient, name: &str, what: &str) -> Value {
     let payload = json!({ "name": name, "do": what });
@@ -77,9 +68,9 @@ fn what_was_replaced_is_listed_as_retired_with_what_it_did() {
         for _ in 0..times {
             version(&mut client);
         }
-        hashes.push(hash(&report(&mut client, "versioned")));
+        hashes.push(hash(&client.plugin("versioned")));
     }
-    let seen = report(&mut client, "versioned");
+    let seen = client.plugin("versioned");
     let [first, second, third] = &hashes[..] else {
         panic!("expected three versions, found {hashes:?}");
     };
@@ -100,7 +91,7 @@ fn what_was_replaced_is_listed_as_retired_with_what_it_did() {
     // And what comes back goes on counting.
     rollback(&host, &mut client);
     assert_eq!(version(&mut client), 2);
-    let seen = report(&mut client, "versioned");
+    let seen = client.plugin("versioned");
     assert_eq!((hash(&seen), &seen["served"]), (second.clone(), &json!(3)));
     let listed = [(third.clone(), 3), (first.clone(), 1)];
     assert_eq!(retired(&seen), listed);
@@ -114,7 +105,7 @@ fn only_the_latest_retired_versions_are_listed_and_the_others_counted() {
     for number in 0..18 {
         host.drop_in("versioned", &another(&host, number), SERVES);
     }
-    let seen = report(&mut client, "versioned");
+    let seen = client.plugin("versioned");
     assert_eq!(retired(&seen).len(), 16);
     assert_eq!(seen["retired_forgotten"], 2);
 }
@@ -125,7 +116,7 @@ fn another_configuration_is_another_version_and_seen_as_one() {
     let mut client = host.connect();
     version(&mut client);
     host.configure("versioned", "[host]\nwait = true\n", SERVES);
-    let seen = report(&mut client, "versioned");
+    let seen = client.plugin("versioned");
     let before = &seen["retired"][0];
     assert_eq!(before["hash"], seen["hash"]);
     assert_eq!(
@@ -153,11 +144,11 @@ fn what_a_version_did_is_counted_on_while_it_is_disabled_and_reloaded() {
         let from = host.log().len();
         tell(&mut client, "answers", what);
         host.said_of(from, "answers", SERVES);
-        let seen = report(&mut client, "answers");
+        let seen = client.plugin("answers");
         assert_eq!(counts(seen), (json!(served), json!(panics)), "{what}");
         ask(&mut client);
     }
-    assert_eq!(report(&mut client, "answers")["retired"], json!([]));
+    assert_eq!(client.plugin("answers")["retired"], json!([]));
 }
 
 #[test]
@@ -165,9 +156,9 @@ fn a_plugin_whose_file_is_gone_is_listed_as_retired_and_goes_on_counting_when_it
     let host = start();
     let mut client = host.connect();
     version(&mut client);
-    let of_file = hash(&report(&mut client, "versioned"));
+    let of_file = hash(&client.plugin("versioned"));
     host.remove("versioned");
-    let seen = report(&mut client, "versioned");
+    let seen = client.plugin("versioned");
     assert_eq!(
         (&seen["state"], hash(&seen)),
         (&json!("retired"), of_file.clone())
@@ -183,7 +174,7 @@ fn a_plugin_whose_file_is_gone_is_listed_as_retired_and_goes_on_counting_when_it
     }
     host.drop_in("versioned", &fixture("versioned_1"), SERVES);
     version(&mut client);
-    let seen = report(&mut client, "versioned");
+    let seen = client.plugin("versioned");
     assert_eq!(
         (&seen["state"], &seen["served"]),
         (&json!("serving"), &json!(2))
@@ -195,7 +186,7 @@ fn a_plugin_whose_file_is_gone_is_listed_as_retired_and_goes_on_counting_when_it
 fn a_file_that_was_refused_and_is_gone_is_not_listed() {
     let host = TestHost::plan().file("libtext.so", "no library").start();
     let mut client = host.connect();
-    assert_eq!(report(&mut client, "text")["state"], "refused");
+    assert_eq!(client.plugin("text")["state"], "refused");
     fs::remove_file(host.folder().join("libtext.so")).expect("it is there");
     let is_listed = |client: &mut RawClient| {
         let listed = client.ask("rm.plugins", Value::Null).ok();
@@ -215,11 +206,11 @@ fn a_refusal_is_forgotten_when_the_files_are_again_what_serves() {
         ("versioned_unopened", "run out"),
     ] {
         host.drop_in("versioned", &fixture(refused), &["refused", words]);
-        let error = report(&mut client, "versioned")["error"].clone();
+        let error = client.plugin("versioned")["error"].clone();
         assert!(error.to_string().contains(words), "{error}");
         let from = host.log().len();
         host.drop_in("versioned", &serving, &["again those", "is forgotten"]);
-        let seen = report(&mut client, "versioned");
+        let seen = client.plugin("versioned");
         assert_eq!(
             (&seen["error"], &seen["error_ms"]),
             (&Value::Null, &Value::Null)
@@ -264,12 +255,12 @@ fn what_came_while_a_plugin_was_disabled_can_be_rolled_back() {
     let old = tell(&mut client, "versioned", "disable")["hash"].clone();
     let library = host.folder().join("libversioned.so");
     fs::copy(fixture("versioned_2"), library).expect("cp");
-    while report(&mut client, "versioned")["hash"] == old {}
+    while client.plugin("versioned")["hash"] == old {}
     let from = host.log().len();
     tell(&mut client, "versioned", "enable");
     host.said_of(from, "versioned", SERVES);
     assert_eq!(version(&mut client), 2);
-    assert_eq!(report(&mut client, "versioned")["previous"]["hash"], old);
+    assert_eq!(client.plugin("versioned")["previous"]["hash"], old);
     rollback(&host, &mut client);
     assert_eq!(version(&mut client), 1);
 }
@@ -288,7 +279,7 @@ fn a_thread_whose_job_does_not_end_is_seen_for_as_long_as_it_runs() {
         client.reply().refused("timeout");
         // Its lane serves again, and the thread is still there.
         client.ask("remember", Value::Null).ok();
-        let seen = report(&mut client, "late");
+        let seen = client.plugin("late");
         assert_eq!(
             (&seen["state"], &seen["stuck_threads"]["count"]),
             (&json!("stuck"), &json!(count))
@@ -301,14 +292,14 @@ fn a_thread_whose_job_does_not_end_is_seen_for_as_long_as_it_runs() {
     let another = host.beside().join("another.so");
     fs::write(&another, library).expect("the folder can be written");
     host.drop_in("late", &another, SERVES);
-    let seen = report(&mut client, "late");
+    let seen = client.plugin("late");
     assert_eq!(
         (&seen["state"], &seen["stuck_threads"]),
         (&json!("serving"), &Value::Null)
     );
     assert_eq!(seen["retired"][0]["stuck_threads"]["count"], 2);
     drop(late);
-    while report(&mut client, "late")["retired"][0]["stuck_threads"] != Value::Null {}
+    while client.plugin("late")["retired"][0]["stuck_threads"] != Value::Null {}
 }
 
 #[test]

@@ -129,6 +129,15 @@ impl RawClient {
         reply
     }
 
+    /// What an operator sees of a plugin.
+    #[track_caller]
+    pub fn plugin(&mut self, name: &str) -> Value {
+        let plugins = self.ask("rm.plugins", Value::Null).ok();
+        let plugins = plugins["plugins"].as_array().expect("a list");
+        let of_name = plugins.iter().find(|plugin| plugin["name"] == name);
+        of_name.unwrap_or_else(|| panic!("no {name}")).clone()
+    }
+
     /// Says hello with these defaults, so that requests may bear control data.
     #[track_caller]
     pub fn hello(&mut self, meta: &Value) {

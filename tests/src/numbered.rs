@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use crate::artifacts;
+use crate::{artifacts, marked::place_behind};
 
 /// Stands before the number in the fixture.
 const MARKER: &[u8] = b"the number stands here: ";
@@ -30,18 +30,8 @@ impl Numbered {
             .expect("expected `strip`, install binutils");
         assert!(status.success(), "strip: {status}");
         let library = fs::read(stripped).expect("it was just written");
-        let found: Vec<usize> = library
-            .windows(MARKER.len())
-            .enumerate()
-            .filter_map(|(at, bytes)| (bytes == MARKER).then_some(at))
-            .collect();
-        let [at] = found[..] else {
-            panic!("expected one place for the number, found {found:?}");
-        };
-        Self {
-            library,
-            at: at + MARKER.len(),
-        }
+        let at = place_behind(&library, MARKER);
+        Self { library, at }
     }
 
     /// The library with this number, which it gives in its answers.
