@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError,
         mpsc::{self, RecvTimeoutError},
     },
     thread,
@@ -117,59 +117,61 @@ impl Opener {
             anew: opening.anew,
             accesses: accesses.collect(),
         };
-        let started = thread::Builder::new().name("opener".to_owned()).spawn({
-            let (opener, under_way) = (self.clone(), under_way.clone());
-            move || (opener.done)(opener.open_in_time(opening, under_way))
-        });
-        if let Err(error) = started {
-            (self.done)(under_way.fail(format!("no thread can be started to open it: {error}")));
-        }
-    }
-
-    /// Opens it on another thread, which is left to itself if that takes too long: the states do not wait for it.
-    fn open_in_time(&self, opening: Opening, under_way: UnderWay) -> Opened {
-        let accesses = under_way.accesses.clone();
-        // Whoever sets it first decides what becomes of the opening.
+        // Whoever sets it first tells what became of the opening.
         let decided = Arc::new(Mutex::new(false));
-        let (tell, told) = mpsc::channel();
+        // Disconnected as soon as the thread ends, in whatever way.
+        let (at_work, ended) = mpsc::channel();
         let started = thread::Builder::new()
-            .name("opening".to_owned())
+            .name("opener".to_owned())
             .stack_size(PLUGIN_STACK_BYTES)
             .spawn({
-                let (decided, clock, signal) =
-                    (Arc::clone(&decided), self.clock, Arc::clone(&self.signal));
+                let (opener, under_way) = (self.clone(), under_way.clone());
+                let decided = Arc::clone(&decided);
                 move || {
-                    let opened = opening.open_all(&accesses, clock, &signal);
-                    if std::mem::replace(&mut *lock(&decided), true) {
+                    let _at_work: mpsc::Sender<()> = at_work;
+                    let opened = opening.open_all(&under_way.accesses, opener.clock, &opener.signal);
+                    if decide(&decided) {
+                        (opener.done)(match opened {
+                            Ok(runners) => under_way.succeed(runners),
+                            Err(reason) => under_way.fail(reason),
+                        });
+                    } else {
                         drop(opened);
                         tracing::warn!(plugin = %opening.name, "the opening that was given up has come to an end");
-                        return;
                     }
-                    // Somebody waits for it.
-                    let _ = tell.send(opened);
                 }
             });
         if let Err(error) = started {
-            return under_way.fail(format!("no thread can be started to open it: {error}"));
+            let reason = format!("no thread can be started to open it: {error}");
+            return (self.done)(under_way.fail(reason));
         }
-        let in_time = match self.patience {
-            Some(patience) => told.recv_timeout(patience),
-            None => told.recv().map_err(RecvTimeoutError::from),
+        let opener = self.clone();
+        let guarded = thread::Builder::new()
+            .name("opener guard".to_owned())
+            .spawn(move || opener.guard(&ended, &decided, under_way));
+        if let Err(error) = guarded {
+            tracing::warn!("no thread can be started to give an opening up that hangs: {error}");
+        }
+    }
+
+    /// Gives an opening up that takes too long: the states do not wait for it, and its thread is left to itself. It
+    /// stands beside the way of the opening, whose lanes are held meanwhile.
+    fn guard(&self, ended: &mpsc::Receiver<()>, decided: &Mutex<bool>, under_way: UnderWay) {
+        let end = match self.patience {
+            Some(patience) => ended.recv_timeout(patience),
+            None => ended.recv().map_err(RecvTimeoutError::from),
         };
-        if matches!(in_time, Err(RecvTimeoutError::Timeout))
-            && !std::mem::replace(&mut *lock(&decided), true)
-        {
-            let patience = self.patience.unwrap_or_default();
-            return under_way.fail(format!(
+        if !decide(decided) {
+            return;
+        }
+        let reason = match (end, self.patience) {
+            (Err(RecvTimeoutError::Timeout), Some(patience)) => format!(
                 "its code did not end within {patience:?} when it was opened on its state, see --migration-timeout; \
                  its thread is left to itself"
-            ));
-        }
-        match in_time.ok().or_else(|| told.recv().ok()) {
-            Some(Ok(runners)) => under_way.succeed(runners),
-            Some(Err(reason)) => under_way.fail(reason),
-            None => under_way.fail("its code ended the thread that opened it".to_owned()),
-        }
+            ),
+            _ => "its code ended the thread that opened it".to_owned(),
+        };
+        (self.done)(under_way.fail(reason));
     }
 
     /// Has a plugin, or code of one, dropped.
@@ -254,8 +256,10 @@ impl UnderWay {
     }
 }
 
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
+/// Whether nobody has decided before.
+fn decide(decided: &Mutex<bool>) -> bool {
+    let mut decided = decided.lock().unwrap_or_else(PoisonError::into_inner);
+    !std::mem::replace(&mut *decided, true)
 }
 
 fn into_runner(
