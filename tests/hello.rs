@@ -111,7 +111,7 @@ fn hello_is_refused_by_name_where_it_asks_for_more_than_there_is() {
         (json!({ "v": "1" }), "`v`"),
         (json!({}), "`v`"),
         (json!({ "v": 1, "auth": "x" }), "`auth`"),
-        (json!({ "v": 1, "session": "x" }), "`session`"),
+        (json!({ "v": 1, "session": 7 }), "`session`"),
         (json!({ "v": 1, "meta": { "id": 1 } }), "`id`"),
         (
             json!({ "v": 1, "meta": { "deadline_ms": "x" } }),

@@ -20,7 +20,7 @@ use crate::{
     blame,
     clock::Clock,
     config::Config,
-    coordinator::{Commits, Coordinator, Opened, Opener, Settings, Signal},
+    coordinator::{Commits, Coordinator, Opened, Opener, SessionKey, Settings, Signal},
     crash_list::CrashList,
     crash_mark,
     data_folder::DataFolder,
@@ -148,7 +148,9 @@ impl Host {
             durability: config.durability.name(),
         };
         let kept = (state.store, state.commits);
-        let coordinator = Coordinator::new(settings, clock, Arc::clone(&signal), opener, kept);
+        let signal_of = Arc::clone(&signal);
+        let key = new_session_key()?;
+        let coordinator = Coordinator::new(settings, clock, signal_of, opener, kept, key);
         let hub = Hub::new(coordinator);
         let listeners = Listeners::bind(&config.listen, config.listen_is_default)?;
         let addresses = listeners.addresses();
@@ -383,6 +385,19 @@ fn state_of(
         store: Store::recovered(recovered.states, recovered.next_state),
         now_ms: recovered.now_ms,
     })
+}
+
+/// What the sessions' names are made with, should the state have nothing to make them with yet.
+fn new_session_key() -> anyhow::Result<SessionKey> {
+    let mut key = [0; SessionKey::BYTES];
+    let filled = rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty());
+    let filled = filled.context("the system has no random bytes")?;
+    anyhow::ensure!(
+        filled == key.len(),
+        "the system gave {filled} random bytes of {}",
+        key.len()
+    );
+    Ok(SessionKey(key))
 }
 
 /// From now on what a plugin does to the process is remembered. To be called on the core thread.

@@ -99,6 +99,15 @@ pub const DEADLINE_MS_MAX: u64 = 365 * 24 * 3600 * 1000;
 /// Effects that are not durable yet, and the replies that wait for them, in bytes. Past it, jobs with state wait.
 pub const UNSYNCED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// All answers that are kept to be given again, in bytes. Past it the sessions that were left first are forgotten.
+pub const ANSWERS_KEPT_BYTES_ALL_MAX: usize = 256 * 1024 * 1024;
+
+/// Sessions that are kept although no client is in them. The ones that were left first are forgotten.
+pub const SESSIONS_IDLE_MAX: usize = 100_000;
+
+/// So many answers are forgotten when one is added, at most.
+pub const FORGOTTEN_AT_ONCE_MAX: usize = 256;
+
 /// The effects of one batch, in bytes. A migration of a whole state is one batch.
 pub const BATCH_EFFECTS_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
@@ -208,6 +217,8 @@ const _: () = {
         "a promise of the protocol"
     );
     assert!(plugin_api::limits::STATE_ENTRY_BYTES_MAX < BATCH_EFFECTS_BYTES_MAX);
+    assert!(ANSWER_BYTES_MAX < protocol::limits::ANSWERS_KEPT_BYTES_MAX);
+    assert!(protocol::limits::ANSWERS_KEPT_BYTES_MAX < ANSWERS_KEPT_BYTES_ALL_MAX);
     assert!(ZEROED_AHEAD_BYTES <= SEGMENT_BYTES);
     assert!(WATCHDOG_LOOK.as_millis() <= INLINE_STUCK.as_millis());
     assert!(INLINE_CALL_MS_MAX < TRIAL_TIME_MAX.as_millis() as u64);

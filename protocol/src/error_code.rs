@@ -42,11 +42,17 @@ pub enum ErrorCode {
     StorageFailed,
     /// The host is stopping.
     ShuttingDown,
+    /// The request's id was used for another request.
+    IdConflict,
+    /// What was answered under the request's id, or in its session, is not kept any more.
+    IdForgotten,
+    /// The client took the request back.
+    Cancelled,
 }
 
 impl ErrorCode {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::BadMessage,
         Self::TooLarge,
         Self::UnknownType,
@@ -61,6 +67,9 @@ impl ErrorCode {
         Self::Quarantined,
         Self::StorageFailed,
         Self::ShuttingDown,
+        Self::IdConflict,
+        Self::IdForgotten,
+        Self::Cancelled,
     ];
 
     /// The word as it goes over the wire.
@@ -80,6 +89,9 @@ impl ErrorCode {
             Self::Quarantined => "quarantined",
             Self::StorageFailed => "storage_failed",
             Self::ShuttingDown => "shutting_down",
+            Self::IdConflict => "id_conflict",
+            Self::IdForgotten => "id_forgotten",
+            Self::Cancelled => "cancelled",
         }
     }
 }

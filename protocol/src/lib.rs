@@ -35,5 +35,5 @@ pub mod reply;
 pub use decoder::{Decoder, Frames, ProtocolError};
 pub use error_code::ErrorCode;
 pub use message::{BadMessage, Request};
-pub use meta::{Hello, Meta};
+pub use meta::{Cancel, Hello, Meta};
 pub use reply::{BadReply, Refusal, Reply};

@@ -26,6 +26,18 @@ pub const DEFAULT_PORT: u16 = 41969;
 /// How long a client waits for its reply unless it is told otherwise.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(20);
 
+/// The highest id of a request within its session, 2^53 - 1: the highest whole number that every JSON library keeps exact.
+pub const REQUEST_ID_MAX: u64 = (1 << 53) - 1;
+
+/// So many of a session's answers are kept to be given again: those with the highest ids.
+pub const ANSWERS_KEPT_MAX: usize = 65_536;
+
+/// The answers that are kept for one session, in bytes. Those with the lowest ids go first.
+pub const ANSWERS_KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// A session is forgotten once no client of it has been there for this long.
+pub const SESSION_KEPT: Duration = Duration::from_secs(24 * 3600);
+
 /// The version that `rm.hello` speaks of.
 pub const HELLO_VERSION: u32 = 1;
 

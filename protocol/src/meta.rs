@@ -2,7 +2,7 @@
 //!
 //! An unknown key is refused, never ignored: a client that asks for a promise must hear that nobody keeps it.
 
-use crate::limits::HELLO_VERSION;
+use crate::limits::{HELLO_VERSION, REQUEST_ID_MAX};
 use crate::object;
 
 /// Control data of one request, or of a connection as its default.
@@ -11,7 +11,7 @@ use crate::object;
 /// use protocol::Meta;
 ///
 /// let meta = Meta::parse(r#"{"deadline_ms":250}"#).unwrap();
-/// assert_eq!(meta, Meta { deadline_ms: Some(250), wait: None });
+/// assert_eq!(meta, Meta { deadline_ms: Some(250), ..Meta::default() });
 /// assert!(Meta::parse(r#"{"deadline":250}"#).unwrap_err().contains("`deadline_ms`"));
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,6 +20,9 @@ pub struct Meta {
     pub deadline_ms: Option<u64>,
     /// Whether to wait until the deadline where the jobber answers "not yet".
     pub wait: Option<bool>,
+    /// The request's own number within its client's session, from 1 to [`REQUEST_ID_MAX`]: asked again under it, a
+    /// request is answered as it was the first time.
+    pub id: Option<u64>,
 }
 
 impl Meta {
@@ -45,8 +48,12 @@ impl Meta {
                 );
                 Ok(())
             }
+            "id" => {
+                meta.id = Some(request_id(value).ok_or_else(|| wrong(key, REQUEST_ID, value))?);
+                Ok(())
+            }
             _ => Err(format!(
-                "the key {} of `meta` is unknown: `meta` has the keys `deadline_ms` and `wait`",
+                "the key {} of `meta` is unknown: `meta` has the keys `deadline_ms`, `wait` and `id`",
                 object::quoted(key)
             )),
         })?;
@@ -60,8 +67,10 @@ impl Meta {
 /// let hello = protocol::Hello::parse(Some(r#"{"v":1,"meta":{"wait":true}}"#)).unwrap();
 /// assert_eq!(hello.meta.wait, Some(true));
 /// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hello {
+    /// The session that the client goes on with, as an earlier hello gave it.
+    pub session: Option<String>,
     /// The connection's default for what its requests' own `meta` leaves open.
     pub meta: Meta,
 }
@@ -85,10 +94,27 @@ impl Hello {
                 "v" => Err(wrong(key, "1, the only version there is", value)),
                 "meta" => {
                     hello.meta = Meta::parse(value)?;
+                    match hello.meta.id {
+                        None => Ok(()),
+                        Some(_) => Err(
+                            "the key `id` is known in the `meta` of a request only: each has its own".to_owned(),
+                        ),
+                    }
+                }
+                "session" => {
+                    let session = object::string(value).ok_or_else(|| {
+                        wrong(
+                            key,
+                            "the text that an earlier `rm.hello` was answered with",
+                            value,
+                        )
+                    })?;
+                    hello.session = Some(session.into_owned());
                     Ok(())
                 }
                 _ => Err(format!(
-                    "the key {} of `rm.hello` is unknown: its payload has the keys `v` and, where needed, `meta`",
+                    "the key {} of `rm.hello` is unknown: its payload has the keys `v` and, where needed, `session` \
+                     and `meta`",
                     object::quoted(key)
                 )),
             },
@@ -99,6 +125,48 @@ impl Hello {
             Err("the key `v` of `rm.hello` is missing: send {\"v\":1}".to_owned())
         }
     }
+}
+
+/// The payload of `rm.cancel`.
+///
+/// ```
+/// let cancel = protocol::Cancel::parse(Some(r#"{"id":7}"#)).unwrap();
+/// assert_eq!(cancel.id, 7);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cancel {
+    /// The request that is to be taken back, see [`Meta::id`].
+    pub id: u64,
+}
+
+impl Cancel {
+    /// Reads the payload of `rm.cancel`.
+    ///
+    /// # Errors
+    /// A sentence for the client, naming what was expected and what came.
+    pub fn parse(payload: Option<&str>) -> Result<Cancel, String> {
+        let what = "the payload of `rm.cancel`";
+        let mut id = None;
+        each_once(payload.unwrap_or("null"), what, |key, value| match key {
+            "id" => {
+                id = Some(request_id(value).ok_or_else(|| wrong(key, REQUEST_ID, value))?);
+                Ok(())
+            }
+            _ => Err(format!(
+                "the key {} of `rm.cancel` is unknown: its payload has the key `id`",
+                object::quoted(key)
+            )),
+        })?;
+        id.map(|id| Cancel { id })
+            .ok_or_else(|| "the key `id` of `rm.cancel` is missing: send {\"id\":N}".to_owned())
+    }
+}
+
+const REQUEST_ID: &str = "a whole number from 1 to 9007199254740991";
+
+fn request_id(json: &str) -> Option<u64> {
+    let id = json.parse().ok()?;
+    (1..=REQUEST_ID_MAX).contains(&id).then_some(id)
 }
 
 /// Walks an object none of whose keys may come twice, up to the first fault.

@@ -1,7 +1,7 @@
 //! What is a request, what is none, and what its sender is told.
 
-use protocol::limits::DEPTH_MAX;
-use protocol::{BadMessage, Hello, Meta, Reply, Request};
+use protocol::limits::{DEPTH_MAX, REQUEST_ID_MAX};
+use protocol::{BadMessage, Cancel, Hello, Meta, Reply, Request};
 
 fn refused(message: &str) -> BadMessage {
     Request::parse(message.as_bytes(), false).expect_err(message)
@@ -227,14 +227,29 @@ fn meta_reads_its_keys_and_refuses_all_others() {
         Meta::parse(r#"{"wait":false,"deadline_ms":18446744073709551615}"#),
         Ok(Meta {
             deadline_ms: Some(u64::MAX),
-            wait: Some(false)
+            wait: Some(false),
+            id: None,
         })
     );
+    let highest = Meta::parse(r#"{"id":9007199254740991}"#).unwrap();
+    assert_eq!(highest.id, Some(REQUEST_ID_MAX));
     let cases = [
         ("5", "expected `meta` to be an object, got a number"),
         (
+            r#"{"no":"x"}"#,
+            "the key `no` of `meta` is unknown: `meta` has the keys `deadline_ms`, `wait` and `id`",
+        ),
+        (
+            r#"{"id":0}"#,
+            "expected `id` to be a whole number from 1 to 9007199254740991, got `0`",
+        ),
+        (
+            r#"{"id":9007199254740992}"#,
+            "expected `id` to be a whole number from 1 to 9007199254740991, got `9007199254740992`",
+        ),
+        (
             r#"{"id":"x"}"#,
-            "the key `id` of `meta` is unknown: `meta` has the keys `deadline_ms` and `wait`",
+            "expected `id` to be a whole number from 1 to 9007199254740991, got a string",
         ),
         (
             r#"{"wait":1}"#,
@@ -271,10 +286,14 @@ fn hello_needs_its_version_and_refuses_what_is_not_built() {
     let meta = Meta {
         deadline_ms: Some(5),
         wait: None,
+        id: None,
     };
     assert_eq!(
         Hello::parse(Some(r#"{"meta":{"deadline_ms":5},"v":1}"#)),
-        Ok(Hello { meta })
+        Ok(Hello {
+            session: None,
+            meta
+        })
     );
     let cases = [
         (None, "`rm.hello` needs a payload"),
@@ -292,16 +311,41 @@ fn hello_needs_its_version_and_refuses_what_is_not_built() {
             "the key `auth` of `rm.hello` is unknown",
         ),
         (
-            Some(r#"{"v":1,"session":"x"}"#),
-            "the key `session` of `rm.hello` is unknown",
+            Some(r#"{"v":1,"session":7}"#),
+            "expected `session` to be the text that an earlier `rm.hello` was answered with, got `7`",
         ),
         (
             Some(r#"{"v":1,"meta":{"id":1}}"#),
-            "the key `id` of `meta` is unknown",
+            "the key `id` is known in the `meta` of a request only",
         ),
     ];
     for (payload, expected) in cases {
         let reason = Hello::parse(payload).unwrap_err();
+        assert!(reason.contains(expected), "{payload:?}: {reason}");
+    }
+}
+
+#[test]
+fn hello_resumes_a_session_and_cancel_names_a_request() {
+    let hello = Hello::parse(Some(r#"{"session":"1f-\u0061b","v":1}"#)).unwrap();
+    assert_eq!(hello.session.as_deref(), Some("1f-ab"));
+    assert_eq!(Cancel::parse(Some(r#"{"id":3}"#)), Ok(Cancel { id: 3 }));
+    for (payload, expected) in [
+        (
+            None,
+            "expected the payload of `rm.cancel` to be an object, got null",
+        ),
+        (Some("{}"), "the key `id` of `rm.cancel` is missing"),
+        (
+            Some(r#"{"id":0}"#),
+            "expected `id` to be a whole number from 1",
+        ),
+        (
+            Some(r#"{"id":1,"x":1}"#),
+            "the key `x` of `rm.cancel` is unknown",
+        ),
+    ] {
+        let reason = Cancel::parse(payload).unwrap_err();
         assert!(reason.contains(expected), "{payload:?}: {reason}");
     }
 }

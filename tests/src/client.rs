@@ -145,6 +145,32 @@ impl RawClient {
         assert_eq!(reply.ok()["v"], 1);
     }
 
+    /// Says hello, and returns the name of the session that it was given.
+    #[track_caller]
+    pub fn session(&mut self) -> String {
+        let hello = self.ask("rm.hello", serde_json::json!({ "v": 1 })).ok();
+        let session = hello["session"].as_str();
+        session.expect("hello gives a session").to_owned()
+    }
+
+    /// Says hello, to go on with a session.
+    #[track_caller]
+    pub fn resume(&mut self, session: &str) -> Reply {
+        self.ask(
+            "rm.hello",
+            serde_json::json!({ "v": 1, "session": session }),
+        )
+    }
+
+    /// Sends a request with an id, and takes the next reply, which must be its own.
+    #[track_caller]
+    pub fn ask_once(&mut self, id: u64, type_name: &str, payload: &Value) -> Reply {
+        let index = self.tell_with(&serde_json::json!({ "id": id }), type_name, payload);
+        let reply = self.reply();
+        assert_eq!(reply.query_index, index, "{}", reply.text);
+        reply
+    }
+
     /// Returns once the host has seen all that was sent before.
     #[track_caller]
     pub fn sync(&mut self) {

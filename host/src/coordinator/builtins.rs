@@ -1,6 +1,7 @@
 //! The request types that the host serves itself, at once and without a lane.
 
-use protocol::{ErrorCode, Hello, Request, encoder};
+use plugin_api::rules::offer::{BUILT_IN, RESERVED_PREFIX};
+use protocol::{ErrorCode, Hello, Meta, Request, encoder};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -11,7 +12,20 @@ use crate::{limits, logging::OneLine};
 
 impl Coordinator {
     /// Answers a request whose type no plugin serves: a built-in one, or an unknown one.
-    pub(super) fn not_served(&mut self, slot: ClientSlot, request: &Request<'_>, frame: &[u8]) {
+    pub(super) fn not_served(
+        &mut self,
+        slot: ClientSlot,
+        request: &Request<'_>,
+        meta: &Meta,
+        frame: &[u8],
+    ) {
+        if meta.id.is_some() && is_built_in(&request.type_name) {
+            let reason = format!(
+                "the key `id` of `meta` is for what plugins serve: what the host itself answers to `{}` is not kept",
+                request.type_name
+            );
+            return self.bad_message(slot, request.query_index, &reason, frame);
+        }
         match &*request.type_name {
             "ping" => {
                 let pong = self.pongs;
@@ -33,9 +47,10 @@ impl Coordinator {
                 self.answer(slot, request, &queue);
             }
             "rm.hello" => match hello(request.payload) {
-                Ok(hello) => self.greet(slot, request, hello),
+                Ok(hello) => self.greet(slot, request, &hello),
                 Err(reason) => self.bad_message(slot, request.query_index, &reason, frame),
             },
+            "rm.cancel" => self.cancel(slot, request),
             "rm.plugins" => self.list_plugins(slot, request),
             "rm.plugin" => self.command_plugin(slot, request),
             unknown => {
@@ -48,10 +63,12 @@ impl Coordinator {
         }
     }
 
-    fn greet(&mut self, slot: ClientSlot, request: &Request<'_>, hello: Hello) {
-        let client = self.clients.at(slot);
-        client.hello = Some(hello.meta);
-        let session = format!("{:x}", client.id);
+    fn greet(&mut self, slot: ClientSlot, request: &Request<'_>, hello: &Hello) {
+        let session = match self.enter_session(slot, hello.session.as_deref()) {
+            Ok(session) => session,
+            Err(reason) => return self.fail(slot, request, ErrorCode::IdForgotten, &reason),
+        };
+        self.clients.at(slot).hello = Some(hello.meta);
         let server = concat!("rm-host ", env!("CARGO_PKG_VERSION"));
         self.answer(
             slot,
@@ -90,6 +107,11 @@ impl Coordinator {
         }
         json!({ "length": self.schedule.len(), "types": types })
     }
+}
+
+/// Whether a type is the host's own.
+fn is_built_in(type_name: &str) -> bool {
+    BUILT_IN.contains(&type_name) || type_name.starts_with(RESERVED_PREFIX)
 }
 
 fn hello(payload: Option<&str>) -> Result<Hello, String> {

@@ -29,6 +29,8 @@ pub struct Client {
     pub outlet: Rc<dyn Outlet>,
     /// It has said hello, with these defaults.
     pub hello: Option<Meta>,
+    /// The session that it is in, once it has said hello.
+    pub session: Option<u64>,
     /// Requests that have not been answered.
     pub owed: usize,
     /// It sends nothing more: once nothing is owed, it gets its last words and is let go.
@@ -64,6 +66,7 @@ impl Clients {
             id,
             outlet,
             hello: None,
+            session: None,
             owed: 0,
             last_words: None,
             ended: false,

@@ -20,6 +20,7 @@ use super::{
     lane::{Lane, Runner},
     lane_code::{Outcome, Output, Verdict},
     lane_thread::Fetched,
+    once::{Answers, SessionKey, UnderWay, UnderWayId, answers_state},
     opener::Opener,
     plugin_slot::PluginSlot,
     running::debug_start,
@@ -63,6 +64,10 @@ pub struct Coordinator {
     pub(super) store: Store,
     pub(super) commits: Commits,
     pub(super) storage: Storage,
+    pub(super) answers: Answers,
+    pub(super) under_way: UnderWay,
+    /// What the sessions' names are made with.
+    pub(super) session_key: SessionKey,
     /// A reply on its way to where it is sent or held.
     pub(super) reply: Vec<u8>,
     pub(super) standings: Vec<Standing>,
@@ -87,14 +92,17 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Without plugins and clients.
+    /// Without plugins and clients. `new_key` names the sessions of a state that has no key yet.
     pub fn new(
         settings: Settings,
         clock: Clock,
         signal: Arc<Signal>,
         opener: Opener,
-        (store, commits): (Store, Commits),
+        (mut store, commits): (Store, Commits),
+        new_key: SessionKey,
     ) -> Self {
+        let lent = store.take(HOST, &answers_state());
+        let answers = Answers::new(lent, commits.are_kept(), clock.now_ms());
         // Milliseconds count up faster than clients come, so ids are not used again after a restart.
         let first_id = clock.now_ms().saturating_mul(1_000);
         Self {
@@ -106,6 +114,9 @@ impl Coordinator {
             store,
             commits,
             storage: Storage::Sound,
+            session_key: answers.key().unwrap_or(new_key),
+            answers,
+            under_way: UnderWay::default(),
             reply: Vec::new(),
             standings: Vec::new(),
             opener,
@@ -146,8 +157,13 @@ impl Coordinator {
             Ok(meta) => meta,
             Err(reason) => return self.bad_message(slot, request.query_index, &reason, frame),
         };
+        if let Some(id) = meta.id
+            && self.is_repeated(slot, &request, id)
+        {
+            return;
+        }
         let Some(type_id) = self.types.find(&request.type_name) else {
-            return self.not_served(slot, &request, frame);
+            return self.not_served(slot, &request, &meta, frame);
         };
         let served = &self.types[type_id];
         if self.stopping {
@@ -165,7 +181,8 @@ impl Coordinator {
             query_index: request.query_index,
             payload: request.payload.unwrap_or(""),
         };
-        self.asked(slot, type_id, &asked);
+        let once = meta.id.map(|id| self.begin_once(slot, &request, id));
+        self.asked(slot, type_id, &asked, once);
     }
 
     /// A client's bytes are no messages: it gets its last words after what it is owed.
@@ -185,6 +202,7 @@ impl Coordinator {
     /// A client's connection is closed.
     pub fn disconnected(&mut self, slot: ClientSlot) {
         self.clients.at(slot).gone = true;
+        self.leave_session(slot);
         self.forget_queued(slot);
         // Whoever stops the host waits for the last one.
         self.bell.notify_one();
@@ -303,6 +321,7 @@ impl Coordinator {
         Ok(Meta {
             deadline_ms: own.deadline_ms.or(hello.deadline_ms),
             wait: own.wait.or(hello.wait),
+            id: own.id,
         })
     }
 
@@ -318,7 +337,13 @@ impl Coordinator {
     }
 
     /// Runs a request where it stands, or queues it.
-    fn asked(&mut self, slot: ClientSlot, type_id: TypeId, asked: &Asked<'_>) {
+    fn asked(
+        &mut self,
+        slot: ClientSlot,
+        type_id: TypeId,
+        asked: &Asked<'_>,
+        once: Option<UnderWayId>,
+    ) {
         let served = &self.types[type_id];
         let (id, jobber) = (served.lane, served.jobber);
         let lane = self.lanes[id.0 as usize]
@@ -326,10 +351,9 @@ impl Coordinator {
             .expect("types are served by lanes");
         let free =
             !lane.paused && !self.schedule.has_next(id) && !self.schedule.has_waiting(id, type_id);
-        let (free, is_kept) = (
-            free && !(lane.is_kept && self.commits.are_full()),
-            lane.is_kept,
-        );
+        let free = free && !(lane.waits_for_disk() && self.commits.are_full());
+        // Its reply may have to wait, or is kept.
+        let is_held = lane.waits_for_disk() || once.is_some();
         match lane.runner() {
             Runner::Inline(code) if free => {
                 let client = self.clients.at(slot);
@@ -337,7 +361,7 @@ impl Coordinator {
                 let outlet = Rc::clone(&client.outlet);
                 let (clock, now) = (&self.clock, self.now);
                 let effects = self.commits.effects();
-                let verdict = if is_kept {
+                let verdict = if is_held {
                     let reply = &mut self.reply;
                     reply.clear();
                     code.run(jobber, asked, clock, now, Output { reply, effects })
@@ -352,8 +376,9 @@ impl Coordinator {
                 });
                 match verdict {
                     Verdict::Replied { changed, result } => {
-                        if is_kept {
+                        if is_held {
                             let reply = std::mem::take(&mut self.reply);
+                            self.keep_answer(id, once, &reply, &result);
                             if !self.send_or_hold(id, slot, &reply, changed) {
                                 self.clients.at(slot).owed += 1;
                             }
@@ -368,25 +393,32 @@ impl Coordinator {
                             self.panicked(id);
                         }
                     }
-                    verdict if self.has_room(id, slot, type_id, asked) => {
+                    verdict if self.has_room(id, slot, type_id, asked, once) => {
                         self.clients.at(slot).owed += 1;
-                        let job = Job::new(slot, asked.client, type_id, asked);
+                        let job = Job::new(slot, asked.client, type_id, asked, once);
                         self.set_aside(id, job, verdict, false);
                     }
                     _ => {}
                 }
                 self.took(id, took_us);
             }
-            _ => self.queue(id, slot, type_id, asked),
+            _ => self.queue(id, slot, type_id, asked, once),
         }
     }
 
-    fn queue(&mut self, lane: LaneId, slot: ClientSlot, type_id: TypeId, asked: &Asked<'_>) {
-        if !self.has_room(lane, slot, type_id, asked) {
+    fn queue(
+        &mut self,
+        lane: LaneId,
+        slot: ClientSlot,
+        type_id: TypeId,
+        asked: &Asked<'_>,
+        once: Option<UnderWayId>,
+    ) {
+        if !self.has_room(lane, slot, type_id, asked, once) {
             return;
         }
-        self.schedule
-            .queue(lane, Job::new(slot, asked.client, type_id, asked));
+        let job = Job::new(slot, asked.client, type_id, asked, once);
+        self.schedule.queue(lane, job);
         self.clients.at(slot).owed += 1;
         self.mark(lane);
     }
@@ -398,6 +430,7 @@ impl Coordinator {
         slot: ClientSlot,
         type_id: TypeId,
         asked: &Asked<'_>,
+        once: Option<UnderWayId>,
     ) -> bool {
         let text_bytes = asked.query_index.len() + asked.payload.len();
         let owed = self.clients.at(slot).owed;
@@ -415,12 +448,20 @@ impl Coordinator {
             let code = ErrorCode::Busy.as_str();
             encoder::error_with(out, type_name, asked.query_index, code, &text, &extra);
         });
+        if let Some(once) = once {
+            // It has come just now, so nobody has joined it.
+            self.under_way.end(once);
+        }
         false
     }
 
     fn forget_queued(&mut self, slot: ClientSlot) {
         let (mut ready, mut left_line) = (Vec::new(), Vec::new());
-        let mut removed = self.schedule.remove_client(slot, &mut ready);
+        let (mut removed, mut left) = (0, Vec::new());
+        self.schedule.remove_client(slot, &mut ready, |job| {
+            removed += 1;
+            left.extend(Some(job).filter(|job| job.once.is_some()));
+        });
         if removed < self.clients.at(slot).owed {
             for lane in self.lanes.iter_mut().flatten() {
                 if let Runner::Thread(thread) = lane.runner() {
@@ -429,6 +470,7 @@ impl Coordinator {
                         if handed.waited {
                             left_line.push(handed.job.type_id);
                         }
+                        left.extend(Some(handed.job).filter(|job| job.once.is_some()));
                     }
                 }
             }
@@ -441,6 +483,9 @@ impl Coordinator {
         }
         if removed > 0 {
             tracing::debug!(removed, "a client's queued requests went with it");
+        }
+        for job in left {
+            self.hand_on(job);
         }
         self.clients.settle(slot, removed);
     }
@@ -470,6 +515,9 @@ impl Coordinator {
         });
     }
 }
+
+/// What the states of the host's own are kept under: no plugin has this name.
+pub(super) const HOST: &str = "";
 
 pub(super) const SHUTTING_DOWN: &str = "the host is stopping; ask again once it is back";
 /// What is asked of a plugin that an operator took out of service.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::once::UnderWayId;
+
 /// A client's place in the coordinator's table. Reused; its job's `client` tells who it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientSlot(pub u32);
@@ -27,6 +29,8 @@ pub struct Job {
     pub wait: bool,
     /// On the host's clock; `u64::MAX` for none.
     pub deadline_ms: u64,
+    /// Set if it bears an id.
+    pub once: Option<UnderWayId>,
     /// The digits of `queryIndex`, then the payload's JSON: one allocation for both.
     text: Arc<str>,
     query_index_bytes: u32,
@@ -34,7 +38,13 @@ pub struct Job {
 
 impl Job {
     /// A request that has not been run yet.
-    pub fn new(slot: ClientSlot, client: u64, type_id: TypeId, asked: &Asked<'_>) -> Self {
+    pub fn new(
+        slot: ClientSlot,
+        client: u64,
+        type_id: TypeId,
+        asked: &Asked<'_>,
+        once: Option<UnderWayId>,
+    ) -> Self {
         let mut text = String::with_capacity(asked.query_index.len() + asked.payload.len());
         text.push_str(asked.query_index);
         text.push_str(asked.payload);
@@ -45,6 +55,7 @@ impl Job {
             attempt: asked.attempt,
             wait: asked.wait,
             deadline_ms: asked.deadline_ms,
+            once,
             text: text.into(),
             query_index_bytes: u32::try_from(asked.query_index.len())
                 .expect("a message is at most 1 MiB"),

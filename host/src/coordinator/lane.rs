@@ -33,6 +33,8 @@ pub struct Lane {
     pub cut_at: Option<Instant>,
     /// It has states, and what its jobs change is kept.
     pub is_kept: bool,
+    /// Answers of it are kept, so that it has to wait for the disk as one with states does.
+    pub answers_are_kept: bool,
     /// Where the last change of it went. Its replies may tell of that, so they leave once it is durable.
     pub last_change: BatchNo,
     /// When inline calls were slow, see [`limits::INLINE_STRIKES_MAX`](crate::limits::INLINE_STRIKES_MAX).
@@ -78,6 +80,7 @@ impl Lane {
             overdue: false,
             cut_at: None,
             is_kept,
+            answers_are_kept: false,
             last_change: BatchNo::default(),
             strikes: VecDeque::new(),
             runner,
@@ -112,6 +115,11 @@ impl Lane {
         if let Runner::Thread(thread) = &self.runner {
             thread.works_for(id);
         }
+    }
+
+    /// Whether it waits while too much is on its way to the disk.
+    pub fn waits_for_disk(&self) -> bool {
+        self.is_kept || self.answers_are_kept
     }
 
     /// Where its code runs.

@@ -1,9 +1,6 @@
 //! What the lanes run: begun here, and led to its reply or to where it waits.
 
-use std::{
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use plugin_api::rules;
 use protocol::{ErrorCode, encoder};
@@ -16,7 +13,7 @@ use super::{
     lane_code::{Output, Verdict},
     lane_thread::{Fetched, Finished, Handed},
     schedule::LaneId,
-    storage::VOID,
+    storage::{VOID, storage_unknown},
     types::Closed,
 };
 use crate::limits;
@@ -105,11 +102,24 @@ impl Coordinator {
 
     /// Answers a job that was taken out of the schedule.
     pub(super) fn answer_unrun(&mut self, job: &Job, code: ErrorCode, text: &str) {
-        let type_name = &self.types[job.type_id].name;
-        self.clients.reply(job.slot, |out| {
-            host_error(out, type_name, job.query_index(), code, text);
+        self.answer_all(job, |out, type_name, index| {
+            host_error(out, type_name, index, code, text);
         });
+    }
+
+    /// Answers all who have asked for a job with an error. Where it bears an id, that is free again.
+    fn answer_all(&mut self, job: &Job, write: impl Fn(&mut Vec<u8>, &str, &str)) {
+        let type_name = &self.types[job.type_id].name;
+        self.clients
+            .reply(job.slot, |out| write(out, type_name, job.query_index()));
         self.clients.settle(job.slot, 1);
+        for joined in self.end_once(job.once) {
+            let type_name = &self.types[job.type_id].name;
+            self.clients.reply(joined.slot, |out| {
+                write(out, type_name, &joined.query_index)
+            });
+            self.clients.settle(joined.slot, 1);
+        }
     }
 
     pub(super) fn note_served(
@@ -213,17 +223,9 @@ impl Coordinator {
                 self.schedule.wait(id, job, false, (code, text));
                 continue;
             }
-            let type_name = Rc::clone(&self.types[job.type_id].name);
-            self.clients.reply(job.slot, |out| {
-                encoder::error(
-                    out,
-                    &type_name,
-                    job.query_index(),
-                    &code,
-                    rules::OTHERS_WAIT,
-                );
+            self.answer_all(&job, |out, type_name, index| {
+                encoder::error(out, type_name, index, &code, rules::OTHERS_WAIT);
             });
-            self.clients.settle(job.slot, 1);
         }
     }
 
@@ -314,11 +316,19 @@ impl Coordinator {
         let unwanted = client.ended || client.gone;
         let mut stays = false;
         match verdict {
-            Verdict::Replied { changed, .. } => {
-                if self.commits.have_failed() && self.lane(lane).is_kept {
+            Verdict::Replied { changed, result } => {
+                let failed = self.commits.have_failed();
+                if failed && self.lane(lane).is_kept {
                     self.answer_unrun(&job, ErrorCode::StorageFailed, VOID);
-                } else if self.send_or_hold(lane, slot, reply, changed) {
-                    self.clients.settle(slot, 1);
+                } else if failed && job.once.is_some() {
+                    // It has changed no state; what else it did stays, and that it was done cannot be kept.
+                    self.answer_all(&job, storage_unknown);
+                } else {
+                    let joined = self.keep_answer(lane, job.once, reply, &result);
+                    if self.send_or_hold(lane, slot, reply, changed) {
+                        self.clients.settle(slot, 1);
+                    }
+                    self.answer_joined(lane, joined, reply);
                 }
                 if changed {
                     self.state_changed(lane);
@@ -326,7 +336,10 @@ impl Coordinator {
             }
             Verdict::Void => self.answer_unrun(&job, ErrorCode::Timeout, TIMED_OUT),
             // A client that has ended takes with it what is not answered yet.
-            _ if unwanted => self.clients.settle(slot, 1),
+            _ if unwanted => {
+                self.clients.settle(slot, 1);
+                self.hand_on(job);
+            }
             _ if self.stopping => {
                 self.answer_unrun(&job, ErrorCode::ShuttingDown, SHUTTING_DOWN);
             }

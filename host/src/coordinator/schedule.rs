@@ -7,12 +7,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rustc_hash::FxHashMap;
+
 use slab::Slab;
 
 use super::{
     job::{ClientSlot, Job, TypeId},
     lane_queue::{LaneQueue, Refusal, Waiting},
     list::{Linked, Links, List},
+    once::UnderWayId,
 };
 use crate::limits;
 
@@ -30,6 +33,8 @@ pub struct Schedule {
     deadlines: BTreeMap<u64, List>,
     /// By the time at which they are due.
     retries: BTreeSet<(u64, u32)>,
+    /// Those that bear an id.
+    once: FxHashMap<UnderWayId, u32>,
     /// By type.
     held: Vec<Held>,
     text_bytes: usize,
@@ -86,6 +91,7 @@ impl Schedule {
             clients: Vec::new(),
             deadlines: BTreeMap::new(),
             retries: BTreeSet::new(),
+            once: FxHashMap::default(),
             held: Vec::new(),
             text_bytes: 0,
             jobs_max,
@@ -259,19 +265,31 @@ impl Schedule {
         }
     }
 
-    /// Takes out all jobs of a client that has gone, and says how many they were. `ready` gets the lanes
-    /// that may have something to run now.
-    pub fn remove_client(&mut self, client: ClientSlot, ready: &mut Vec<LaneId>) -> usize {
-        let mut removed = 0;
+    /// Takes out all jobs of a client that has gone. `ready` gets the lanes that may have something to run now.
+    pub fn remove_client(
+        &mut self,
+        client: ClientSlot,
+        ready: &mut Vec<LaneId>,
+        mut removed: impl FnMut(Job),
+    ) {
         while let Some(id) = self.clients.get(client.0 as usize).and_then(List::front) {
             let entry = &self.jobs[id as usize];
             if entry.place == Place::Waiting {
                 ready.push(entry.lane);
             }
-            self.remove(id);
-            removed += 1;
+            removed(self.remove(id));
         }
-        removed
+    }
+
+    /// Takes out the job that bears an id, if it is here, and says in a word what it did.
+    pub fn take(&mut self, once: UnderWayId) -> Option<(Job, &'static str)> {
+        let id = *self.once.get(&once)?;
+        let did = match self.jobs[id as usize].place {
+            Place::Queue => "queued",
+            Place::Waiting => "waiting",
+            Place::Retry { .. } => "retrying",
+        };
+        Some((self.remove(id), did))
     }
 
     /// Takes out all jobs of a lane: first those that wait, then those to be tried again, then the queue.
@@ -378,7 +396,7 @@ impl Schedule {
     fn insert(&mut self, lane: LaneId, job: Job, place: Place) -> u32 {
         let client = job.slot.0 as usize;
         let (type_id, deadline_ms) = (job.type_id, job.deadline_ms);
-        let text_bytes = job.text_bytes();
+        let (text_bytes, once) = (job.text_bytes(), job.once);
         let id = u32::try_from(self.jobs.insert(Entry {
             job,
             lane,
@@ -390,6 +408,9 @@ impl Schedule {
             self.clients.resize_with(client + 1, List::default);
         }
         self.clients[client].push_back::<CLIENT>(&mut self.jobs, id);
+        if let Some(once) = once {
+            self.once.insert(once, id);
+        }
         if deadline_ms != u64::MAX {
             let grain = deadline_ms.div_ceil(limits::DEADLINE_GRAIN_MS);
             let deadline = self.deadlines.entry(grain).or_default();
@@ -432,6 +453,9 @@ impl Schedule {
             }
         }
         let job = self.jobs.remove(id as usize).job;
+        if let Some(once) = &job.once {
+            self.once.remove(once);
+        }
         self.text_bytes -= job.text_bytes();
         let in_lane = &mut self.lanes[lane.0 as usize];
         in_lane.text_bytes -= job.text_bytes();

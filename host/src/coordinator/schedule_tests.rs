@@ -1,7 +1,10 @@
 //! What runs next, without anything that runs.
 
 use super::*;
-use crate::coordinator::job::Asked;
+use crate::coordinator::{
+    job::Asked,
+    once::{Fingerprint, RequestId, UnderWay},
+};
 
 const NEVER: u64 = u64::MAX;
 
@@ -50,6 +53,7 @@ fn job(number: u32, client: u32, type_id: u32, deadline_ms: u64) -> Job {
         u64::from(client),
         TypeId(type_id),
         &asked,
+        None,
     )
 }
 
@@ -58,6 +62,35 @@ fn jobs_run_in_the_order_in_which_they_came() {
     let mut bench = Bench::new();
     (0..5).for_each(|number| bench.queue(number));
     assert_eq!(bench.runs(), ["0", "1", "2", "3", "4"]);
+    assert_eq!(bench.schedule.len(), 0);
+}
+
+#[test]
+fn what_bears_an_id_is_found_wherever_it_waits() {
+    let mut under_way = UnderWay::default();
+    let mut once = |id| under_way.begin(RequestId { session: 1, id }, Fingerprint(id));
+    let [queued, waiting, retrying] = [once(1), once(2), once(3)];
+    let mut bench = Bench::new();
+    for (number, once) in [(0, queued), (1, waiting), (2, retrying)] {
+        let mut job = job(number, 7, 0, u64::MAX);
+        job.once = Some(once);
+        match number {
+            0 => bench.schedule.queue(bench.lane, job),
+            1 => bench
+                .schedule
+                .wait(bench.lane, job, false, Default::default()),
+            _ => bench.schedule.retry_at(bench.lane, job, 5),
+        }
+    }
+    for (once, did) in [
+        (waiting, "waiting"),
+        (queued, "queued"),
+        (retrying, "retrying"),
+    ] {
+        let (job, found) = bench.schedule.take(once).expect("it is there");
+        assert_eq!((job.once, found), (Some(once), did));
+        assert!(bench.schedule.take(once).is_none());
+    }
     assert_eq!(bench.schedule.len(), 0);
 }
 
@@ -82,7 +115,12 @@ fn a_client_that_goes_takes_its_jobs_out_of_every_list() {
         .retry_at(bench.lane, job(3, 7, 0, NEVER), 100);
     bench.wait(4, 7);
     let mut ready = Vec::new();
-    assert_eq!(bench.schedule.remove_client(ClientSlot(7), &mut ready), 3);
+    let mut removed = 0;
+    let count = |_| removed += 1;
+    bench
+        .schedule
+        .remove_client(ClientSlot(7), &mut ready, count);
+    assert_eq!(removed, 3);
     assert_eq!(ready, [bench.lane]);
     let mut expired = Vec::new();
     bench.schedule.due(1_000, &mut expired, &mut ready);
@@ -151,7 +189,9 @@ fn when_the_first_that_waits_goes_the_next_is_tried() {
     bench.wait(1, 7);
     bench.wait(2, 8);
     let mut ready = Vec::new();
-    bench.schedule.remove_client(ClientSlot(7), &mut ready);
+    bench
+        .schedule
+        .remove_client(ClientSlot(7), &mut ready, drop);
     assert_eq!(ready, [bench.lane]);
     assert_eq!(bench.runs(), ["2w"]);
 }

@@ -3,13 +3,17 @@
 
 use std::{rc::Rc, time::Duration};
 
-use protocol::{ErrorCode, encoder, limits::SEPARATOR};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use protocol::{ErrorCode, encoder};
 
 use super::{
-    commits::Batch, coordinator::Coordinator, job::ClientSlot, lane::Runner, plugin_slot::Step,
-    schedule::LaneId, types::Closed,
+    commits::Batch,
+    coordinator::Coordinator,
+    job::ClientSlot,
+    lane::{Lane, Runner},
+    plugin_slot::Step,
+    repeated::written,
+    schedule::LaneId,
+    types::Closed,
 };
 use crate::state::{BatchNo, Kept, Recovered, Store};
 
@@ -63,7 +67,7 @@ impl Coordinator {
     /// Whether a lane has to wait until more of what was changed is durable.
     pub(super) fn is_held_up(&self, lane: LaneId) -> bool {
         let lane = self.lanes[lane.0 as usize].as_ref();
-        lane.is_some_and(|lane| lane.is_kept) && self.commits.are_full()
+        lane.is_some_and(Lane::waits_for_disk) && self.commits.are_full()
     }
 
     /// The thread that keeps the state has said something.
@@ -125,18 +129,11 @@ impl Coordinator {
 
     /// Answers what was held with an error instead.
     fn revoke_replies(&mut self, batch: &Batch, text: &str, outcome: &str) {
-        #[derive(Deserialize)]
-        struct Reply<'a> {
-            r#type: String,
-            #[serde(borrow, rename = "queryIndex")]
-            query_index: &'a RawValue,
-        }
         for (slot, reply) in batch.replies() {
-            let json = reply.strip_suffix(&SEPARATOR).unwrap_or(reply);
-            let reply: Reply<'_> = serde_json::from_slice(json).expect("the host has written it");
+            let reply = written(reply);
             self.clients.reply(slot, |out| {
                 let code = ErrorCode::StorageFailed.as_str();
-                let (type_name, index) = (&reply.r#type, reply.query_index.get());
+                let (type_name, index) = (&reply.type_name, reply.query_index);
                 encoder::error_with(out, type_name, index, code, text, &[("outcome", outcome)]);
             });
             self.clients.settle(slot, 1);
@@ -186,6 +183,7 @@ impl Coordinator {
         );
         self.commits.go_on(recovered.last.next());
         self.store = Store::recovered(recovered.states, recovered.next_state);
+        self.answers_recovered();
         self.storage = Storage::Sound;
         for lane in self.lanes.iter_mut().flatten() {
             lane.last_change = BatchNo::default();
@@ -248,6 +246,13 @@ impl Coordinator {
             self.open_anew(id, inline);
         }
     }
+}
+
+/// Writes the error of a request that may count or not.
+pub(super) fn storage_unknown(out: &mut Vec<u8>, type_name: &str, query_index: &str) {
+    let code = ErrorCode::StorageFailed.as_str();
+    let outcome = [("outcome", "\"unknown\"")];
+    encoder::error_with(out, type_name, query_index, code, UNKNOWN, &outcome);
 }
 
 /// What is said of a job of which the disk may have the effects or not.

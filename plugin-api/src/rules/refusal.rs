@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt};
 use crate::limits::{REFUSAL_CODE_BYTES_MAX, REFUSAL_TEXT_BYTES_MAX};
 
 /// The host's own codes, which no jobber refuses with.
-pub const RESERVED_CODES: [&str; 14] = [
+pub const RESERVED_CODES: [&str; 17] = [
     "bad_message",
     "too_large",
     "unknown_type",
@@ -21,6 +21,9 @@ pub const RESERVED_CODES: [&str; 14] = [
     "quarantined",
     "storage_failed",
     "shutting_down",
+    "id_conflict",
+    "id_forgotten",
+    "cancelled",
 ];
 
 /// A code that no jobber refuses with. The text is for the log and for the author.

@@ -1,0 +1,342 @@
+//! The answers that are kept to be given again, by session and id.
+//!
+//! They are a state of the host's own, beside those of the plugins: their effects go into the same batches as those of the
+//! jobs that they belong to. An entry's key is a session and an id, both in eight bytes, high byte first. Under the id 0
+//! stands up to which id the session has forgotten. Under the session 0 stand the host's own entries.
+
+use std::collections::BTreeSet;
+
+use plugin_api::description::StateDescription;
+use protocol::limits::{ANSWERS_KEPT_BYTES_MAX, ANSWERS_KEPT_MAX, SESSION_KEPT};
+use rustc_hash::FxHashMap;
+
+use super::{Fingerprint, RequestId, SessionKey};
+use crate::{
+    limits::{ANSWERS_KEPT_BYTES_ALL_MAX, FORGOTTEN_AT_ONCE_MAX, SESSIONS_IDLE_MAX},
+    state::{BatchNo, LentState, effects},
+};
+
+/// How the store knows these entries.
+pub fn answers_state() -> StateDescription {
+    StateDescription {
+        name: "answers".to_owned(),
+        kind: "answers".to_owned(),
+        schema: 1,
+    }
+}
+
+/// Entries of the host's own.
+const HOST: u64 = 0;
+/// The highest session that was ever forgotten, see [`Answers::is_known`].
+const FORGOTTEN_TO: u64 = 0;
+/// The [`SessionKey`].
+const KEY: u64 = 1;
+/// The id under which a session says up to which one it has forgotten.
+const FLOOR: u64 = 0;
+
+/// How the value of an answer begins.
+const ANSWERED: u8 = 0;
+const CANCELLED: u8 = 1;
+const HEAD_BYTES: usize = 9;
+
+/// See the file's head.
+#[derive(Debug, Default)]
+pub struct Answers {
+    lent: LentState,
+    /// What changes is told, to be kept.
+    is_told: bool,
+    sessions: FxHashMap<u64, Session>,
+    /// Those that no client is in, by since when.
+    idle: BTreeSet<(u64, u64)>,
+    bytes: usize,
+    forgotten_to: u64,
+}
+
+#[derive(Debug, Default)]
+struct Session {
+    /// Up to this id what is not kept is forgotten.
+    floor: u64,
+    answers: usize,
+    bytes: usize,
+    clients: usize,
+    idle_since_ms: u64,
+    /// The batch of the last answer.
+    last_change: BatchNo,
+}
+
+/// What is known of an id.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Looked<'a> {
+    /// It was never answered.
+    New,
+    /// The result that the request was answered with, and the batch in which that is.
+    Answered(&'a [u8], BatchNo),
+    /// It was taken back.
+    Cancelled(BatchNo),
+    /// It belongs to another request.
+    Conflict,
+    /// It is too old to tell.
+    Forgotten,
+}
+
+impl Answers {
+    /// Goes on with what is stored. Nobody is there at first.
+    pub fn new(lent: LentState, is_told: bool, now_ms: u64) -> Self {
+        let mut answers = Self {
+            is_told,
+            ..Self::default()
+        };
+        for (key, value) in lent.map.iter() {
+            match read_key(key) {
+                (HOST, FORGOTTEN_TO) => answers.forgotten_to = read_number(value),
+                (HOST, _) => {}
+                (session, FLOOR) => answers.session(session, now_ms).floor = read_number(value),
+                (session, _) => answers.count(session, now_ms, value.len()),
+            }
+        }
+        answers.lent = lent;
+        answers
+    }
+
+    /// The key that the sessions' names were made with, once one is stored.
+    pub fn key(&self) -> Option<SessionKey> {
+        let stored = self.lent.map.read(&key(HOST, KEY))?;
+        stored.try_into().ok().map(SessionKey)
+    }
+
+    /// Stores it.
+    pub fn put_key(&mut self, new: SessionKey, out: &mut Vec<u8>) {
+        self.write(&key(HOST, KEY), &new.0, out);
+    }
+
+    /// Where it stands in the store.
+    pub fn state_id(&self) -> effects::StateId {
+        self.lent.id
+    }
+
+    /// A client goes on with a session, or begins one.
+    pub fn enter(&mut self, session: u64) {
+        let of = self.sessions.entry(session).or_default();
+        if of.clients == 0 {
+            self.idle.remove(&(of.idle_since_ms, session));
+        }
+        of.clients += 1;
+    }
+
+    /// A client of it has gone.
+    pub fn leave(&mut self, session: u64, now_ms: u64) {
+        let Some(of) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        of.clients -= 1;
+        if of.clients > 0 {
+            return;
+        }
+        if of.answers == 0 && of.floor == 0 {
+            self.sessions.remove(&session);
+        } else {
+            of.idle_since_ms = now_ms;
+            self.idle.insert((now_ms, session));
+        }
+    }
+
+    /// Whether all that was answered in a session is known. One of which nothing is stored has never answered anything,
+    /// unless it may be one of those that were forgotten: those are never higher than the highest of them.
+    pub fn is_known(&self, session: u64) -> bool {
+        self.sessions.contains_key(&session) || session > self.forgotten_to
+    }
+
+    /// What is known of a request.
+    pub fn look(&self, of: RequestId, fingerprint: Fingerprint) -> Looked<'_> {
+        match self.look_at_any(of) {
+            (Looked::Answered(..), Some(stored)) if stored != fingerprint => Looked::Conflict,
+            (looked, _) => looked,
+        }
+    }
+
+    /// What is known of an id, whatever was asked under it.
+    pub fn look_at_any(&self, of: RequestId) -> (Looked<'_>, Option<Fingerprint>) {
+        let session = self.sessions.get(&of.session);
+        let last_change = session.map_or(BatchNo::default(), |session| session.last_change);
+        let Some(value) = self.lent.map.read(&key(of.session, of.id)) else {
+            let floor = session.map_or(0, |session| session.floor);
+            return match of.id <= floor {
+                true => (Looked::Forgotten, None),
+                false => (Looked::New, None),
+            };
+        };
+        let (head, result) = value.split_at(HEAD_BYTES.min(value.len()));
+        let fingerprint = Fingerprint(read_number(head.get(1..).unwrap_or_default()));
+        match head.first() {
+            Some(&ANSWERED) => (Looked::Answered(result, last_change), Some(fingerprint)),
+            _ => (Looked::Cancelled(last_change), None),
+        }
+    }
+
+    /// Keeps what a request was answered with. What changes is appended to `out`, for the batch of the job.
+    pub fn keep(
+        &mut self,
+        of: RequestId,
+        fingerprint: Fingerprint,
+        result: &[u8],
+        now_ms: u64,
+        out: &mut Vec<u8>,
+    ) {
+        self.put(of, (ANSWERED, fingerprint, result), now_ms, out);
+    }
+
+    /// Notes that a request was taken back: whoever asks it again is told so.
+    pub fn cancel(&mut self, of: RequestId, now_ms: u64, out: &mut Vec<u8>) {
+        self.put(of, (CANCELLED, Fingerprint(0), b""), now_ms, out);
+    }
+
+    /// The last answer of a session is in this batch.
+    pub fn changed_in(&mut self, session: u64, batch: BatchNo) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.last_change = batch;
+        }
+    }
+
+    fn put(
+        &mut self,
+        of: RequestId,
+        (kind, fingerprint, result): (u8, Fingerprint, &[u8]),
+        now_ms: u64,
+        out: &mut Vec<u8>,
+    ) {
+        let is_gone = !self.sessions.contains_key(&of.session) && !self.is_known(of.session);
+        if is_gone {
+            // Its client went, and room was needed. Nobody can come back to it, so nobody can ask this again.
+            return;
+        }
+        let mut value = Vec::with_capacity(HEAD_BYTES + result.len());
+        value.push(kind);
+        value.extend_from_slice(&fingerprint.0.to_be_bytes());
+        value.extend_from_slice(result);
+        self.write(&key(of.session, of.id), &value, out);
+        self.count(of.session, now_ms, value.len());
+        let session = &self.sessions[&of.session];
+        if session.answers > ANSWERS_KEPT_MAX || session.bytes > ANSWERS_KEPT_BYTES_MAX {
+            self.forget_lowest(of.session, FORGOTTEN_AT_ONCE_MAX, out, |session| {
+                session.answers > ANSWERS_KEPT_MAX || session.bytes > ANSWERS_KEPT_BYTES_MAX
+            });
+        }
+        self.bound_all(of.session, now_ms, out);
+    }
+
+    /// Forgets sessions that nobody came back to, and what is too much. A little at a time, so that no request pays for all
+    /// of a large session.
+    fn bound_all(&mut self, present: u64, now_ms: u64, out: &mut Vec<u8>) {
+        let kept_ms = u64::try_from(SESSION_KEPT.as_millis()).unwrap_or(u64::MAX);
+        let too_much = self.bytes > ANSWERS_KEPT_BYTES_ALL_MAX;
+        let Some((since_ms, idle)) = self.idle.first().copied() else {
+            if too_much {
+                // Whoever adds pays, and not another client that is here.
+                self.forget_lowest(present, 2, out, |_| true);
+            }
+            return;
+        };
+        let is_over = since_ms.saturating_add(kept_ms) < now_ms;
+        if !is_over && !too_much && self.idle.len() <= SESSIONS_IDLE_MAX {
+            return;
+        }
+        self.forget_lowest(idle, FORGOTTEN_AT_ONCE_MAX, out, |_| true);
+        if self.sessions[&idle].answers == 0 {
+            self.idle.remove(&(since_ms, idle));
+            self.sessions.remove(&idle);
+            self.remove(&key(idle, FLOOR), out);
+            if idle > self.forgotten_to {
+                self.forgotten_to = idle;
+                self.write(&key(HOST, FORGOTTEN_TO), &idle.to_be_bytes(), out);
+            }
+        }
+    }
+
+    /// Forgets answers of a session, those with the lowest ids first, while there are too many.
+    fn forget_lowest(
+        &mut self,
+        session: u64,
+        at_most: usize,
+        out: &mut Vec<u8>,
+        too_many: impl Fn(&Session) -> bool,
+    ) {
+        let mut floor = None;
+        for _ in 0..at_most {
+            let of = &self.sessions[&session];
+            if of.answers == 0 || !too_many(of) {
+                break;
+            }
+            let lowest = self.lent.map.at_or_after(&key(session, FLOOR + 1));
+            let Some((lowest, value)) = lowest else {
+                break;
+            };
+            let (id, bytes) = (read_key(lowest).1, value.len() + KEY_BYTES);
+            self.remove(&key(session, id), out);
+            let of = self.sessions.entry(session).or_default();
+            (of.answers, of.bytes) = (of.answers - 1, of.bytes - bytes);
+            of.floor = of.floor.max(id);
+            floor = Some(of.floor);
+            self.bytes -= bytes;
+        }
+        if let Some(floor) = floor {
+            self.write(&key(session, FLOOR), &floor.to_be_bytes(), out);
+        }
+    }
+
+    fn count(&mut self, session: u64, now_ms: u64, value_bytes: usize) {
+        let bytes = value_bytes + KEY_BYTES;
+        let of = self.session(session, now_ms);
+        of.answers += 1;
+        of.bytes += bytes;
+        self.bytes += bytes;
+    }
+
+    fn session(&mut self, session: u64, now_ms: u64) -> &mut Session {
+        self.sessions.entry(session).or_insert_with(|| {
+            // Its client has gone while this was on its way, or has not come back after a start.
+            self.idle.insert((now_ms, session));
+            Session {
+                idle_since_ms: now_ms,
+                ..Session::default()
+            }
+        })
+    }
+
+    fn write(&mut self, key: &[u8], value: &[u8], out: &mut Vec<u8>) {
+        self.lent.map.write(key, value, |_| ());
+        if self.is_told {
+            effects::put(out, self.lent.id, key, value);
+        }
+    }
+
+    fn remove(&mut self, key: &[u8], out: &mut Vec<u8>) {
+        if self.lent.map.remove(key).is_some() && self.is_told {
+            effects::remove(out, self.lent.id, key);
+        }
+    }
+}
+
+const KEY_BYTES: usize = 16;
+
+fn key(session: u64, id: u64) -> [u8; KEY_BYTES] {
+    let mut key = [0; KEY_BYTES];
+    key[..8].copy_from_slice(&session.to_be_bytes());
+    key[8..].copy_from_slice(&id.to_be_bytes());
+    key
+}
+
+fn read_key(key: &[u8]) -> (u64, u64) {
+    let (session, id) = key.split_at(8.min(key.len()));
+    (read_number(session), read_number(id))
+}
+
+/// What was written by [`u64::to_be_bytes`].
+fn read_number(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+#[path = "answers_tests.rs"]
+mod tests;

@@ -1,0 +1,159 @@
+use super::*;
+use crate::state::{
+    StateMap,
+    effects::{Effect, StateId},
+};
+
+fn of(session: u64, id: u64) -> RequestId {
+    RequestId { session, id }
+}
+
+fn looked(answers: &Answers, session: u64, id: u64) -> Looked<'_> {
+    answers.look(of(session, id), Fingerprint(id))
+}
+
+/// What another host would read back from the effects that were told.
+struct Copy(StateMap);
+
+impl Copy {
+    fn apply(&mut self, told: &mut Vec<u8>) {
+        for effect in effects::read(told) {
+            match effect.expect("they were just written") {
+                Effect::Put(_, key, value) => self.0.write(key, value, |_| ()),
+                Effect::Remove(_, key) => drop(self.0.remove(key)),
+                other => panic!("told {other:?}"),
+            }
+        }
+        told.clear();
+    }
+
+    fn open(&self, now_ms: u64) -> Answers {
+        let lent = LentState {
+            id: StateId(3),
+            map: self.0.clone(),
+        };
+        Answers::new(lent, true, now_ms)
+    }
+}
+
+fn empty() -> (Answers, Copy, Vec<u8>) {
+    let copy = Copy(StateMap::default());
+    (copy.open(0), copy, Vec::new())
+}
+
+#[test]
+fn an_id_is_answered_as_the_first_time_also_by_the_next_host() {
+    let (mut answers, mut copy, mut told) = empty();
+    answers.enter(5);
+    assert_eq!(looked(&answers, 5, 1), Looked::New);
+    answers.keep(of(5, 1), Fingerprint(1), b"{}", 0, &mut told);
+    answers.changed_in(5, BatchNo(9));
+    answers.cancel(of(5, 2), 0, &mut told);
+    answers.put_key(SessionKey([7; 16]), &mut told);
+    assert_eq!(looked(&answers, 5, 1), Looked::Answered(b"{}", BatchNo(9)));
+    copy.apply(&mut told);
+    let answers = copy.open(0);
+    let none = BatchNo::default();
+    assert_eq!(looked(&answers, 5, 1), Looked::Answered(b"{}", none));
+    assert_eq!(looked(&answers, 5, 2), Looked::Cancelled(none));
+    assert_eq!(looked(&answers, 5, 3), Looked::New);
+    assert_eq!(looked(&answers, 6, 1), Looked::New);
+    let other = answers.look(of(5, 1), Fingerprint(2));
+    assert_eq!(other, Looked::Conflict);
+    assert_eq!(answers.key(), Some(SessionKey([7; 16])));
+}
+
+#[test]
+fn what_leaves_the_window_is_forgotten_and_never_new_again() {
+    let (mut answers, mut copy, mut told) = empty();
+    answers.enter(5);
+    let max = ANSWERS_KEPT_MAX as u64;
+    for id in 1..=max + 10 {
+        answers.keep(of(5, id), Fingerprint(id), b"{}", 0, &mut told);
+    }
+    copy.apply(&mut told);
+    for answers in [&answers, &copy.open(0)] {
+        assert_eq!(looked(answers, 5, 10), Looked::Forgotten);
+        assert!(matches!(looked(answers, 5, 11), Looked::Answered(..)));
+        assert_eq!(looked(answers, 5, max + 11), Looked::New);
+    }
+    // One that took so long that the window has gone past it.
+    answers.keep(of(5, 3), Fingerprint(3), b"{}", 0, &mut told);
+    assert_eq!(looked(&answers, 5, 3), Looked::Forgotten);
+}
+
+#[test]
+fn a_session_keeps_so_many_bytes_and_no_more() {
+    let (mut answers, _, mut told) = empty();
+    answers.enter(5);
+    let large = vec![b' '; 4 << 20];
+    for id in 1..=5 {
+        answers.keep(of(5, id), Fingerprint(id), &large, 0, &mut told);
+        told.clear();
+    }
+    assert_eq!(looked(&answers, 5, 2), Looked::Forgotten);
+    assert!(matches!(looked(&answers, 5, 3), Looked::Answered(..)));
+}
+
+#[test]
+fn a_session_that_nobody_comes_back_to_is_forgotten_in_the_end() {
+    let (mut answers, mut copy, mut told) = empty();
+    let kept_ms = u64::try_from(SESSION_KEPT.as_millis()).unwrap();
+    for session in [5, 6, 7] {
+        answers.enter(session);
+        answers.keep(of(session, 1), Fingerprint(1), b"{}", 0, &mut told);
+    }
+    answers.leave(6, 1_000);
+    assert!(answers.is_known(6));
+    answers.keep(of(5, 2), Fingerprint(2), b"{}", 1_000 + kept_ms, &mut told);
+    assert!(answers.is_known(6), "not yet");
+    answers.keep(of(5, 3), Fingerprint(3), b"{}", 1_001 + kept_ms, &mut told);
+    copy.apply(&mut told);
+    for answers in [&answers, &copy.open(0)] {
+        assert!(!answers.is_known(6));
+        assert!(answers.is_known(5) && answers.is_known(7) && answers.is_known(8));
+        assert!(matches!(looked(answers, 7, 1), Looked::Answered(..)));
+    }
+    // A request of it ends at last: nothing is begun anew for it.
+    answers.keep(of(6, 2), Fingerprint(2), b"{}", 0, &mut told);
+    assert!(!answers.is_known(6) && told.is_empty());
+}
+
+#[test]
+fn a_large_session_is_forgotten_a_piece_at_a_time_and_is_never_half_known() {
+    let (mut answers, mut copy, mut told) = empty();
+    for session in [5, 6] {
+        answers.enter(session);
+    }
+    for id in 1..=1_000 {
+        answers.keep(of(6, id), Fingerprint(id), b"{}", 0, &mut told);
+    }
+    answers.leave(6, 0);
+    let late = 1 + u64::try_from(SESSION_KEPT.as_millis()).unwrap();
+    let mut turns = 0;
+    while answers.is_known(6) {
+        turns += 1;
+        answers.keep(of(5, turns), Fingerprint(turns), b"{}", late, &mut told);
+        copy.apply(&mut told);
+        for id in 1..=1_000 {
+            let found = copy.open(0);
+            assert_ne!(looked(&found, 6, id), Looked::New, "{id} after {turns}");
+            if !found.is_known(6) {
+                break;
+            }
+        }
+    }
+    assert_eq!(turns, 4);
+}
+
+#[test]
+fn a_session_without_answers_leaves_nothing() {
+    let (mut answers, _, _) = empty();
+    answers.enter(5);
+    answers.enter(5);
+    answers.leave(5, 1);
+    assert!(answers.sessions.contains_key(&5));
+    answers.leave(5, 2);
+    assert!(answers.sessions.is_empty() && answers.idle.is_empty());
+    assert!(answers.is_known(5), "nothing of it was ever answered");
+}

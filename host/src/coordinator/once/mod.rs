@@ -1,0 +1,36 @@
+//! What makes a request that is asked again count once: sessions and their names, the answers that are kept, and the
+//! requests under way. Pure: nothing here runs a request or answers one.
+
+mod answers;
+mod name;
+mod under_way;
+
+pub(super) use answers::{Answers, Looked, answers_state};
+pub use name::SessionKey;
+pub(super) use under_way::{Joined, RequestId, UnderWay, UnderWayId};
+
+use protocol::Request;
+use sha2::{Digest as _, Sha256};
+
+/// Tells one request from another, in the memory and in the log. The first bytes of a SHA-256 over type and payload, as
+/// they were sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fingerprint(pub u64);
+
+impl Fingerprint {
+    /// Of what a request asks for.
+    pub(super) fn of(request: &Request<'_>) -> Self {
+        let mut hash = Sha256::new();
+        hash.update((request.type_name.len() as u64).to_le_bytes());
+        hash.update(request.type_name.as_bytes());
+        hash.update(request.payload.unwrap_or_default().as_bytes());
+        Self(first_bytes(hash))
+    }
+}
+
+fn first_bytes(hash: Sha256) -> u64 {
+    let bytes = hash.finalize();
+    bytes[..8]
+        .iter()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+}

@@ -1,0 +1,395 @@
+//! Requests that bear an id: each counts once, however often it is asked. A repeated one gets the first one's answer, or
+//! waits for it; what was answered stands in the same batch as what the job changed. And `rm.cancel`, which takes one back.
+
+use protocol::{Cancel, ErrorCode, Reply, Request, encoder, limits::SEPARATOR};
+use serde_json::json;
+
+use super::{
+    coordinator::{Coordinator, HOST},
+    host_error::host_error,
+    job::{ClientSlot, Job},
+    lane::Runner,
+    lane_code::Outcome,
+    once::{Answers, Fingerprint, Joined, Looked, RequestId, UnderWayId, answers_state},
+    schedule::LaneId,
+    storage::{VOID, storage_unknown},
+};
+use crate::state::BatchNo;
+
+impl Coordinator {
+    /// Has a client go on with the session of that name, or with its own. Returns the name.
+    pub(super) fn enter_session(
+        &mut self,
+        slot: ClientSlot,
+        resumed: Option<&str>,
+    ) -> Result<String, String> {
+        let client = self.clients.at(slot);
+        let (own, id) = (client.session, client.id);
+        let session = match resumed {
+            None => own.unwrap_or(id),
+            Some(name) => self
+                .session_key
+                .session(name)
+                .filter(|session| self.answers.is_known(*session))
+                .ok_or_else(|| FORGOTTEN_SESSION.to_owned())?,
+        };
+        if own != Some(session) {
+            self.leave_session(slot);
+            self.answers.enter(session);
+            self.clients.at(slot).session = Some(session);
+        }
+        if !self.commits.have_failed() {
+            self.declare_answers();
+        }
+        Ok(self.session_key.name(session))
+    }
+
+    /// A client goes, or goes on with another session.
+    pub(super) fn leave_session(&mut self, slot: ClientSlot) {
+        if let Some(session) = self.clients.at(slot).session {
+            self.answers.leave(session, self.clock.now_ms());
+        }
+    }
+
+    /// Deals with a request that was asked before; false if it was not, and is to be run.
+    pub(super) fn is_repeated(&mut self, slot: ClientSlot, request: &Request<'_>, id: u64) -> bool {
+        let fingerprint = Fingerprint::of(request);
+        let of = self.request_id(slot, id);
+        if self.commits.have_failed() {
+            // What is known of it is ahead of the disk.
+            self.refuse_while_unsound(slot, request, of);
+            return true;
+        }
+        if let Some((under_way, first)) = self.under_way.find(of) {
+            if first == fingerprint {
+                self.clients.at(slot).owed += 1;
+                let query_index = request.query_index.into();
+                self.under_way.join(under_way, Joined { slot, query_index });
+            } else {
+                self.fail(slot, request, ErrorCode::IdConflict, CONFLICT);
+            }
+            return true;
+        }
+        let mut reply = std::mem::take(&mut self.reply);
+        reply.clear();
+        let (type_name, index) = (&request.type_name, request.query_index);
+        let batch = match self.answers.look(of, fingerprint) {
+            Looked::New => {
+                self.reply = reply;
+                return false;
+            }
+            Looked::Answered(result, batch) => {
+                encoder::reply(&mut reply, type_name, index, result);
+                batch
+            }
+            Looked::Cancelled(batch) => {
+                host_error(
+                    &mut reply,
+                    type_name,
+                    index,
+                    ErrorCode::Cancelled,
+                    CANCELLED,
+                );
+                batch
+            }
+            Looked::Conflict => {
+                host_error(
+                    &mut reply,
+                    type_name,
+                    index,
+                    ErrorCode::IdConflict,
+                    CONFLICT,
+                );
+                BatchNo::default()
+            }
+            Looked::Forgotten => {
+                host_error(
+                    &mut reply,
+                    type_name,
+                    index,
+                    ErrorCode::IdForgotten,
+                    FORGOTTEN,
+                );
+                BatchNo::default()
+            }
+        };
+        self.send_once_durable(batch, slot, &reply);
+        self.reply = reply;
+        true
+    }
+
+    /// A request that is to be run bears an id.
+    pub(super) fn begin_once(
+        &mut self,
+        slot: ClientSlot,
+        request: &Request<'_>,
+        id: u64,
+    ) -> UnderWayId {
+        let of = self.request_id(slot, id);
+        self.under_way.begin(of, Fingerprint::of(request))
+    }
+
+    /// Keeps what a request with an id is answered with, in the batch of what it changed. Returns who else asked it.
+    ///
+    /// What the host answers in a jobber's place is not kept: nothing was changed, and it may be asked again.
+    pub(super) fn keep_answer(
+        &mut self,
+        lane: LaneId,
+        once: Option<UnderWayId>,
+        reply: &[u8],
+        result: &Outcome,
+    ) -> Vec<Joined> {
+        let Some(once) = once else {
+            return Vec::new();
+        };
+        if let Outcome::Answered | Outcome::Refused(_) = result {
+            self.declare_answers();
+            let (of, fingerprint) = self.under_way.of(once);
+            let (result, now_ms) = (written(reply).result, self.clock.now_ms());
+            let effects = self.commits.effects();
+            self.answers
+                .keep(of, fingerprint, result.as_bytes(), now_ms, effects);
+            let latest = self.noted_in(of);
+            let lane = self.lane(lane);
+            lane.answers_are_kept = true;
+            lane.last_change = lane.last_change.max(latest);
+        }
+        self.under_way.end(once)
+    }
+
+    /// Gives the same answer to those who asked the same again.
+    pub(super) fn answer_joined(&mut self, lane: LaneId, joined: Vec<Joined>, reply: &[u8]) {
+        if joined.is_empty() {
+            return;
+        }
+        let first = written(reply);
+        let mut again = Vec::new();
+        for Joined { slot, query_index } in joined {
+            again.clear();
+            encoder::reply(
+                &mut again,
+                &first.type_name,
+                &query_index,
+                first.result.as_bytes(),
+            );
+            if self.send_or_hold(lane, slot, &again, false) {
+                self.clients.settle(slot, 1);
+            }
+        }
+    }
+
+    /// A request with an id is answered with an error of the host's. Returns who else asked it.
+    pub(super) fn end_once(&mut self, once: Option<UnderWayId>) -> Vec<Joined> {
+        once.map(|once| self.under_way.end(once))
+            .unwrap_or_default()
+    }
+
+    /// A client has gone, and its request with it. If another connection has asked the same, it is that one's now.
+    pub(super) fn hand_on(&mut self, job: Job) {
+        let Some(once) = job.once else {
+            return;
+        };
+        let heir = loop {
+            let Some(joined) = self.under_way.pop_joined(once) else {
+                self.under_way.end(once);
+                return;
+            };
+            let client = self.clients.at(joined.slot);
+            if !client.gone && !client.ended {
+                break joined;
+            }
+            self.clients.settle(joined.slot, 1);
+        };
+        let client = self.clients.at(heir.slot).id;
+        let asked = super::Asked {
+            client,
+            query_index: &heir.query_index,
+            ..job.asked()
+        };
+        let job = Job::new(heir.slot, client, job.type_id, &asked, Some(once));
+        let closed = self.types[job.type_id].closed.clone();
+        match closed {
+            Some(closed) => self.answer_unrun(&job, closed.code, &closed.text),
+            None => {
+                let lane = self.types[job.type_id].lane;
+                self.schedule.queue(lane, job);
+                self.mark(lane);
+            }
+        }
+    }
+
+    /// Answers `rm.cancel`.
+    pub(super) fn cancel(&mut self, slot: ClientSlot, request: &Request<'_>) {
+        let asked = Cancel::parse(request.payload).and_then(|cancel| {
+            let session = self.clients.at(slot).session;
+            session
+                .map(|_| cancel.id)
+                .ok_or_else(|| NO_SESSION.to_owned())
+        });
+        let of = match asked {
+            Ok(id) => self.request_id(slot, id),
+            Err(reason) => return self.fail(slot, request, ErrorCode::BadPayload, &reason),
+        };
+        if self.commits.have_failed() {
+            return self.fail(slot, request, ErrorCode::StorageFailed, VOID);
+        }
+        let was = match self.under_way.find(of) {
+            Some((once, _)) => match self.take_out(once) {
+                Some((job, did)) => {
+                    let batch = self.note_cancelled(of);
+                    self.tell_cancelled(&job, batch);
+                    did
+                }
+                None => "running",
+            },
+            None => match self.answers.look_at_any(of).0 {
+                Looked::New => {
+                    // It may still be on its way here, on another connection.
+                    self.note_cancelled(of);
+                    "unknown"
+                }
+                Looked::Cancelled(_) => "cancelled",
+                Looked::Answered(..) | Looked::Conflict => "answered",
+                Looked::Forgotten => {
+                    return self.fail(slot, request, ErrorCode::IdForgotten, FORGOTTEN);
+                }
+            },
+        };
+        let cancelled = !matches!(was, "running" | "answered");
+        let result = json!({ "cancelled": cancelled, "was": was }).to_string();
+        let mut reply = Vec::new();
+        let (type_name, index) = (&request.type_name, request.query_index);
+        encoder::reply(&mut reply, type_name, index, result.as_bytes());
+        self.send_once_durable(self.commits.latest(), slot, &reply);
+    }
+
+    /// The state was read back: what was answered is what is durable.
+    pub(super) fn answers_recovered(&mut self) {
+        let lent = self.store.take(HOST, &answers_state());
+        self.answers = Answers::new(lent, self.commits.are_kept(), self.clock.now_ms());
+        for slot in self.clients.slots() {
+            if let Some(session) = self.clients.at(slot).session {
+                self.answers.enter(session);
+            }
+        }
+    }
+
+    fn request_id(&mut self, slot: ClientSlot, id: u64) -> RequestId {
+        let session = self.clients.at(slot).session;
+        let session = session.expect("`meta` is read after hello only, which begins a session");
+        RequestId { session, id }
+    }
+
+    fn refuse_while_unsound(&mut self, slot: ClientSlot, request: &Request<'_>, of: RequestId) {
+        let is_new =
+            self.under_way.find(of).is_none() && self.answers.look_at_any(of).0 == Looked::New;
+        if is_new {
+            return self.fail(slot, request, ErrorCode::StorageFailed, VOID);
+        }
+        self.clients.reply(slot, |out| {
+            storage_unknown(out, &request.type_name, request.query_index);
+        });
+    }
+
+    /// Takes a request out that has not begun, wherever it is, and says in a word what it did.
+    fn take_out(&mut self, once: UnderWayId) -> Option<(Job, &'static str)> {
+        if let Some(taken) = self.schedule.take(once) {
+            let lane = self.types[taken.0.type_id].lane;
+            if self.schedule.has_next(lane) {
+                self.mark(lane);
+            }
+            return Some(taken);
+        }
+        // It may lie on its lane's thread, which has not entered it yet.
+        let lanes: Vec<LaneId> = (0..self.lanes.len())
+            .map(|index| LaneId(u32::try_from(index).expect("it was made from one")))
+            .filter(|lane| {
+                let lane = self.lanes[lane.0 as usize].as_mut();
+                lane.is_some_and(|lane| matches!(lane.runner(), Runner::Thread(_)))
+            })
+            .collect();
+        for lane in lanes {
+            self.take_back(lane);
+            if self.schedule.has_next(lane) {
+                self.mark(lane);
+            }
+        }
+        self.schedule.take(once)
+    }
+
+    fn note_cancelled(&mut self, of: RequestId) -> BatchNo {
+        self.declare_answers();
+        let now_ms = self.clock.now_ms();
+        self.answers.cancel(of, now_ms, self.commits.effects());
+        self.noted_in(of)
+    }
+
+    /// Tells all who asked for it. They must not hear of it before it is certain that nobody runs it any more.
+    fn tell_cancelled(&mut self, job: &Job, batch: BatchNo) {
+        let asked = Joined {
+            slot: job.slot,
+            query_index: job.query_index().into(),
+        };
+        let type_name = std::rc::Rc::clone(&self.types[job.type_id].name);
+        let mut reply = Vec::new();
+        for Joined { slot, query_index } in std::iter::once(asked).chain(self.end_once(job.once)) {
+            reply.clear();
+            host_error(
+                &mut reply,
+                &type_name,
+                &query_index,
+                ErrorCode::Cancelled,
+                CANCELLED,
+            );
+            // It is owed already.
+            self.send_once_durable(batch, slot, &reply);
+            self.clients.settle(slot, 1);
+        }
+    }
+
+    /// Notes in which batch the last answer of a session is.
+    fn noted_in(&mut self, of: RequestId) -> BatchNo {
+        if !self.commits.are_kept() {
+            return BatchNo::default();
+        }
+        let latest = self.commits.latest();
+        self.answers.changed_in(of.session, latest);
+        latest
+    }
+
+    /// Sends a reply once a batch is durable, if it is not yet.
+    fn send_once_durable(&mut self, batch: BatchNo, slot: ClientSlot, reply: &[u8]) {
+        if self.commits.are_kept() && self.commits.is_awaited(batch) {
+            self.clients.at(slot).owed += 1;
+            self.commits.hold(batch, slot, reply);
+        } else {
+            self.clients.reply(slot, |out| out.extend_from_slice(reply));
+        }
+    }
+
+    /// Sees that the answers' state, and the key of the sessions' names, are stored before anything that needs them.
+    fn declare_answers(&mut self) {
+        if self.answers.key().is_some() {
+            return;
+        }
+        let effects = self.commits.effects();
+        let id = self.answers.state_id();
+        self.store.serves(HOST, &answers_state(), id, effects);
+        self.answers.put_key(self.session_key, effects);
+    }
+}
+
+/// A reply as the host has written it.
+pub(super) fn written(reply: &[u8]) -> Reply<'_> {
+    let json = reply.strip_suffix(&SEPARATOR).unwrap_or(reply);
+    Reply::parse(json).expect("the host has written it")
+}
+
+const FORGOTTEN_SESSION: &str = "this host does not know the session (any more): whether what was asked in it was served \
+                                 cannot be told; say hello without `session` for a new one";
+const NO_SESSION: &str = "`rm.cancel` takes back a request of a session: say `rm.hello` first";
+const CONFLICT: &str = "the id was used for another request, of another type or with another payload; nothing was run: \
+                        take a higher id";
+const FORGOTTEN: &str = "the id is older than what is remembered of its session, so that it may have been served; it is \
+                         not run: take a higher id";
+const CANCELLED: &str = "the request was taken back, and is not run";
