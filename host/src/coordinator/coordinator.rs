@@ -33,7 +33,7 @@ use crate::{
     clock::{Clock, Moment},
     limits,
     plugins::Standing,
-    state::Store,
+    state::{BatchNo, Store},
 };
 
 /// What an operator decides.
@@ -68,6 +68,8 @@ pub struct Coordinator {
     pub(super) under_way: UnderWay,
     /// What the sessions' names are made with.
     pub(super) session_key: SessionKey,
+    /// The batch in which that is.
+    pub(super) session_key_in: BatchNo,
     /// A reply on its way to where it is sent or held.
     pub(super) reply: Vec<u8>,
     pub(super) standings: Vec<Standing>,
@@ -115,6 +117,7 @@ impl Coordinator {
             commits,
             storage: Storage::Sound,
             session_key: answers.key().unwrap_or(new_key),
+            session_key_in: BatchNo::default(),
             answers,
             under_way: UnderWay::default(),
             reply: Vec::new(),

@@ -358,7 +358,7 @@ impl Coordinator {
     }
 
     /// Sends a reply once a batch is durable, if it is not yet.
-    fn send_once_durable(&mut self, batch: BatchNo, slot: ClientSlot, reply: &[u8]) {
+    pub(super) fn send_once_durable(&mut self, batch: BatchNo, slot: ClientSlot, reply: &[u8]) {
         if self.commits.are_kept() && self.commits.is_awaited(batch) {
             self.clients.at(slot).owed += 1;
             self.commits.hold(batch, slot, reply);
@@ -376,6 +376,9 @@ impl Coordinator {
         let id = self.answers.state_id();
         self.store.serves(HOST, &answers_state(), id, effects);
         self.answers.put_key(self.session_key, effects);
+        if self.commits.are_kept() {
+            self.session_key_in = self.commits.latest();
+        }
     }
 }
 
