@@ -1,6 +1,6 @@
 //! What was answered stays true, whatever becomes of the host and its disk; what the disk did not take was not answered.
 
-use std::{collections::BTreeSet, fs, thread, time::Duration};
+use std::{collections::BTreeSet, fs};
 
 use rm_tests::{Disk, RawClient, TestHost, failed_start};
 use rustix::process::Signal;
@@ -292,70 +292,4 @@ fn a_disk_that_does_not_come_back_does_not_keep_the_host_from_ending() {
         let ended = host.wait();
         assert_eq!(ended.code, Some(3), "{durability}");
     }
-}
-
-/// Rounds of the next test; more with `RM_TEST_KILLS=2000`.
-const KILLS: usize = 100;
-
-#[test]
-fn however_often_the_host_is_killed_no_ticket_is_sold_twice() {
-    let kills = std::env::var("RM_TEST_KILLS").map_or(KILLS, |text| {
-        text.parse().expect("RM_TEST_KILLS is a whole number")
-    });
-    let flags = ["--settle", "10ms"];
-    let mut plan = TestHost::plan()
-        .plugin("tickets")
-        .file("tickets.toml", "seats = 100000000\n")
-        .flags(&flags);
-    let mut sold = BTreeSet::new();
-    for round in 0..kills {
-        let host = plan.start();
-        let buyers: Vec<_> = (0..3)
-            .map(|_| {
-                let mut client = host.connect();
-                thread::spawn(move || buy_until_the_end(&mut client))
-            })
-            .collect();
-        // At another moment in each round, which need not be the same one when it is run again.
-        thread::sleep(Duration::from_micros(137 * (round as u64 * 61 % 97)));
-        host.signal(Signal::KILL);
-        for buyer in buyers {
-            for ticket in buyer.join().expect("buyers do not fail") {
-                assert!(
-                    sold.insert(ticket),
-                    "{ticket} was sold twice, the second time in round {round}"
-                );
-            }
-        }
-        plan = host.wait_and_plan().1.flags(&flags);
-    }
-    assert!(sold.len() > kills, "only {} were sold", sold.len());
-}
-
-/// Buys with several requests in flight, and returns what was answered whole.
-fn buy_until_the_end(client: &mut RawClient) -> Vec<u64> {
-    let mut bought = Vec::new();
-    for _ in 0..8 {
-        if client.try_tell("getTickets", &Value::Null).is_err() {
-            return bought;
-        }
-    }
-    while let Some(reply) = client.try_reply() {
-        bought.push(
-            reply.result["tickets"][0]
-                .as_u64()
-                .expect("a number was sold"),
-        );
-        if client.try_tell("getTickets", &Value::Null).is_err() {
-            break;
-        }
-    }
-    while let Some(reply) = client.try_reply() {
-        bought.push(
-            reply.result["tickets"][0]
-                .as_u64()
-                .expect("a number was sold"),
-        );
-    }
-    bought
 }

@@ -106,13 +106,28 @@ impl RawClient {
     /// Sends a request with control data; [`RawClient::hello`] must have been said.
     #[track_caller]
     pub fn tell_with(&mut self, meta: &Value, type_name: &str, payload: &Value) -> String {
+        let sent = self.try_tell_with(meta, type_name, payload);
+        sent.expect("the host reads")
+    }
+
+    /// The same, to a host that may be gone.
+    ///
+    /// # Errors
+    /// It is.
+    pub fn try_tell_with(
+        &mut self,
+        meta: &Value,
+        type_name: &str,
+        payload: &Value,
+    ) -> std::io::Result<String> {
         let index = self.next_index.to_string();
         self.next_index += 1;
         let type_name = Value::from(type_name);
-        self.send(&format!(
-            "{{\"type\":{type_name},\"queryIndex\":{index},\"payload\":{payload},\"meta\":{meta}}}"
-        ));
-        index
+        let request = format!(
+            "{{\"type\":{type_name},\"queryIndex\":{index},\"payload\":{payload},\"meta\":{meta}}}{SEPARATOR}"
+        );
+        self.stream.write_all(request.as_bytes())?;
+        Ok(index)
     }
 
     /// Sends a request and takes the next reply, which must be its own.

@@ -1,0 +1,237 @@
+//! A host that is killed at any moment, again and again: what it answered stays true, and what is asked again under its id
+//! is not done twice.
+//!
+//! `RM_TEST_KILLS=2000` makes it more rounds. The moments come from a seed, which is printed, and taken from `RM_TEST_SEED`;
+//! what the host does at those moments is up to the machine.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use rm_tests::{RawClient, TestHost};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// Rounds of each test here, unless `RM_TEST_KILLS` says otherwise.
+const KILLS: usize = 100;
+
+/// A host is killed at most this long after it is ready, in microseconds.
+const MOMENT_US_MAX: u64 = 14_000;
+
+/// When the host is killed, round by round.
+struct Moments(u64);
+
+impl Moments {
+    fn new() -> Self {
+        let seed = from_environment("RM_TEST_SEED").unwrap_or_else(|| {
+            let since_1970 = SystemTime::UNIX_EPOCH.elapsed().expect("it is later");
+            since_1970.subsec_nanos().into()
+        });
+        #[expect(clippy::print_stderr, reason = "a test's output is for its reader")]
+        {
+            eprintln!("RM_TEST_SEED={seed}");
+        }
+        Self(seed | 1)
+    }
+
+    fn wait_for_next(&mut self) {
+        // An xorshift: any numbers that look nothing like each other.
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        thread::sleep(Duration::from_micros(self.0 % MOMENT_US_MAX));
+    }
+}
+
+fn from_environment(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    let number = text.parse();
+    Some(number.unwrap_or_else(|_| panic!("{name} is a whole number, and not {text}")))
+}
+
+fn kills() -> usize {
+    from_environment("RM_TEST_KILLS").map_or(KILLS, |kills| kills.try_into().expect("fewer"))
+}
+
+#[test]
+fn however_often_the_host_is_killed_no_ticket_is_sold_twice() {
+    let (kills, mut moments) = (kills(), Moments::new());
+    let mut plan = plan();
+    let mut sold = BTreeSet::new();
+    for round in 0..kills {
+        let host = plan.start();
+        let buyers: Vec<_> = (0..3)
+            .map(|_| {
+                let mut client = host.connect();
+                thread::spawn(move || buy_until_the_end(&mut client))
+            })
+            .collect();
+        moments.wait_for_next();
+        host.signal(Signal::KILL);
+        for buyer in buyers {
+            for ticket in buyer.join().expect("buyers do not fail") {
+                assert!(
+                    sold.insert(ticket),
+                    "{ticket} was sold twice, the second time in round {round}"
+                );
+            }
+        }
+        plan = host.wait_and_plan().1.flags(&FLAGS);
+    }
+    assert!(sold.len() > kills, "only {} were sold", sold.len());
+}
+
+#[test]
+fn however_often_the_host_is_killed_what_is_asked_again_under_its_id_is_done_once() {
+    let (kills, mut moments) = (kills(), Moments::new());
+    let mut plan = plan();
+    let mut buyers: Vec<Buyer> = (0..3).map(|_| Buyer::default()).collect();
+    for _ in 0..kills {
+        let host = plan.start();
+        let buying: Vec<_> = (buyers.drain(..))
+            .map(|mut buyer| {
+                let mut client = host.connect();
+                thread::spawn(move || {
+                    buyer.buy_until_the_end(&mut client);
+                    buyer
+                })
+            })
+            .collect();
+        moments.wait_for_next();
+        host.signal(Signal::KILL);
+        let bought = buying.into_iter().map(|buyer| buyer.join());
+        buyers.extend(bought.map(|buyer| buyer.expect("buyers do not fail")));
+        plan = host.wait_and_plan().1.flags(&FLAGS);
+    }
+    let host = plan.start();
+    for buyer in &mut buyers {
+        buyer.ask_all_again(&host);
+    }
+    let asked: u64 = buyers.iter().map(|buyer| buyer.highest).sum();
+    let mut sold = BTreeSet::new();
+    for ticket in buyers.iter().flat_map(|buyer| buyer.bought.values()) {
+        assert!(sold.insert(*ticket), "{ticket} was sold twice");
+    }
+    assert_eq!(sold.len() as u64, asked, "each request has its ticket");
+    assert!(asked > kills as u64, "only {asked} were asked for");
+    let left = host.connect().ask("getTickets", Value::Null).number("left");
+    assert_eq!(left, SEATS - asked - 1, "and no other ticket was sold");
+}
+
+const SEATS: u64 = 100_000_000;
+
+const FLAGS: [&str; 2] = ["--settle", "10ms"];
+
+fn plan() -> rm_tests::HostPlan {
+    TestHost::plan()
+        .plugin("tickets")
+        .file("tickets.toml", &format!("seats = {SEATS}\n"))
+        .flags(&FLAGS)
+}
+
+/// Buys with several requests in flight, and returns what was answered whole.
+fn buy_until_the_end(client: &mut RawClient) -> Vec<u64> {
+    let mut bought = Vec::new();
+    for _ in 0..8 {
+        if client.try_tell("getTickets", &Value::Null).is_err() {
+            return bought;
+        }
+    }
+    while let Some(reply) = client.try_reply() {
+        bought.push(ticket(&reply.result));
+        if client.try_tell("getTickets", &Value::Null).is_err() {
+            break;
+        }
+    }
+    while let Some(reply) = client.try_reply() {
+        bought.push(ticket(&reply.result));
+    }
+    bought
+}
+
+/// Who asks again, after each loss of its connection, for what was not answered.
+#[derive(Default)]
+struct Buyer {
+    session: Option<String>,
+    /// The highest id that was asked under.
+    highest: u64,
+    /// By id.
+    bought: BTreeMap<u64, u64>,
+    /// The ids that the requests under way bear, by `queryIndex`.
+    under_way: BTreeMap<String, u64>,
+}
+
+impl Buyer {
+    fn buy_until_the_end(&mut self, client: &mut RawClient) {
+        if !self.say_hello(client) {
+            return;
+        }
+        let unanswered = (1..=self.highest).filter(|id| !self.bought.contains_key(id));
+        // And one that was answered: the answer must be the same.
+        let known = self.bought.keys().next_back().copied();
+        for id in unanswered.chain(known).collect::<Vec<u64>>() {
+            self.ask(client, id);
+        }
+        for _ in 0..8 {
+            self.highest += 1;
+            self.ask(client, self.highest);
+        }
+        while let Some(reply) = client.try_reply() {
+            self.answered(&reply.query_index, &reply.result);
+            self.highest += 1;
+            self.ask(client, self.highest);
+        }
+    }
+
+    fn ask_all_again(&mut self, host: &TestHost) {
+        let mut client = host.connect();
+        assert!(self.say_hello(&mut client));
+        for id in 1..=self.highest {
+            self.ask(&mut client, id);
+            let reply = client.reply();
+            self.answered(&reply.query_index, &reply.result);
+        }
+    }
+
+    /// Says whether the host was there.
+    fn say_hello(&mut self, client: &mut RawClient) -> bool {
+        self.under_way.clear();
+        let payload = match &self.session {
+            None => json!({ "v": 1 }),
+            Some(session) => json!({ "v": 1, "session": session }),
+        };
+        if client.try_tell("rm.hello", &payload).is_err() {
+            return false;
+        }
+        let Some(reply) = client.try_reply() else {
+            return false;
+        };
+        let session = reply.ok()["session"].as_str().map(str::to_owned);
+        assert!(self.session.is_none() || self.session == session);
+        self.session = session;
+        true
+    }
+
+    fn ask(&mut self, client: &mut RawClient, id: u64) {
+        // Where the host is gone, it is asked again of the next.
+        if let Ok(index) = client.try_tell_with(&json!({ "id": id }), "getTickets", &Value::Null) {
+            self.under_way.insert(index, id);
+        }
+    }
+
+    fn answered(&mut self, index: &str, result: &Value) {
+        let id = self.under_way.remove(index).expect("it was asked");
+        let ticket = ticket(result);
+        let before = self.bought.insert(id, ticket);
+        assert!(
+            before.is_none_or(|before| before == ticket),
+            "{id}: {before:?}, then {ticket}"
+        );
+    }
+}
+
+fn ticket(result: &Value) -> u64 {
+    result["tickets"][0].as_u64().expect("a number was sold")
+}
