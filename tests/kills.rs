@@ -127,7 +127,7 @@ const FLAGS: [&str; 2] = ["--settle", "10ms"];
 fn plan() -> rm_tests::HostPlan {
     TestHost::plan()
         .plugin("tickets")
-        .file("tickets.toml", &format!("seats = {SEATS}\n"))
+        .file("tickets.toml", format!("seats = {SEATS}\n"))
         .flags(&FLAGS)
 }
 
