@@ -21,12 +21,64 @@ pub enum Order {
         /// For programs.
         json: bool,
     },
+    /// To do something with the state in a data folder.
+    State {
+        /// The folder.
+        data: PathBuf,
+        /// What.
+        what: StateOrder,
+    },
     /// To write a plugin's crate.
     New {
         /// Its name, and its folder's.
         name: CrateName,
         /// What it is written against; `None` is what this host was built from.
         plugin_api: Option<PluginApi>,
+    },
+}
+
+/// What is to be done with the state.
+#[derive(Debug, Subcommand)]
+pub enum StateOrder {
+    /// Read all of it and say whether it is whole, and what is in it; a host may serve meanwhile
+    Verify {
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Copy it into another data folder, from which a host can be started; a host may serve meanwhile
+    Backup {
+        /// The folder; it is made, and must be empty
+        #[arg(value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// Write it as JSON lines; a host may serve meanwhile
+    Export {
+        /// A new file, instead of stdout
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+
+        /// Of a state that is damaged, write what stands before the damage; exits with 1 all the same
+        #[arg(long)]
+        salvage: bool,
+    },
+    /// Make a state of an export, in a data folder that has none
+    Import {
+        /// The export; - for stdin
+        #[arg(value_name = "FILE")]
+        from: PathBuf,
+    },
+    /// Forget all states of a plugin, or one of them; no host may be running
+    Drop {
+        /// The plugin's declared name
+        plugin: String,
+
+        /// The state's name [default: all of the plugin's]
+        state: Option<String>,
+
+        /// It is meant: what was granted there is forgotten
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -63,6 +115,21 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look at the state on the disk, copy it, bring it elsewhere, or drop some of it
+    State {
+        /// The data folder of the host
+        #[arg(
+            long,
+            env = "RM_DATA",
+            value_name = "DIR",
+            default_value = "data",
+            global = true
+        )]
+        data: PathBuf,
+
+        #[command(subcommand)]
+        what: StateOrder,
+    },
     /// Write the crate of a new plugin, which can be built and served as it is
     ///
     /// Makes the folder NAME here, with a function that counts up and its tests, and says what to do next.
@@ -90,6 +157,7 @@ impl Order {
         let words = Words::try_parse_from(words)?;
         Ok(match words.command {
             Some(Command::Check { files, json }) => Self::Check { files, json },
+            Some(Command::State { data, what }) => Self::State { data, what },
             Some(Command::New { name, plugin_api }) => Self::New { name, plugin_api },
             None => Self::Serve(Box::new(Config::from_flags(words.flags)?)),
         })

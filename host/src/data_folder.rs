@@ -9,6 +9,9 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
+/// Below a data folder: what its host's jobs changed.
+pub const STATE_FOLDER: &str = "state";
+
 /// There, writable, and nobody else's while this lives.
 #[derive(Debug)]
 pub struct DataFolder {

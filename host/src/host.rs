@@ -23,7 +23,7 @@ use crate::{
     coordinator::{Commits, Coordinator, Opened, Opener, SessionKey, Settings, Signal},
     crash_list::CrashList,
     crash_mark,
-    data_folder::DataFolder,
+    data_folder::{DataFolder, STATE_FOLDER},
     limits,
     net::{Hub, Listeners},
     plugins::{PluginEvent, Watcher},
@@ -332,9 +332,6 @@ impl Host {
 }
 
 /// What an earlier run of the host has left, and where this one keeps what its jobs change.
-/// Below the data folder.
-const STATE_FOLDER: &str = "state";
-
 struct KeptState {
     store: Store,
     commits: Commits,

@@ -16,5 +16,6 @@ pub mod net;
 pub mod new_plugin;
 pub mod plugins;
 pub mod state;
+pub mod state_tools;
 mod ticker;
 pub mod watchdog;

@@ -111,6 +111,9 @@ pub const FORGOTTEN_AT_ONCE_MAX: usize = 256;
 /// The effects of one batch, in bytes. A migration of a whole state is one batch.
 pub const BATCH_EFFECTS_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
+/// So much of an export is put into one batch when it is imported, in bytes.
+pub const IMPORTED_AT_ONCE_BYTES: usize = 4 * 1024 * 1024;
+
 /// A segment of the log that has grown to this gets no further record, in bytes.
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -219,6 +222,10 @@ const _: () = {
     assert!(plugin_api::limits::STATE_ENTRY_BYTES_MAX < BATCH_EFFECTS_BYTES_MAX);
     assert!(ANSWER_BYTES_MAX < protocol::limits::ANSWERS_KEPT_BYTES_MAX);
     assert!(protocol::limits::ANSWERS_KEPT_BYTES_MAX < ANSWERS_KEPT_BYTES_ALL_MAX);
+    assert!(
+        IMPORTED_AT_ONCE_BYTES + plugin_api::limits::STATE_ENTRY_BYTES_MAX
+            < BATCH_EFFECTS_BYTES_MAX
+    );
     assert!(ZEROED_AHEAD_BYTES <= SEGMENT_BYTES);
     assert!(WATCHDOG_LOOK.as_millis() <= INLINE_STUCK.as_millis());
     assert!(INLINE_CALL_MS_MAX < TRIAL_TIME_MAX.as_millis() as u64);

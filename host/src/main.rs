@@ -9,11 +9,12 @@ use std::{
 };
 
 use host::{
-    command_line::Order,
+    command_line::{Order, StateOrder},
     config::Config,
     host as server, logging,
     new_plugin::{NewPlugin, PluginApi},
     plugins::{Inspector, trial},
+    state_tools::{self, StateError},
 };
 
 fn main() -> ExitCode {
@@ -25,6 +26,10 @@ fn main() -> ExitCode {
     match Order::from_command_line(std::env::args_os()) {
         Ok(Order::Serve(config)) => serve(*config),
         Ok(Order::Check { files, json }) => check(&files, json),
+        Ok(Order::State { data, what }) => match with_state(&data, what) {
+            Ok(told) => say(&told),
+            Err(error) => failed(&error),
+        },
         Ok(Order::New { name, plugin_api }) => {
             let written = plugin_api
                 .map_or_else(PluginApi::of_this_host, Ok)
@@ -75,6 +80,40 @@ fn check(files: &[PathBuf], json: bool) -> ExitCode {
     }
     let all_fit = found.iter().all(|inspection| inspection.fits());
     ExitCode::from(u8::from(!all_fit))
+}
+
+/// Returns what is to be said.
+fn with_state(data: &Path, what: StateOrder) -> Result<String, StateError> {
+    Ok(match what {
+        StateOrder::Verify { json } => {
+            let verified = state_tools::verify(data)?;
+            match json {
+                true => {
+                    serde_json::to_string_pretty(&verified).expect("strings and numbers") + "\n"
+                }
+                false => format!("{}: {verified}", data.display()),
+            }
+        }
+        StateOrder::Backup { to } => {
+            let verified = state_tools::backup(data, &to)?;
+            format!("{}: {verified}", to.display())
+        }
+        StateOrder::Export { out, salvage } => {
+            state_tools::export(data, out.as_deref(), salvage)?;
+            String::new()
+        }
+        StateOrder::Import { from } => {
+            let verified = state_tools::import(data, &from)?;
+            format!("{}: {verified}", data.display())
+        }
+        StateOrder::Drop { plugin, state, yes } => {
+            let dropped = state_tools::drop_states(data, &plugin, state.as_deref(), yes)?;
+            dropped
+                .iter()
+                .map(|state| format!("dropped: {state}\n"))
+                .collect()
+        }
+    })
 }
 
 fn say(text: &str) -> ExitCode {

@@ -1,0 +1,39 @@
+//! A copy of the state that a host can be started on.
+
+use std::{
+    fs::{self, DirBuilder},
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
+};
+
+use super::{StateError, holds_something, inspection, verify::Verified};
+use crate::{
+    data_folder::STATE_FOLDER,
+    state::disk::{Disk as _, RealDisk},
+};
+
+/// Copies the state of a data folder into another one, which is made, and must be empty. A host may serve from the first: the
+/// copy is the state after one batch, with everything in it that was answered before this began.
+///
+/// # Errors
+/// There is no state, or it is not whole; the other folder is not empty, or cannot be written.
+pub fn backup(data: &Path, to: &Path) -> Result<Verified, StateError> {
+    let inspection = inspection(data)?;
+    if holds_something(to)? {
+        return Err(StateError::NotEmpty {
+            folder: to.to_owned(),
+            remedy: "name a folder that is not there, or is empty",
+        });
+    }
+    let because = |done| StateError::io(to.display().to_string(), done);
+    // What is in it is nobody's but the host's.
+    let mut builder = DirBuilder::new();
+    let made = builder.recursive(true).mode(0o700).create(to);
+    made.map_err(because("made"))?;
+    let absolute = fs::canonicalize(to).map_err(because("found"))?;
+    let copied = inspection.copy(&absolute.join(STATE_FOLDER))?;
+    if let Some(parent) = absolute.parent() {
+        RealDisk.sync_folder(parent).map_err(because("synced"))?;
+    }
+    Ok(Verified::of(&copied))
+}

@@ -1,0 +1,89 @@
+//! The state as text, for other hosts and other programs.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::Path,
+};
+
+use serde::Serialize;
+
+use super::{
+    StateError, inspection,
+    line::{Counts, End, Entry, FORMAT, Head, StateLine},
+};
+use crate::state::log::Recovered;
+
+/// Writes the state in a data folder as JSON lines to a new file, or to stdout. A host may serve from it: it is the state
+/// after one batch. With `salvage`, what stands before a damage is written as well.
+///
+/// # Errors
+/// There is no state; it is not whole, also if what could be read was written; the file is there, or cannot be written.
+pub fn export(data: &Path, out: Option<&Path>, salvage: bool) -> Result<(), StateError> {
+    let inspection = inspection(data)?;
+    let (recovered, damage) = if salvage {
+        let partial = inspection.read_until_damage();
+        (partial.recovered, partial.damage)
+    } else {
+        (inspection.read()?, None)
+    };
+    match out {
+        None => {
+            let mut stdout = BufWriter::new(io::stdout().lock());
+            let written = write(&recovered, &mut stdout);
+            written.map_err(StateError::io("stdout", "written"))?;
+        }
+        Some(path) => {
+            let because = |done| StateError::io(path.display().to_string(), done);
+            let file = File::create_new(path).map_err(because("made"))?;
+            let mut buffered = BufWriter::new(&file);
+            let written = write(&recovered, &mut buffered);
+            drop(buffered);
+            let written = written.and_then(|()| file.sync_all());
+            if let Err(cause) = written {
+                // A half of it must not be taken for the whole.
+                let _ = fs::remove_file(path);
+                return Err(because("written")(cause));
+            }
+        }
+    }
+    damage.map_or(Ok(()), |damage| Err(damage.into()))
+}
+
+pub(super) fn write(recovered: &Recovered, out: &mut impl Write) -> io::Result<()> {
+    let mut counts = Counts::default();
+    line(
+        out,
+        &Head {
+            format: FORMAT,
+            host: env!("CARGO_PKG_VERSION").to_owned(),
+            batch: recovered.last.0,
+            now_ms: recovered.now_ms,
+            next_state: recovered.next_state.0,
+        },
+    )?;
+    for state in &recovered.states {
+        counts.states += 1;
+        line(
+            out,
+            &StateLine {
+                state: state.id.0,
+                plugin: state.plugin.clone(),
+                name: state.name.clone(),
+                kind: state.kind.clone(),
+                schema: state.schema,
+            },
+        )?;
+        for (key, value) in state.map.iter() {
+            counts.entries += 1;
+            line(out, &Entry::new(key, value))?;
+        }
+    }
+    line(out, &End { end: counts })?;
+    out.flush()
+}
+
+fn line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")
+}

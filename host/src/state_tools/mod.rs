@@ -1,0 +1,133 @@
+//! What an operator does with the state on the disk: look whether it is whole, take a copy of it while a host serves, bring it
+//! into another folder as text, and drop what nobody needs any more.
+
+mod backup;
+mod drop;
+mod export;
+mod import;
+mod line;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+pub use backup::backup;
+pub use drop::drop_states;
+pub use export::export;
+pub use import::import;
+pub use verify::{Verified, verify};
+
+use crate::{
+    data_folder::{DataFolderError, STATE_FOLDER},
+    state::{
+        disk::RealDisk,
+        log::{Inspection, LogError, OpenError},
+    },
+};
+
+/// Why an order was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// There is nothing to work on.
+    #[error(
+        "there is no state in the data folder {}: name the folder that the host was run with by --data DIR",
+        .0.display()
+    )]
+    NoState(PathBuf),
+    /// It is not whole, or cannot be read.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It cannot be changed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A host has the folder, or nobody can have it.
+    #[error(transparent)]
+    Data(#[from] DataFolderError),
+    /// Something is there already.
+    #[error("{} is there already, and holds something: {remedy}", folder.display())]
+    NotEmpty {
+        /// What is there.
+        folder: PathBuf,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A file or a stream.
+    #[error("{what} cannot be {done}: {cause}")]
+    Io {
+        /// Which one.
+        what: String,
+        /// What was tried.
+        done: &'static str,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// A line of an export is not as it was written.
+    #[error(
+        "line {line} of {source_name} is wrong: expected {expected}, found {found}. Nothing was imported; export anew, or mend \
+         the line"
+    )]
+    Line {
+        /// From 1.
+        line: u64,
+        /// The export.
+        source_name: String,
+        /// What should stand there.
+        expected: String,
+        /// What does.
+        found: String,
+    },
+    /// Nothing is kept under that name.
+    #[error("{wanted} is not in {}; there are: {known}", folder.display())]
+    Unknown {
+        /// What was named.
+        wanted: String,
+        /// The data folder.
+        folder: PathBuf,
+        /// What could have been.
+        known: String,
+    },
+    /// It cannot be undone, and nobody has said that it is meant.
+    #[error("this cannot be undone: what was granted there is forgotten. Add --yes to drop {0}")]
+    NotConfirmed(String),
+}
+
+impl StateError {
+    fn io(what: impl Into<String>, done: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |cause| Self::Io {
+            what: what.into(),
+            done,
+            cause,
+        }
+    }
+}
+
+/// How a state is named to people.
+fn title(plugin: &str, name: &str) -> String {
+    match plugin {
+        "" => format!("(host) {name}"),
+        plugin => format!("{plugin} {name}"),
+    }
+}
+
+/// The log in a data folder, to be read; a host may serve from it.
+fn inspection(data: &Path) -> Result<Inspection, StateError> {
+    let folder = data.join(STATE_FOLDER);
+    if !holds_something(&folder)? {
+        return Err(StateError::NoState(data.to_owned()));
+    }
+    Ok(Inspection::new(Arc::new(RealDisk), &folder))
+}
+
+/// Whether a folder is there, with anything in it.
+fn holds_something(folder: &Path) -> Result<bool, StateError> {
+    match folder.read_dir() {
+        Ok(mut entries) => Ok(entries.next().is_some()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StateError::io(folder.display().to_string(), "read")(error)),
+    }
+}

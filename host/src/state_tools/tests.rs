@@ -1,0 +1,108 @@
+//! An export is the state, to the byte, and a wrong one is none.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::state::{
+    StateMap,
+    effects::StateId,
+    log::{BatchNo, Recovered, RecoveredState},
+};
+
+type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn recovered(states: Vec<(u32, Entries)>, gap: u32) -> Recovered {
+    let next = states.last().map_or(0, |(id, _)| id + 1) + gap;
+    let states = states.into_iter().map(|(id, entries)| {
+        let mut map = StateMap::default();
+        for (key, value) in entries {
+            map.write(&key, &value, |_| ());
+        }
+        RecoveredState {
+            id: StateId(id),
+            plugin: format!("plugin \"{id}\" 🦀"),
+            name: "hall".to_owned(),
+            kind: "map".to_owned(),
+            schema: id + 1,
+            map,
+        }
+    });
+    Recovered {
+        states: states.collect(),
+        last: BatchNo(9),
+        now_ms: 1_795_422_052_628,
+        next_state: StateId(next),
+        ..Recovered::default()
+    }
+}
+
+/// Imports a text into a new data folder, and reads it back.
+fn imported(text: &[u8]) -> Result<Recovered, StateError> {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let (data, file) = (folder.path().join("data"), folder.path().join("export"));
+    std::fs::write(&file, text).expect("it can be written");
+    let done = import(&data, &file);
+    let left: Vec<_> = (data.read_dir().expect("it was made"))
+        .map(|entry| entry.expect("it can be read").file_name())
+        .filter(|name| name != "lock")
+        .collect();
+    match done {
+        Ok(_) => assert_eq!(left, ["state"]),
+        Err(_) => assert!(left.is_empty(), "{left:?}"),
+    }
+    done?;
+    Ok(inspection(&data)?.read()?)
+}
+
+fn exported(recovered: &Recovered) -> Vec<u8> {
+    let mut text = Vec::new();
+    export::write(recovered, &mut text).expect("memory takes it");
+    text
+}
+
+fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(any::<u8>(), 0..6)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn what_is_imported_is_what_was_exported(
+        entries in proptest::collection::vec(proptest::collection::vec((any_bytes(), any_bytes()), 0..5), 0..4),
+        gap in 0..3_u32,
+    ) {
+        let states = (0..).map(|index| index * 2).zip(entries).collect();
+        let before = recovered(states, gap);
+        let after = imported(&exported(&before)).expect("it is whole");
+        prop_assert_eq!(&after.states, &before.states);
+        prop_assert_eq!((after.now_ms, after.next_state), (before.now_ms, before.next_state));
+    }
+}
+
+#[test]
+fn an_export_that_is_cut_off_anywhere_or_changed_is_refused_by_line() {
+    let entries = vec![(b"a".to_vec(), b"1".to_vec()), (b"b".to_vec(), vec![0xff])];
+    let text = exported(&recovered(vec![(0, entries)], 0));
+    let text = String::from_utf8(text).expect("it is JSON");
+    let end = text.trim_end().len();
+    for cut in (0..end).step_by(7) {
+        let refusal = imported(&text.as_bytes()[..cut]).unwrap_err().to_string();
+        assert!(refusal.starts_with("line "), "{cut}: {refusal}");
+    }
+    for (from, to, expected) in [
+        ("\"rm-host-state\":1", "\"rm-host-state\":2", "line 1 of"),
+        ("\"state\":0", "\"state\":5", "line 2 of"),
+        ("\"schema\":1", "\"schema\":-1", "line 2 of"),
+        ("\"key\":\"61\"", "\"key\":\"6\"", "line 3 of"),
+        ("\"key\":\"62\"", "\"key\":\"61\"", "line 4 of"),
+        ("\"hex\":\"ff\"", "\"hex\":\"fg\"", "line 4 of"),
+        ("\"hex\":\"ff\"", "\"hax\":\"ff\"", "line 4 of"),
+        ("\"entries\":2", "\"entries\":3", "1 states with 3 entries"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        let refusal = imported(text.replace(from, to).as_bytes()).unwrap_err();
+        let refusal = refusal.to_string();
+        assert!(refusal.contains(expected), "{to}: {refusal}");
+    }
+}

@@ -1,0 +1,271 @@
+//! What an operator does with the state on the disk, with and without a host that serves from it.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+    thread,
+};
+
+use rm_tests::{HostPlan, RawClient, TestHost, host};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// Runs `rm-host state` on a data folder.
+fn state(data: &Path, words: &[&str]) -> Output {
+    let mut command = Command::new(host());
+    let command = command.arg("state").args(words).arg("--data").arg(data);
+    let command = command.env_remove("RM_DATA").stdin(Stdio::null());
+    command.output().expect("the host was built")
+}
+
+#[track_caller]
+fn done(output: &Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    String::from_utf8(output.stdout.clone()).expect("it is text")
+}
+
+#[track_caller]
+fn refused(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr.clone()).expect("it is text")
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("it is text")
+}
+
+fn ticket(client: &mut RawClient) -> u64 {
+    let sold = client.ask("getTickets", Value::Null).ok();
+    sold["tickets"][0].as_u64().expect("a number was sold")
+}
+
+/// A host that has sold tickets and was killed.
+fn sold(tickets: u64) -> HostPlan {
+    let host = TestHost::with_plugin("tickets");
+    let mut client = host.connect();
+    for number in 1..=tickets {
+        assert_eq!(ticket(&mut client), number);
+    }
+    host.signal(Signal::KILL);
+    host.wait_and_plan().1
+}
+
+#[test]
+fn a_whole_state_is_verified_also_while_a_host_serves() {
+    let host = TestHost::with_plugin("tickets");
+    let data = host.beside().join("data");
+    let mut client = host.connect();
+    client.session();
+    client.ask_once(1, "getTickets", &Value::Null).ok();
+    let told = done(&state(&data, &["verify"]));
+    for part in [
+        "whole, as of batch",
+        "tickets hall (numbers, schema 1)",
+        "(host) answers",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+    let told = done(&state(&data, &["verify", "--json"]));
+    let told: Value = serde_json::from_str(&told).expect("it is JSON");
+    let states = told["states"].as_array().expect("a list");
+    let hall = states.iter().find(|state| state["plugin"] == "tickets");
+    assert_eq!(hall.expect("it is kept")["schema"], 1);
+    assert_eq!(told["torn_end"], Value::Null);
+    assert_eq!(ticket(&mut client), 2, "it serves on");
+}
+
+#[test]
+fn what_is_damaged_torn_or_not_there_is_told_apart() {
+    let plan = sold(20);
+    let (data, segment) = (plan.data(), segment_of(&plan.data()));
+    let whole = fs::read(&segment).expect("it can be read");
+    let end = whole
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .expect("it holds something");
+
+    fs::write(&segment, &whole[..end - 3]).expect("it can be written");
+    let told = done(&state(&data, &["verify"]));
+    assert!(told.contains("has a torn end"), "{told}");
+
+    let mut damaged = whole.clone();
+    damaged[300] ^= 1;
+    fs::write(&segment, damaged).expect("it can be written");
+    let backup = plan.folder().join("backup");
+    for words in [
+        &["verify"][..],
+        &["export"],
+        &["backup", text(&backup)],
+        &["drop", "tickets", "--yes"],
+    ] {
+        let told = refused(&state(&data, words));
+        for part in [text(&segment), "byte", "backup"] {
+            assert!(told.contains(part), "{words:?}: {told}");
+        }
+    }
+    let salvaged = state(&data, &["export", "--salvage"]);
+    let told = refused(&salvaged);
+    assert!(told.contains(text(&segment)), "{told}");
+    let salvaged = String::from_utf8(salvaged.stdout).expect("it is text");
+    assert!(salvaged.starts_with("{\"rm-host-state\":1,"), "{salvaged}");
+
+    fs::write(&segment, whole).expect("it can be written");
+    done(&state(&data, &["verify"]));
+    let nowhere = plan.folder().join("nowhere");
+    for words in [
+        &["verify"][..],
+        &["export"],
+        &["backup", text(&backup)],
+        &["drop", "tickets", "--yes"],
+    ] {
+        let told = refused(&state(&nowhere, words));
+        assert!(
+            told.contains("there is no state") && told.contains("--data"),
+            "{told}"
+        );
+    }
+    assert!(!nowhere.exists());
+}
+
+fn segment_of(data: &Path) -> std::path::PathBuf {
+    let mut files = fs::read_dir(data.join("state")).expect("it is there");
+    let segment = files.next().expect("there is a log");
+    segment.expect("it can be read").path()
+}
+
+#[test]
+fn an_export_is_the_state_of_the_host_that_imports_it() {
+    let plan = sold(7);
+    let data = plan.data();
+    let export = plan.folder().with_file_name("export.jsonl");
+    assert_eq!(done(&state(&data, &["export", "--out", text(&export)])), "");
+    let again = refused(&state(&data, &["export", "--out", text(&export)]));
+    assert!(again.contains("cannot be made"), "{again}");
+    assert_eq!(
+        fs::read_to_string(&export).expect("it is text"),
+        done(&state(&data, &["export"]))
+    );
+
+    let told = refused(&state(&data, &["import", text(&export)]));
+    for part in ["is there already", "--data DIR"] {
+        assert!(told.contains(part), "{told}");
+    }
+    let other = TestHost::plan().plugin("tickets");
+    // As an import leaves it that was killed.
+    fs::create_dir_all(other.data().join("state.new")).expect("it can be made");
+    fs::write(other.data().join("state.new/log-1.rml"), "half").expect("it can be written");
+    let cut_off = plan.folder().with_file_name("cut.jsonl");
+    let whole = fs::read(&export).expect("it was written");
+    fs::write(&cut_off, &whole[..whole.len() - 20]).expect("it can be written");
+    let told = refused(&state(&other.data(), &["import", text(&cut_off)]));
+    assert!(
+        told.contains("line ") && told.contains("Nothing was imported"),
+        "{told}"
+    );
+    assert!(!other.data().join("state").exists() && !other.data().join("state.new").exists());
+
+    let told = done(&state(&other.data(), &["import", text(&export)]));
+    assert!(told.contains("tickets hall"), "{told}");
+    let host = other.start();
+    let mut client = host.connect();
+    let sold = client.ask("getTickets", Value::Null).ok();
+    assert_eq!((&sold["tickets"], &sold["token"]), (&json!([8]), &json!(8)));
+}
+
+#[test]
+fn what_is_dropped_is_gone_and_only_an_idle_folder_is_changed() {
+    let host = TestHost::with_plugin("tickets");
+    let data = host.beside().join("data");
+    assert_eq!(ticket(&mut host.connect()), 1);
+    let told = refused(&state(&data, &["drop", "tickets", "--yes"]));
+    assert!(
+        told.contains(&format!("process {}", host.process_id())),
+        "{told}"
+    );
+    host.signal(Signal::TERM);
+    let (_, plan) = host.wait_and_plan();
+    for (words, part) in [
+        (&["drop", "hotels", "--yes"][..], "there are: tickets hall"),
+        (
+            &["drop", "tickets", "balcony", "--yes"],
+            "the state `balcony`",
+        ),
+        (&["drop", "", "--yes"], "there are: tickets hall"),
+        (&["drop", "tickets"], "--yes to drop tickets hall"),
+    ] {
+        let told = refused(&state(&data, words));
+        assert!(told.contains(part), "{told}");
+    }
+    let host = plan.start();
+    assert_eq!(ticket(&mut host.connect()), 2);
+    // A plugin that was removed leaves its state, until it is dropped.
+    host.remove("tickets");
+    host.signal(Signal::TERM);
+    let (_, plan) = host.wait_and_plan();
+    assert!(done(&state(&data, &["verify"])).contains("tickets hall"));
+    let told = done(&state(&data, &["drop", "tickets", "hall", "--yes"]));
+    assert!(told.starts_with("dropped: tickets hall"), "{told}");
+    assert!(!done(&state(&data, &["verify"])).contains("tickets hall"));
+    assert_eq!(ticket(&mut plan.plugin("tickets").start().connect()), 1);
+}
+
+#[test]
+fn a_backup_that_is_taken_under_load_has_all_that_was_answered_before() {
+    let host = TestHost::plan()
+        .plugin("tickets")
+        .file("tickets.toml", "seats = 100000000\n")
+        .start();
+    let data = host.beside().join("data");
+    let backup = host.beside().join("backup/data");
+    let buyers: Vec<_> = (0..3)
+        .map(|_| {
+            let mut client = host.connect();
+            thread::spawn(move || {
+                for _ in 0..8 {
+                    client
+                        .try_tell("getTickets", &Value::Null)
+                        .expect("it serves");
+                }
+                let mut bought = Vec::new();
+                while let Some(reply) = client.try_reply() {
+                    bought.push(reply.result["tickets"][0].as_u64().expect("it was sold"));
+                    if client.try_tell("getTickets", &Value::Null).is_err() {
+                        break;
+                    }
+                }
+                bought
+            })
+        })
+        .collect();
+    let mut client = host.connect();
+    let before: BTreeSet<u64> = (0..200).map(|_| ticket(&mut client)).collect();
+    let told = done(&state(&data, &["backup", text(&backup)]));
+    assert!(told.contains("tickets hall"), "{told}");
+    let again = refused(&state(&data, &["backup", text(&backup)]));
+    assert!(again.contains("is there already"), "{again}");
+    host.signal(Signal::KILL);
+    let bought: usize = buyers
+        .into_iter()
+        .map(|buyer| buyer.join().expect("it ends").len())
+        .sum();
+    assert!(bought > 0, "nothing else was going on");
+
+    let (_, plan) = host.wait_and_plan();
+    let host = plan.flags(&["--data", text(&backup)]).start();
+    let mut client = host.connect();
+    for number in &before {
+        let sold = client.ask("returnTickets", json!({ "tickets": [number] }));
+        sold.ok();
+    }
+    let mut sold = BTreeSet::new();
+    for _ in 0..before.len() {
+        assert!(sold.insert(ticket(&mut client)));
+    }
+    assert_eq!(
+        sold, before,
+        "the lowest that are free are those that came back"
+    );
+}
