@@ -342,8 +342,12 @@ impl AbiPlugin for Guard<Definition> {
 }
 
 impl AbiLane for Guard<Box<dyn LaneCode>> {
-    fn setup(&mut self, _facts: RSlice<'_, u8>, failure: &mut RVec<u8>) -> u32 {
-        let (status, fault) = match guarded(|| self.value().setup()) {
+    fn setup(&mut self, facts: RSlice<'_, u8>, failure: &mut RVec<u8>) -> u32 {
+        let set_up = || {
+            let mut stored = Schemas::from_json(facts.as_slice())?;
+            self.value().setup(&mut stored)
+        };
+        let (status, fault) = match guarded(set_up) {
             Ok(Ok(())) => return status::ANSWERED,
             Ok(Err(text)) => (status::REFUSED, Fault::refused(text)),
             Err(payload) if payload.is::<GaveUp>() => {
