@@ -40,6 +40,7 @@ use crate::{
     export::{Definition, LaneCode, Plugin},
     jobber::{Refusal, RefusalKind},
     log_bridge::{self, HostLog, guarded, panic_said, panic_text},
+    state::Schemas,
 };
 
 /// The version of this file, and not of the crate: it changes only when this file does. A plugin and a host

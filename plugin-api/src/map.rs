@@ -542,7 +542,10 @@ mod tests {
         let next: MapState<u64, String> = Map::named("map").schema(2);
         let next = next.migrate(1, |old: u32| Ok(old + 1));
         let text = Opened::migrated(&host, next, 1).err().unwrap();
-        assert!(text.contains("state `map`: after its migration the entry"), "{text}");
+        assert!(
+            text.contains("state `map`: after its migration the entry"),
+            "{text}"
+        );
         host.rollback();
         let mut map = Opened::new(&host, Map::<u64, u32>::named("map"));
         assert_eq!(map.range(..).collect::<Vec<_>>(), [(1, 10), (2, 20)]);

@@ -145,7 +145,8 @@ impl Way<'_> {
         for (from, step) in &self.steps {
             let Some(before) = entry else { break };
             let done = guarded(|| step(before));
-            let done = done.unwrap_or_else(|payload| Err(format!("panicked: {}", panic_text(payload))));
+            let done =
+                done.unwrap_or_else(|payload| Err(format!("panicked: {}", panic_text(payload))));
             entry = done.map_err(|text| {
                 format!(
                     "state `{}`: the entry stored at key {} cannot be migrated from schema {from} to {}: {text}",
@@ -221,7 +222,10 @@ mod tests {
             way.map(|_| ()).unwrap_err()
         };
         let missing = refused(&steps, Some(1), 5);
-        assert!(missing.contains("from schema 3 to 4: add `.migrate(3"), "{missing}");
+        assert!(
+            missing.contains("from schema 3 to 4: add `.migrate(3"),
+            "{missing}"
+        );
         let late = refused(&steps, None, 2);
         assert!(late.contains("`.schema(3)`"), "{late}");
         let mut twice = Steps::default();
