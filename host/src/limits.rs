@@ -99,7 +99,14 @@ pub const DEADLINE_MS_MAX: u64 = 365 * 24 * 3600 * 1000;
 /// Effects that are not durable yet, and the replies that wait for them, in bytes. Past it, jobs with state wait.
 pub const UNSYNCED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// The effects of one batch, in bytes. A migration of a whole state is one batch.
+/// The effects of one job, in bytes: what it changed in its states, keys and values together. More is refused.
+pub const JOB_EFFECTS_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The effects of one opening of a version on its states, in bytes: a migration of a whole state above all. More is
+/// refused.
+pub const OPENING_EFFECTS_BYTES_MAX: usize = 768 * 1024 * 1024;
+
+/// The effects of one batch, in bytes.
 pub const BATCH_EFFECTS_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 /// A segment of the log that has grown to this gets no further record, in bytes.
@@ -207,7 +214,15 @@ const _: () = {
         REPLY_HELD_MAX.as_micros() < 1_000,
         "a promise of the protocol"
     );
-    assert!(plugin_api::limits::STATE_ENTRY_BYTES_MAX < BATCH_EFFECTS_BYTES_MAX);
+    assert!(plugin_api::limits::STATE_ENTRY_BYTES_MAX < JOB_EFFECTS_BYTES_MAX);
+    assert!(
+        UNSYNCED_BYTES_MAX
+            + HELD_REPLY_BYTES_MAX
+            + JOB_EFFECTS_BYTES_MAX
+            + OPENING_EFFECTS_BYTES_MAX
+            <= BATCH_EFFECTS_BYTES_MAX,
+        "what has gathered when lanes pause, what one lane adds to that, and an opening are one batch"
+    );
     assert!(ZEROED_AHEAD_BYTES <= SEGMENT_BYTES);
     assert!(WATCHDOG_LOOK.as_millis() <= INLINE_STUCK.as_millis());
     assert!(INLINE_CALL_MS_MAX < TRIAL_TIME_MAX.as_millis() as u64);

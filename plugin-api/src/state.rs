@@ -146,6 +146,6 @@ mod tests {
         assert_eq!(read("{}"), [None; 3]);
         let facts = r#"{"later":1,"states":[{"schema":2,"later":1},null,{}]}"#;
         assert_eq!(read(facts), [Some(2), None, None]);
-        assert!(Schemas::from_json(b"[]").is_err());
+        assert!(Schemas::from_json(b"7").is_err());
     }
 }
