@@ -108,7 +108,14 @@ pub const SESSIONS_IDLE_MAX: usize = 100_000;
 /// So many answers are forgotten when one is added, at most.
 pub const FORGOTTEN_AT_ONCE_MAX: usize = 256;
 
-/// The effects of one batch, in bytes. A migration of a whole state is one batch.
+/// The effects of one job, in bytes: what it changed in its states, keys and values together. More is refused.
+pub const JOB_EFFECTS_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The effects of one opening of a version on its states, in bytes: a migration of a whole state above all. More is
+/// refused.
+pub const OPENING_EFFECTS_BYTES_MAX: usize = 768 * 1024 * 1024;
+
+/// The effects of one batch, in bytes.
 pub const BATCH_EFFECTS_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 /// So much of an export is put into one batch when it is imported, in bytes.
@@ -219,12 +226,21 @@ const _: () = {
         REPLY_HELD_MAX.as_micros() < 1_000,
         "a promise of the protocol"
     );
-    assert!(plugin_api::limits::STATE_ENTRY_BYTES_MAX < BATCH_EFFECTS_BYTES_MAX);
     assert!(ANSWER_BYTES_MAX < protocol::limits::ANSWERS_KEPT_BYTES_MAX);
     assert!(protocol::limits::ANSWERS_KEPT_BYTES_MAX < ANSWERS_KEPT_BYTES_ALL_MAX);
     assert!(
         IMPORTED_AT_ONCE_BYTES + plugin_api::limits::STATE_ENTRY_BYTES_MAX
             < BATCH_EFFECTS_BYTES_MAX
+    );
+    assert!(plugin_api::limits::STATE_ENTRY_BYTES_MAX < JOB_EFFECTS_BYTES_MAX);
+    assert!(
+        UNSYNCED_BYTES_MAX
+            + HELD_REPLY_BYTES_MAX
+            + ANSWER_BYTES_MAX
+            + JOB_EFFECTS_BYTES_MAX
+            + OPENING_EFFECTS_BYTES_MAX
+            <= BATCH_EFFECTS_BYTES_MAX,
+        "what has gathered when lanes pause, what one lane adds to that, and an opening are one batch"
     );
     assert!(ZEROED_AHEAD_BYTES <= SEGMENT_BYTES);
     assert!(WATCHDOG_LOOK.as_millis() <= INLINE_STUCK.as_millis());

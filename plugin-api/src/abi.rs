@@ -40,6 +40,7 @@ use crate::{
     export::{Definition, LaneCode, Plugin},
     jobber::{Refusal, RefusalKind},
     log_bridge::{self, HostLog, guarded, panic_said, panic_text},
+    state::Schemas,
 };
 
 /// The version of this file, and not of the crate: it changes only when this file does. A plugin and a host
@@ -342,8 +343,12 @@ impl AbiPlugin for Guard<Definition> {
 }
 
 impl AbiLane for Guard<Box<dyn LaneCode>> {
-    fn setup(&mut self, _facts: RSlice<'_, u8>, failure: &mut RVec<u8>) -> u32 {
-        let (status, fault) = match guarded(|| self.value().setup()) {
+    fn setup(&mut self, facts: RSlice<'_, u8>, failure: &mut RVec<u8>) -> u32 {
+        let set_up = || {
+            let mut stored = Schemas::from_json(facts.as_slice())?;
+            self.value().setup(&mut stored)
+        };
+        let (status, fault) = match guarded(set_up) {
             Ok(Ok(())) => return status::ANSWERED,
             Ok(Err(text)) => (status::REFUSED, Fault::refused(text)),
             Err(payload) if payload.is::<GaveUp>() => {

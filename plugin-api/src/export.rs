@@ -13,7 +13,7 @@ use crate::{
     objects::ObjectsOnly,
     payload::{Payload, without_place},
     self_test::{Example, Expected, SelfTest},
-    state::{Maps, State},
+    state::{Maps, Schemas, State},
 };
 
 /// A whole plugin, as [`plugin!`](crate::plugin) declares it. Named `RmPlugin` in the author's crate, where
@@ -112,7 +112,7 @@ fn read_config<C: DeserializeOwned>(json: &[u8]) -> Result<C, String> {
 /// The code of one lane, opened.
 pub(crate) trait LaneCode: Send {
     /// See [`State::setup`].
-    fn setup(&mut self) -> Result<(), String>;
+    fn setup(&mut self, stored: &mut Schemas) -> Result<(), String>;
     /// Runs one request; the answer's JSON goes into `answer`, which comes empty.
     fn handle(&mut self, jobber: u32, payload: &[u8], answer: &mut Buffer) -> Result<(), Refusal>;
 }
@@ -140,7 +140,7 @@ impl<C: Send + Sync + 'static> Lanes<C> {
             inline: inline(&self.config),
             states: state.describe(),
             open: Box::new(move |maps| state_of_open.open(maps)),
-            setup: Box::new(move |handle| state.setup(handle)),
+            setup: Box::new(move |handle, stored| state.setup(handle, stored)),
             jobbers: jobbers.0,
         })));
     }
@@ -159,7 +159,7 @@ impl<C: Send + Sync + 'static> Lanes<C> {
             inline: inline(&self.config),
             states: Vec::new(),
             open: Box::new(move |_| make(&config)),
-            setup: Box::new(|_| Ok(())),
+            setup: Box::new(|_, _| Ok(())),
             jobbers: jobbers.0,
         })));
     }
@@ -173,7 +173,7 @@ impl<C: Send + Sync + 'static> Lanes<C> {
                 inline,
                 states: Vec::new(),
                 open: Box::new(|_| ()),
-                setup: Box::new(|()| Ok(())),
+                setup: Box::new(|(), _| Ok(())),
                 jobbers: vec![jobber],
             })));
         }
@@ -229,7 +229,7 @@ impl<H> Jobber<H> {
 type RunJobber<H> =
     dyn Fn(&Invocation<'_>, &mut H, &mut Buffer) -> Result<(), Refusal> + Send + Sync;
 
-type SetUp<H> = dyn Fn(&mut H) -> Result<(), String> + Send + Sync;
+type SetUp<H> = dyn Fn(&mut H, &mut Schemas) -> Result<(), String> + Send + Sync;
 
 struct Block<H> {
     /// Of the plugin.
@@ -272,8 +272,8 @@ struct OpenBlock<H> {
 }
 
 impl<H: Send> LaneCode for OpenBlock<H> {
-    fn setup(&mut self) -> Result<(), String> {
-        (self.block.setup)(&mut self.handle)
+    fn setup(&mut self, stored: &mut Schemas) -> Result<(), String> {
+        (self.block.setup)(&mut self.handle, stored)
     }
 
     fn handle(&mut self, jobber: u32, payload: &[u8], answer: &mut Buffer) -> Result<(), Refusal> {

@@ -15,6 +15,7 @@ mod key;
 pub mod limits;
 mod log_bridge;
 mod map;
+mod migration;
 mod objects;
 mod payload;
 mod pool;

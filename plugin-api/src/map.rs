@@ -1,6 +1,7 @@
 //! A state that is an ordered map, from keys that sort to whatever data the author likes.
 
 use std::{
+    collections::BTreeMap,
     marker::PhantomData,
     ops::{Bound, RangeBounds},
 };
@@ -11,7 +12,8 @@ use crate::{
     context::{StateMap, unwinding},
     description::StateDescription,
     key::{self, Key},
-    state::{Maps, State},
+    migration::{self, Entry, Steps, Way},
+    state::{Maps, Schemas, State},
     stored,
 };
 
@@ -53,6 +55,7 @@ pub struct Map<K, V> {
 pub struct MapState<K, V> {
     name: String,
     schema: u32,
+    steps: Steps,
     entry: PhantomData<fn() -> (K, V)>,
 }
 
@@ -68,6 +71,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Map<K, V> {
         MapState {
             name: name.into(),
             schema: 1,
+            steps: Steps::default(),
             entry: PhantomData,
         }
     }
@@ -158,6 +162,47 @@ impl<K: Key, V: Serialize + DeserializeOwned> Map<K, V> {
         MapRange { map: self }
     }
 
+    /// Leads all entries to the schema of this version, and sees that it can read each of them.
+    fn migrate(&mut self, way: &Way<'_>) -> Result<(), String> {
+        let mut moved = BTreeMap::new();
+        let mut from = vec![ENTRY];
+        while let Some((key, json)) = self.map.at_or_after(&from)
+            && key.first() == Some(&ENTRY)
+        {
+            let (key, json) = (key.to_vec(), json.to_vec());
+            from.clone_from(&key);
+            from.push(0);
+            let new = way.lead(Entry {
+                key: key.clone(),
+                json: json.clone(),
+            })?;
+            if let Some(new) = &new {
+                let read = decode::<K, V>(&new.key, &new.json);
+                read.map_err(|text| format!("state `{}`: after its migration {text}", self.name))?;
+            }
+            match new {
+                Some(new) if way.moves() => {
+                    self.map.remove(&key);
+                    if let Some((other, _)) = moved.insert(new.key, (key.clone(), new.json)) {
+                        return Err(format!(
+                            "state `{}`: the entries stored at keys {} and {} come to the same key by their migration",
+                            self.name,
+                            stored::Bytes(&other),
+                            stored::Bytes(&key)
+                        ));
+                    }
+                }
+                Some(new) if new.json == json => {}
+                Some(new) => drop(self.map.write(&key, &new.json)),
+                None => drop(self.map.remove(&key)),
+            }
+        }
+        for (key, (_, json)) in moved {
+            self.map.write(&key, &json);
+        }
+        Ok(())
+    }
+
     fn encode(&mut self, key: &K) {
         self.low.clear();
         self.low.push(ENTRY);
@@ -242,6 +287,74 @@ impl<K, V> MapState<K, V> {
     pub fn schema(self, schema: u32) -> Self {
         Self { schema, ..self }
     }
+
+    /// Says how the value of each entry of schema `from` becomes that of the next one. Steps follow one another: from 1
+    /// to 2, from 2 to 3, until the declared schema is reached. Where one fails or panics, the version is refused and
+    /// nothing has changed.
+    ///
+    /// ```
+    /// # use plugin_api::{Map, MapState, prelude::*};
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Booking { guest: String, nights: u32 }
+    ///
+    /// /// By room. At first they were names only.
+    /// fn bookings() -> MapState<u64, Booking> {
+    ///     Map::named("bookings").schema(2).migrate(1, |guest: String| match guest.is_empty() {
+    ///         true => Err("a booking without a guest".to_owned()),
+    ///         false => Ok(Booking { guest, nights: 1 }),
+    ///     })
+    /// }
+    /// ```
+    #[must_use]
+    pub fn migrate<Old, New>(
+        mut self,
+        from: u32,
+        step: impl Fn(Old) -> Result<New, String> + Send + Sync + 'static,
+    ) -> Self
+    where
+        Old: DeserializeOwned,
+        New: Serialize + DeserializeOwned,
+    {
+        self.steps.add(from, step);
+        self
+    }
+
+    /// The same for a step that changes keys as well, or drops entries, with `None`. No two entries may come to the same
+    /// key. All of the map is in memory a second time meanwhile.
+    ///
+    /// ```
+    /// # use plugin_api::{Map, MapState};
+    /// /// By room and night. At first by room only, and empty where nobody had booked.
+    /// fn guests() -> MapState<(u64, u64), String> {
+    ///     Map::named("guests").schema(2).migrate_entries(1, |room: u64, guest: Option<String>| {
+    ///         Ok(guest.map(|guest| ((room, 0), guest)))
+    ///     })
+    /// }
+    /// ```
+    #[must_use]
+    pub fn migrate_entries<OldKey, Old, NewKey, New>(
+        mut self,
+        from: u32,
+        step: impl Fn(OldKey, Old) -> Result<Option<(NewKey, New)>, String> + Send + Sync + 'static,
+    ) -> Self
+    where
+        OldKey: Key,
+        Old: DeserializeOwned,
+        NewKey: Key,
+        New: Serialize + DeserializeOwned,
+    {
+        self.steps.add_moving(from, move |entry| {
+            let (key, old) = decode(&entry.key, &entry.json)?;
+            let Some((key, new)) = step(key, old)? else {
+                return Ok(None);
+            };
+            let mut bytes = vec![ENTRY];
+            key.encode(&mut bytes);
+            let json = migration::to_json(&new);
+            Ok(Some(Entry { key: bytes, json }))
+        });
+        self
+    }
 }
 
 impl<K: Key, V: Serialize + DeserializeOwned + 'static> State for MapState<K, V> {
@@ -266,7 +379,11 @@ impl<K: Key, V: Serialize + DeserializeOwned + 'static> State for MapState<K, V>
         }
     }
 
-    fn setup(&self, map: &mut Map<K, V>) -> Result<(), String> {
+    fn setup(&self, map: &mut Map<K, V>, stored: &mut Schemas) -> Result<(), String> {
+        let way = self.steps.way(&self.name, stored.next(), self.schema)?;
+        if !way.is_empty() {
+            return map.migrate(&way);
+        }
         stored::check_first(&mut map.map, ENTRY, |key, json| {
             decode::<K, V>(key, json).map(|_| ())
         })
@@ -276,8 +393,6 @@ impl<K: Key, V: Serialize + DeserializeOwned + 'static> State for MapState<K, V>
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -377,6 +492,63 @@ mod tests {
         let opened = Opened::try_new(&map.host, Map::<u64, u32>::named("map"));
         let text = opened.err().unwrap();
         assert!(text.contains("under a key of u64"), "{text}");
+    }
+
+    type Texts = MapState<String, String>;
+
+    fn old(entries: &[(u64, u32)]) -> MemoryHost {
+        let mut old = Opened::new(&MemoryHost::new(), Map::<u64, u32>::named("map"));
+        for (key, value) in entries {
+            old.insert(key, value);
+        }
+        old.host.commit();
+        old.host
+    }
+
+    #[test]
+    fn all_entries_of_an_older_schema_are_migrated_also_behind_those_that_are_checked() {
+        let entries: Vec<(u64, u32)> = (0..2_000).map(|key| (key, 7)).collect();
+        let host = old(&entries);
+        let next: MapState<u64, String> = Map::named("map").schema(3);
+        let next = next.migrate(2, |old: (u32, u32)| Ok(format!("{} of {}", old.0, old.1)));
+        let next = next.migrate(1, |old: u32| Ok((old, 9_u32)));
+        let mut map = Opened::migrated(&host, next, 1).unwrap();
+        let texts: Vec<String> = map.range(..).map(|(_, text)| text).collect();
+        assert_eq!(texts, vec!["7 of 9"; 2_000]);
+    }
+
+    #[test]
+    fn a_step_can_change_keys_and_drop_entries() {
+        let host = old(&[(1, 10), (2, 20), (3, 1)]);
+        // Each new key is an old one of another entry, which is still to come or was there before.
+        let next: MapState<u64, u32> = Map::named("map").schema(2);
+        let next = next.migrate_entries(1, |key: u64, value: u32| {
+            Ok((key < 3).then_some((3 - key, value + 1)))
+        });
+        let mut map = Opened::migrated(&host, next, 1).unwrap();
+        assert_eq!(map.range(..).collect::<Vec<_>>(), [(1, 21), (2, 11)]);
+    }
+
+    #[test]
+    fn entries_that_come_to_the_same_key_or_are_of_another_type_are_refused() {
+        let host = old(&[(1, 10), (2, 20)]);
+        let next: Texts = Map::named("map").schema(2);
+        let next = next.migrate_entries(1, |_: u64, value: u32| {
+            Ok(Some(("a".to_owned(), value.to_string())))
+        });
+        let text = Opened::migrated(&host, next, 1).err().unwrap();
+        assert!(text.contains("come to the same key"), "{text}");
+        host.rollback();
+        let next: MapState<u64, String> = Map::named("map").schema(2);
+        let next = next.migrate(1, |old: u32| Ok(old + 1));
+        let text = Opened::migrated(&host, next, 1).err().unwrap();
+        assert!(
+            text.contains("state `map`: after its migration the entry"),
+            "{text}"
+        );
+        host.rollback();
+        let mut map = Opened::new(&host, Map::<u64, u32>::named("map"));
+        assert_eq!(map.range(..).collect::<Vec<_>>(), [(1, 10), (2, 20)]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{ops::Deref, sync::Arc};
 
 use crate::{
     description::StateDescription,
-    state::{Maps, State},
+    state::{Maps, Schemas, State},
 };
 
 /// A value that functions read and never change, mostly a part of the configuration. It stands in a tuple
@@ -64,7 +64,7 @@ impl<T: Send + Sync + 'static> State for Setting<T> {
         Self(Arc::clone(&self.0))
     }
 
-    fn setup(&self, _: &mut Self) -> Result<(), String> {
+    fn setup(&self, _: &mut Self, _: &mut Schemas) -> Result<(), String> {
         Ok(())
     }
 }

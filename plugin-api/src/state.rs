@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use crate::{
     context::{HostAccess, StateMap},
     description::StateDescription,
@@ -24,12 +26,13 @@ pub trait State: Send + Sync + 'static {
     fn open(&self, maps: &mut Maps) -> Self::Handle;
 
     /// Brings what is stored in line with the configuration: makes it at the first time, adds and drains
-    /// what a changed configuration adds and takes away. Never revokes what is granted.
+    /// what a changed configuration adds and takes away. Never revokes what is granted. What an older schema stored
+    /// is migrated first.
     ///
     /// # Errors
-    /// What is stored cannot be read as this kind of state.
+    /// What is stored cannot be read as this kind of state, or not be migrated.
     #[doc(hidden)]
-    fn setup(&self, handle: &mut Self::Handle) -> Result<(), String>;
+    fn setup(&self, handle: &mut Self::Handle, stored: &mut Schemas) -> Result<(), String>;
 }
 
 /// Hands out the lane's ordered maps, one for each state, in the order of declaration.
@@ -57,6 +60,41 @@ impl Maps {
     }
 }
 
+/// Which schema each state of the lane is stored with, in the order of declaration, as far as the host says so.
+#[doc(hidden)]
+#[derive(Debug, Default)]
+pub struct Schemas(std::vec::IntoIter<Option<u32>>);
+
+impl Schemas {
+    /// `None` for a state that is new.
+    pub(crate) fn new(schemas: Vec<Option<u32>>) -> Self {
+        Self(schemas.into_iter())
+    }
+
+    /// Of the facts that a host tells of what is stored. More of them may come some day.
+    pub(crate) fn from_json(facts: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Facts {
+            #[serde(default)]
+            states: Vec<Option<Stored>>,
+        }
+        #[derive(Deserialize)]
+        struct Stored {
+            schema: Option<u32>,
+        }
+        let facts: Facts = serde_json::from_slice(facts).map_err(|error| {
+            format!("what the host tells of the stored states cannot be read: {error}")
+        })?;
+        let schemas = facts.states.into_iter();
+        Ok(Self::new(schemas.map(|stored| stored?.schema).collect()))
+    }
+
+    /// Of the next state. `None`: it is new, or nothing is known of it.
+    pub(crate) fn next(&mut self) -> Option<u32> {
+        self.0.next()?
+    }
+}
+
 /// A lane without state of the host's.
 impl State for () {
     type Handle = ();
@@ -67,7 +105,7 @@ impl State for () {
 
     fn open(&self, _: &mut Maps) -> Self::Handle {}
 
-    fn setup(&self, (): &mut ()) -> Result<(), String> {
+    fn setup(&self, (): &mut (), _: &mut Schemas) -> Result<(), String> {
         Ok(())
     }
 }
@@ -85,8 +123,8 @@ macro_rules! tuple {
                 ($(self.$index.open(maps),)+)
             }
 
-            fn setup(&self, handle: &mut Self::Handle) -> Result<(), String> {
-                $(self.$index.setup(&mut handle.$index)?;)+
+            fn setup(&self, handle: &mut Self::Handle, stored: &mut Schemas) -> Result<(), String> {
+                $(self.$index.setup(&mut handle.$index, stored)?;)+
                 Ok(())
             }
         }
@@ -94,3 +132,20 @@ macro_rules! tuple {
 }
 tuple!(A 0, B 1);
 tuple!(A 0, B 1, C 2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_tells_as_much_of_the_stored_states_as_it_knows() {
+        let read = |facts: &str| {
+            let mut schemas = Schemas::from_json(facts.as_bytes()).unwrap();
+            [schemas.next(), schemas.next(), schemas.next()]
+        };
+        assert_eq!(read("{}"), [None; 3]);
+        let facts = r#"{"later":1,"states":[{"schema":2,"later":1},null,{}]}"#;
+        assert_eq!(read(facts), [Some(2), None, None]);
+        assert!(Schemas::from_json(b"7").is_err());
+    }
+}

@@ -74,6 +74,9 @@
 //! # }
 //! ```
 //!
+//! [`TestPlugin::load_on`] loads a plugin on what an older version of it has left behind, so that the way from an
+//! older schema can be tried.
+//!
 //! It is no host, though, and a test sees nothing of these:
 //!
 //! - **Threads.** One request runs at a time, whatever block it belongs to, and the stack is the test's own.
@@ -89,6 +92,7 @@
 //! A panic's text is in the refusal, for the author to see; a client of a host is told no more than that there was
 //! one. A value whose `Drop` panics ends the test; in a host it is a line in the log.
 
+mod left_behind;
 mod line;
 mod memory;
 #[cfg(test)]
@@ -97,6 +101,7 @@ mod plugin;
 mod self_tests;
 mod version;
 
+pub use left_behind::LeftBehind;
 pub use plugin::{Sent, TestClient, TestPlugin};
 pub use self_tests::self_tests;
 #[cfg(test)]

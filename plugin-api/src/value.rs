@@ -7,7 +7,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     context::{StateMap, unwinding},
     description::StateDescription,
-    state::{Maps, State},
+    migration::{Entry, Steps},
+    state::{Maps, Schemas, State},
     stored,
 };
 
@@ -37,6 +38,7 @@ pub struct Value<T> {
 pub struct ValueState<T> {
     name: String,
     schema: u32,
+    steps: Steps,
     value: PhantomData<fn() -> T>,
 }
 
@@ -50,6 +52,7 @@ impl<T: Default + Serialize + DeserializeOwned> Value<T> {
         ValueState {
             name: name.into(),
             schema: 1,
+            steps: Steps::default(),
             value: PhantomData,
         }
     }
@@ -98,6 +101,31 @@ impl<T> ValueState<T> {
     pub fn schema(self, schema: u32) -> Self {
         Self { schema, ..self }
     }
+
+    /// Says how the value of schema `from` becomes that of the next one. Steps follow one another: from 1 to 2, from 2 to
+    /// 3, until the declared schema is reached. Where one fails or panics, the version is refused and nothing has changed.
+    ///
+    /// ```
+    /// use plugin_api::{Value, ValueState};
+    ///
+    /// /// How many were served; at first only whether any was.
+    /// let total: ValueState<u64> = Value::named("total")
+    ///     .schema(2)
+    ///     .migrate(1, |any: bool| Ok(u64::from(any)));
+    /// ```
+    #[must_use]
+    pub fn migrate<Old, New>(
+        mut self,
+        from: u32,
+        step: impl Fn(Old) -> Result<New, String> + Send + Sync + 'static,
+    ) -> Self
+    where
+        Old: DeserializeOwned,
+        New: Serialize + DeserializeOwned,
+    {
+        self.steps.add(from, step);
+        self
+    }
 }
 
 impl<T: Default + Serialize + DeserializeOwned + 'static> State for ValueState<T> {
@@ -120,7 +148,17 @@ impl<T: Default + Serialize + DeserializeOwned + 'static> State for ValueState<T
         }
     }
 
-    fn setup(&self, value: &mut Value<T>) -> Result<(), String> {
+    fn setup(&self, value: &mut Value<T>, stored: &mut Schemas) -> Result<(), String> {
+        let way = self.steps.way(&self.name, stored.next(), self.schema)?;
+        if !way.is_empty()
+            && let Some(json) = value.map.read(&KEY).map(<[u8]>::to_vec)
+            && let Some(new) = way.lead(Entry {
+                key: KEY.to_vec(),
+                json,
+            })?
+        {
+            value.map.write(&KEY, &new.json);
+        }
         let read = value.read().map(|_| ());
         read.map_err(|text| format!("state `{}`: {text}", self.name))
     }
@@ -151,6 +189,22 @@ mod tests {
             text.contains("state `total`: the entry stored at key 01 should be"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_value_of_an_older_schema_is_migrated() {
+        let next = || {
+            let next = Value::<Vec<u64>>::named("total").schema(2);
+            next.migrate(1, |old: u64| Ok(vec![old]))
+        };
+        let mut total = Opened::new(&MemoryHost::new(), Value::<u64>::named("total"));
+        let mut unset = Opened::migrated(&total.host, next(), 1).unwrap();
+        assert_eq!(unset.get(), [0; 0], "it has never been set");
+        total.set(&4);
+        let mut total = Opened::migrated(&total.host, next(), 1).unwrap();
+        assert_eq!(total.get(), [4]);
+        let mut total = Opened::migrated(&total.host, next(), 2).unwrap();
+        assert_eq!(total.get(), [4], "once");
     }
 
     #[test]

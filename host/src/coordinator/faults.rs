@@ -13,7 +13,7 @@ use super::{
     lane::Runner,
     lane_thread::LaneThread,
     opener::{OpenFailed, OpenedLane, Opening, OpeningLane},
-    plugin_slot::{Said, Step},
+    plugin_slot::{Said, Step, serving_of},
     schedule::LaneId,
     storage::Storage,
     types::Closed,
@@ -152,11 +152,16 @@ impl Coordinator {
         self.lane(id).opening = false;
         match result {
             Ok(opened) => {
+                let index = self.lane(id).origin.index as usize;
+                let serving = serving_of(&self.plugins, &plugin);
+                let description = serving.map(|serving| serving.prepared.description.clone());
+                let description = description.expect("a lane that is open is of what serves");
                 for opened in opened {
                     let lane = self.lane(id);
                     lane.replace(opened.access, opened.runner);
                     lane.works_for(id);
-                    self.take_effects(id, &opened.effects);
+                    let declared = (&*description.name, &*description.lanes[index].states);
+                    self.take_effects(id, declared, &opened.effects);
                 }
                 self.resume(&plugin);
             }

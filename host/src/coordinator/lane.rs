@@ -13,7 +13,9 @@ use super::{
     opener::Opener,
     schedule::LaneId,
 };
-use crate::state::{BatchNo, LentState, SharedAccess};
+use plugin_api::description::StateDescription;
+
+use crate::state::{BatchNo, LentState, SharedAccess, effects::StateId};
 
 /// One lane of a plugin that serves.
 pub struct Lane {
@@ -139,6 +141,13 @@ impl Lane {
     /// Whether its code is gone, and nobody opens it anew.
     pub fn has_no_code(&self) -> bool {
         matches!(self.runner, Runner::Gone) && !self.opening
+    }
+
+    /// Its states are from now on stored as they are described. Returns which they are.
+    pub fn note_schemas(&self, states: &[StateDescription]) -> Vec<StateId> {
+        let mut access = self.access.lock();
+        access.note_schemas(states.iter().map(|state| state.schema));
+        access.state_ids()
     }
 
     /// Takes its states away. Between jobs only.

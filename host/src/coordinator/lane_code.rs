@@ -128,8 +128,9 @@ impl LaneCode {
             deadline_ms: NO_DEADLINE,
         };
         access.lock().begin(generation, facts);
+        let stored = stored_facts(&access);
         let mut failure = RVec::new();
-        let done = code.call(|code| code.setup(RSlice::from_slice(NOTHING_TO_TELL), &mut failure));
+        let done = code.call(|code| code.setup(RSlice::from_slice(&stored), &mut failure));
         if let Some(fault) = access.lock().fault() {
             return Err(fault);
         }
@@ -252,8 +253,14 @@ impl LaneCode {
                 EXPIRED_BEFORE_COMMIT,
             );
         }
-        let Some(changed) = self.access.lock().commit(self.generation, effects) else {
-            return Verdict::Void;
+        let bytes_max = limits::JOB_EFFECTS_BYTES_MAX;
+        let committed = (self.access.lock()).commit(self.generation, effects, bytes_max);
+        let changed = match committed {
+            None => return Verdict::Void,
+            Some(Err(too_much)) => {
+                return self.jobber_error(jobber, asked, reply, &too_much.to_string());
+            }
+            Some(Ok(changed)) => changed,
         };
         encoder::reply(reply, type_name, asked.query_index, body);
         Verdict::Replied {
@@ -401,14 +408,23 @@ impl LaneCode {
     }
 }
 
-/// The host keeps no more of a state than its entries; what it comes to know is told here.
-const NOTHING_TO_TELL: &[u8] = b"{}";
-
 const EXPIRED_BEFORE_COMMIT: &str =
     "the request's deadline passed while its jobber ran; nothing was changed";
 
 fn host_object(access: &SharedAccess) -> AbiHostObject {
     AbiHost_TO::from_value(access.for_code(), abi_stable::sabi_trait::TD_Opaque)
+}
+
+/// What the host knows of what is stored: for each state of the lane its schema, or `null` if it is new.
+fn stored_facts(access: &SharedAccess) -> Vec<u8> {
+    let schemas: Vec<_> = access.lock().schemas().collect();
+    let states = schemas
+        .into_iter()
+        .map(|schema| schema.map(|schema| serde_json::json!({ "schema": schema })));
+    let states: Vec<_> = states.collect();
+    serde_json::json!({ "states": states })
+        .to_string()
+        .into_bytes()
 }
 
 /// What the plugin said, or that it said nothing that can be read.

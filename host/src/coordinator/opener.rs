@@ -21,8 +21,8 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    limits::PLUGIN_STACK_BYTES,
-    state::{Access, LentState, SharedAccess},
+    limits::{self, PLUGIN_STACK_BYTES},
+    state::{Access, LentState, SharedAccess, TooMuch},
 };
 
 /// Lanes that are to be opened on the states that they asked for: all of a version, or a single one anew.
@@ -218,15 +218,18 @@ struct UnderWay {
 }
 
 impl UnderWay {
-    /// What the setup of the lanes has changed stays.
+    /// What the setup of the lanes has changed stays, unless that is too much for one batch.
     fn succeed(self, runners: Vec<Runner>) -> Opened {
-        let lanes = self.accesses.into_iter().zip(runners);
-        let lanes = lanes.map(|(access, runner)| {
-            let mut effects = Vec::new();
-            let mut opened = access.lock();
-            let generation = opened.generation();
-            opened.commit(generation, &mut effects);
-            drop(opened);
+        let told = match self.tell() {
+            Ok(told) => told,
+            Err(too_much) => {
+                drop(runners);
+                return self.fail(format!("when it was opened on its state, it {too_much}"));
+            }
+        };
+        let lanes = self.accesses.into_iter().zip(runners).zip(told);
+        let lanes = lanes.map(|((access, runner), effects)| {
+            access.lock().commit_told();
             OpenedLane {
                 access,
                 runner,
@@ -238,6 +241,20 @@ impl UnderWay {
             anew: self.anew,
             result: Ok(lanes.collect()),
         }
+    }
+
+    /// What the setup of each lane has changed. All lanes are opened in one transaction, which is one batch.
+    fn tell(&self) -> Result<Vec<Vec<u8>>, TooMuch> {
+        let bytes_max = limits::OPENING_EFFECTS_BYTES_MAX;
+        let mut left = bytes_max;
+        let lanes = self.accesses.iter().map(|access| {
+            let mut effects = Vec::new();
+            let told = access.lock().tell(&mut effects, left);
+            told.map_err(|_| TooMuch { bytes_max })?;
+            left -= effects.len();
+            Ok(effects)
+        });
+        lanes.collect()
     }
 
     /// Nothing of it stays, and its code reaches the states no more.

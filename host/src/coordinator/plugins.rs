@@ -287,7 +287,6 @@ impl Coordinator {
                 time_limit: (!time_limit.is_zero()).then_some(time_limit),
             };
             let is_kept = self.commits.are_kept() && !described.states.is_empty();
-            let ids = opened.access.lock().state_ids();
             let mut lane = Lane::new(origin, opened.access, opened.runner, is_kept);
             let id = kept.unwrap_or_else(|| self.schedule.open_lane());
             let index = id.0 as usize;
@@ -299,12 +298,8 @@ impl Coordinator {
                 replaced.retire(&self.opener);
             }
             lanes.push(id);
-            for (state, id) in described.states.iter().zip(ids) {
-                let effects = self.commits.effects();
-                self.store
-                    .serves(&prepared.description.name, state, id, effects);
-            }
-            self.take_effects(id, &opened.effects);
+            let declared = (&*prepared.description.name, &*described.states);
+            self.take_effects(id, declared, &opened.effects);
         }
         self.note_counts(name);
         let vanished = self.serve_types(&plugin, &prepared, &lanes);

@@ -3,6 +3,7 @@
 
 use std::{rc::Rc, time::Duration};
 
+use plugin_api::description::StateDescription;
 use protocol::{ErrorCode, encoder};
 
 use super::{
@@ -52,10 +53,23 @@ impl Coordinator {
         true
     }
 
-    /// Takes over what a plugin's code has changed when it was opened.
-    pub(super) fn take_effects(&mut self, lane: LaneId, effects: &[u8]) {
+    /// Takes over what a plugin's code has changed when it was opened: its states are from now on what the plugin
+    /// `declared`, by its own name. That goes with the same batch as the changes, so that a migrated state and its
+    /// schema are durable together or not at all.
+    pub(super) fn take_effects(
+        &mut self,
+        lane: LaneId,
+        declared: (&str, &[StateDescription]),
+        effects: &[u8],
+    ) {
+        let (plugin, states) = declared;
+        let ids = self.lane(lane).note_schemas(states);
         if !self.commits.have_failed() {
-            self.commits.effects().extend_from_slice(effects);
+            let out = self.commits.effects();
+            for (state, id) in states.iter().zip(ids) {
+                self.store.serves(plugin, state, id, out);
+            }
+            out.extend_from_slice(effects);
         }
         let latest = self.commits.latest();
         let of = self.lane(lane);
@@ -219,13 +233,9 @@ impl Coordinator {
             if !self.lane(id).is_kept {
                 continue;
             }
-            let states = described.states.iter().map(|state| {
-                let lent = self.store.take(&description.name, state);
-                let effects = self.commits.effects();
-                self.store
-                    .serves(&description.name, state, lent.id, effects);
-                lent
-            });
+            // Declared once it is open: the state may be of an older schema again, if the migration was not durable.
+            let states = described.states.iter();
+            let states = states.map(|state| self.store.take(&description.name, state));
             let states = states.collect();
             self.lane(id).put_states(states);
             self.reopen(id);

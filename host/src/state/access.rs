@@ -8,7 +8,11 @@ use plugin_api::{
     rules,
 };
 
-use super::{effects::StateId, store::LentState, transaction::Transaction};
+use super::{
+    effects::StateId,
+    store::LentState,
+    transaction::{TooMuch, Transaction},
+};
 
 /// Facts about the job that runs, for its code to ask.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,13 +78,54 @@ impl Access {
     /// Ends the job and lets what it changed stay, which is appended to `effects`, if somebody keeps it; says
     /// whether that is anything. `None`: the job no longer counts, and what it changed has been taken back
     /// already.
-    pub fn commit(&mut self, generation: u64, effects: &mut Vec<u8>) -> Option<bool> {
+    ///
+    /// # Errors
+    /// It has changed more than `bytes_max`. It goes on, to be rolled back, and `effects` are as before.
+    pub fn commit(
+        &mut self,
+        generation: u64,
+        effects: &mut Vec<u8>,
+        bytes_max: usize,
+    ) -> Option<Result<bool, TooMuch>> {
         if self.generation != generation {
             return None;
         }
+        if self.kept
+            && let Err(too_much) = self.transaction.tell(&self.states, effects, bytes_max)
+        {
+            return Some(Err(too_much));
+        }
         self.running = false;
-        let effects = self.kept.then_some(effects);
-        Some(self.transaction.commit(&self.states, effects))
+        Some(Ok(self.transaction.commit()))
+    }
+
+    /// Appends what the present job has changed so far to `effects`, if somebody keeps it.
+    ///
+    /// # Errors
+    /// It is more than `bytes_max`. `effects` are as before.
+    pub fn tell(&self, effects: &mut Vec<u8>, bytes_max: usize) -> Result<(), TooMuch> {
+        match self.kept {
+            true => self.transaction.tell(&self.states, effects, bytes_max),
+            false => Ok(()),
+        }
+    }
+
+    /// Ends the job whose changes were told, and lets them stay.
+    pub fn commit_told(&mut self) {
+        self.running = false;
+        self.transaction.commit();
+    }
+
+    /// The schema that each state is stored with.
+    pub fn schemas(&self) -> impl Iterator<Item = Option<u32>> {
+        self.states.iter().map(|state| state.schema)
+    }
+
+    /// The states are stored with these schemas from now on.
+    pub fn note_schemas(&mut self, schemas: impl IntoIterator<Item = u32>) {
+        for (state, schema) in self.states.iter_mut().zip(schemas) {
+            state.schema = Some(schema);
+        }
     }
 
     /// Ends the job and takes back what it changed; false if it no longer counts.

@@ -15,3 +15,4 @@ pub use keeper::{Durability, Keeper, Kept};
 pub use log::{BatchNo, Recovered};
 pub use map::StateMap;
 pub use store::{LentState, Store};
+pub use transaction::TooMuch;

@@ -28,6 +28,8 @@ pub struct LentState {
     pub id: StateId,
     /// What is in it.
     pub map: StateMap,
+    /// The schema that it is stored with; `None` as long as no version has come to serve it.
+    pub schema: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -86,6 +88,7 @@ impl Store {
             Some(stored) => LentState {
                 id: stored.id,
                 map: stored.map.take().unwrap_or_default(),
+                schema: Some(stored.schema),
             },
             None => {
                 let id = self.next_id;
@@ -93,6 +96,7 @@ impl Store {
                 LentState {
                     id,
                     map: StateMap::default(),
+                    schema: None,
                 }
             }
         }

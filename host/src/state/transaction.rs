@@ -15,6 +15,16 @@ pub(super) struct Transaction {
     bytes: Vec<u8>,
 }
 
+/// What a job changed is more than what it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "changed more of its state at once than can be kept: at most {bytes_max} bytes are allowed, keys and values together"
+)]
+pub struct TooMuch {
+    /// In bytes.
+    pub bytes_max: usize,
+}
+
 #[derive(Debug)]
 struct Change {
     state: usize,
@@ -64,20 +74,22 @@ impl Transaction {
         true
     }
 
-    /// Makes the changes stay, and tells them to `effects`, if somebody keeps those. Returns whether there were
-    /// any.
-    pub(super) fn commit(&mut self, states: &[LentState], effects: Option<&mut Vec<u8>>) -> bool {
+    /// Makes the changes stay. Returns whether there were any.
+    pub(super) fn commit(&mut self) -> bool {
         let changed = !self.changes.is_empty();
-        if let Some(effects) = effects {
-            self.tell(states, effects);
-        }
         self.clear();
         changed
     }
 
     /// Nearly every job changes a handful of entries, some of them more than once: only what came of an entry
-    /// at last is told.
-    fn tell(&self, states: &[LentState], out: &mut Vec<u8>) {
+    /// at last is told. Nothing is, if it is more than `bytes_max`.
+    pub(super) fn tell(
+        &self,
+        states: &[LentState],
+        out: &mut Vec<u8>,
+        bytes_max: usize,
+    ) -> Result<(), TooMuch> {
+        let before = out.len();
         for (index, change) in self.changes.iter().enumerate() {
             let key = &self.bytes[change.key.clone()];
             let mut later = self.changes[index + 1..].iter().take(LOOKED_AHEAD_MAX);
@@ -86,12 +98,17 @@ impl Transaction {
             {
                 continue;
             }
-            let LentState { id, map } = &states[change.state];
+            let LentState { id, map, .. } = &states[change.state];
             match map.read(key) {
                 Some(value) => effects::put(out, *id, key, value),
                 None => effects::remove(out, *id, key),
             }
+            if out.len() - before > bytes_max {
+                out.truncate(before);
+                return Err(TooMuch { bytes_max });
+            }
         }
+        Ok(())
     }
 
     /// Takes the changes back.
@@ -153,7 +170,7 @@ mod tests {
             }
             transaction.roll_back(&mut states);
             prop_assert_eq!(&states[0].map, &untouched.map);
-            prop_assert!(!transaction.commit(&states, None));
+            prop_assert!(!transaction.commit());
         }
     }
 
@@ -169,7 +186,8 @@ mod tests {
         transaction.remove(&mut states, 0, b"brief");
         transaction.remove(&mut states, 0, b"gone");
         let mut told = Vec::new();
-        assert!(transaction.commit(&states, Some(&mut told)));
+        transaction.tell(&states, &mut told, usize::MAX).unwrap();
+        assert!(transaction.commit());
 
         let mut copy = StateMap::default();
         copy.write(b"gone", b"1", |_| ());
@@ -184,14 +202,29 @@ mod tests {
     }
 
     #[test]
+    fn more_than_may_be_told_is_not_told_at_all() {
+        let mut states = vec![LentState::default()];
+        let mut transaction = Transaction::default();
+        for key in 0_u8..10 {
+            transaction.write(&mut states, 0, &[key], &[0; 10]);
+        }
+        let mut told = vec![1, 2, 3];
+        let too_much = transaction.tell(&states, &mut told, 100);
+        assert_eq!(too_much, Err(TooMuch { bytes_max: 100 }));
+        assert_eq!(told, [1, 2, 3]);
+        transaction.roll_back(&mut states);
+        assert_eq!(states[0].map, StateMap::default());
+    }
+
+    #[test]
     fn a_committed_job_says_whether_it_changed_anything() {
         let mut states = vec![LentState::default()];
         let mut transaction = Transaction::default();
         assert!(!transaction.remove(&mut states, 0, b"absent"));
-        assert!(!transaction.commit(&states, None));
+        assert!(!transaction.commit());
         assert!(!transaction.write(&mut states, 0, b"k", b"1"));
         assert!(transaction.write(&mut states, 0, b"k", b"2"));
-        assert!(transaction.commit(&states, None));
+        assert!(transaction.commit());
         transaction.roll_back(&mut states);
         assert_eq!(states[0].map.read(b"k"), Some(&b"2"[..]));
     }

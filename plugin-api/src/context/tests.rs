@@ -102,7 +102,9 @@ fn a_revoked_job_unwinds_once_whatever_its_destructors_touch() {
     );
     let memory = MemoryHost::new();
     let mut handles = states.open(&mut Maps::new(memory.access(), "0.1.0"));
-    states.setup(&mut handles).unwrap();
+    states
+        .setup(&mut handles, &mut crate::state::Schemas::default())
+        .unwrap();
     memory.commit();
 
     for left in 0.. {

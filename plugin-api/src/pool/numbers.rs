@@ -16,7 +16,7 @@ use super::{
 use crate::{
     Refusal,
     description::StateDescription,
-    state::{Maps, State},
+    state::{Maps, Schemas, State},
 };
 
 /// A pool of numbers, lowest first.
@@ -177,7 +177,9 @@ impl State for NumbersState {
         }
     }
 
-    fn setup(&self, numbers: &mut Numbers) -> Result<(), String> {
+    fn setup(&self, numbers: &mut Numbers, stored: &mut Schemas) -> Result<(), String> {
+        // It holds nothing of the author's that could be migrated.
+        let _ = stored.next();
         let named = |text| format!("state `{}`: {text}", self.name);
         let now = self.span();
         if now.is_some_and(|span| span.end > NUMBER_MAX) {

@@ -19,7 +19,8 @@ use super::{
 use crate::{
     context::{StateMap, unwinding},
     description::StateDescription,
-    state::{Maps, State},
+    migration::Steps,
+    state::{Maps, Schemas, State},
     stored,
 };
 
@@ -61,6 +62,7 @@ pub struct Pool<T> {
 pub struct PoolState<T> {
     name: String,
     schema: u32,
+    steps: Steps,
     /// As JSON: written before the state is opened, because requests wait for what comes then.
     configured: Vec<Vec<u8>>,
     digest: u64,
@@ -130,6 +132,7 @@ impl<T: Serialize + DeserializeOwned> Pool<T> {
         PoolState {
             name,
             schema: 1,
+            steps: Steps::default(),
             digest: footing::digest(configured.iter().map(Vec::as_slice)),
             configured,
             data: PhantomData,
@@ -364,6 +367,38 @@ impl<T> PoolState<T> {
     pub fn schema(self, schema: u32) -> Self {
         Self { schema, ..self }
     }
+
+    /// Says how the data of each resource of schema `from`, free or held, becomes that of the next one. Ids and grants stay.
+    /// Steps follow one another: from 1 to 2, from 2 to 3, until the declared schema is reached. Where one fails or panics,
+    /// or makes one of two resources, the version is refused and nothing has changed.
+    ///
+    /// ```
+    /// # use plugin_api::{Pool, PoolState, prelude::*};
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Proxy { host: String, port: u16 }
+    ///
+    /// /// At first they were one string each.
+    /// fn proxies(configured: Vec<Proxy>) -> PoolState<Proxy> {
+    ///     Pool::list("proxies", configured).schema(2).migrate(1, |url: String| {
+    ///         let (host, port) = url.split_once(':').ok_or("expected HOST:PORT")?;
+    ///         let port = port.parse().map_err(|error| format!("port {port}: {error}"))?;
+    ///         Ok(Proxy { host: host.to_owned(), port })
+    ///     })
+    /// }
+    /// ```
+    #[must_use]
+    pub fn migrate<Old, New>(
+        mut self,
+        from: u32,
+        step: impl Fn(Old) -> Result<New, String> + Send + Sync + 'static,
+    ) -> Self
+    where
+        Old: DeserializeOwned,
+        New: Serialize + DeserializeOwned,
+    {
+        self.steps.add(from, step);
+        self
+    }
 }
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> State for PoolState<T> {
@@ -388,7 +423,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> State for PoolStat
         }
     }
 
-    fn setup(&self, pool: &mut Pool<T>) -> Result<(), String> {
+    fn setup(&self, pool: &mut Pool<T>, stored: &mut Schemas) -> Result<(), String> {
+        let way = self.steps.way(&self.name, stored.next(), self.schema)?;
         let named = |text| format!("state `{}`: {text}", self.name);
         pool.stock.setup().map_err(named)?;
         let footing = Footing {
@@ -397,10 +433,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> State for PoolStat
         };
         let found = Footing::read(&mut pool.stock.map);
         let same_code = found.is_some_and(|found| found.code == footing.code);
-        let same_form = same_code && pool.looks_canonical();
+        let same_form = same_code && way.is_empty() && pool.looks_canonical();
         if !same_form {
             pool.stock.check().map_err(named)?;
-            pool.normalize().map_err(named)?;
+            pool.normalize(&way)?;
         }
         if !same_form || found != Some(footing) {
             pool.configure(&self.configured).map_err(named)?;

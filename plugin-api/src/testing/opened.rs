@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use super::memory::MemoryHost;
 use crate::{
     context::StateMap,
-    state::{Maps, State},
+    state::{Maps, Schemas, State},
 };
 
 impl MemoryHost {
@@ -35,8 +35,22 @@ impl<S: State> Opened<S> {
         state: S,
         version: &'static str,
     ) -> Result<Self, String> {
+        Self::on(host, state, version, Vec::new())
+    }
+
+    /// On what was stored with these schemas.
+    pub(crate) fn migrated(host: &MemoryHost, state: S, stored: u32) -> Result<Self, String> {
+        Self::on(host, state, "0.1.0", vec![Some(stored)])
+    }
+
+    fn on(
+        host: &MemoryHost,
+        state: S,
+        version: &'static str,
+        schemas: Vec<Option<u32>>,
+    ) -> Result<Self, String> {
         let mut handle = state.open(&mut Maps::new(host.access(), version));
-        state.setup(&mut handle)?;
+        state.setup(&mut handle, &mut Schemas::new(schemas))?;
         host.commit();
         Ok(Self {
             host: host.clone(),

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
+    left_behind::LeftBehind,
     line::{Line, Request},
     version::{Stored, Version},
 };
@@ -60,7 +61,50 @@ impl<P: Plugin> TestPlugin<P> {
     /// What the host would log: the configuration cannot be read, the plugin offers what it may not (a type of
     /// the host's own, a type or a state twice), the code panicked.
     pub fn load(config: impl Serialize) -> Result<Self, String> {
-        let stored = Stored::new();
+        Self::load_on(LeftBehind::new(), config)
+    }
+
+    /// Loads the plugin with this configuration on what an older version has stored, which is migrated as a host has it
+    /// migrated. What the older version declared, and the types that it stored, are kept beside the test.
+    ///
+    /// ```standalone_crate
+    /// use plugin_api::{prelude::*, testing::{LeftBehind, TestPlugin}};
+    /// use serde_json::json;
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Booking { guest: String, nights: u32 }
+    ///
+    /// fn look(room: u64, bookings: &mut Map<u64, Booking>) -> Answer<Booking> {
+    ///     bookings.get(&room).ok_or_else(|| Refusal::new("free", "nobody has booked it"))
+    /// }
+    ///
+    /// plugin! {
+    ///     state |_| Map::named("bookings").schema(2).migrate(1, |guest: String| match guest.is_empty() {
+    ///         true => Err("a booking without a guest".to_owned()),
+    ///         false => Ok(Booking { guest, nights: 1 }),
+    ///     }) => { "look" => look }
+    /// }
+    ///
+    /// # fn main() {
+    /// // As the version before declared it.
+    /// let before = |guest: &str| {
+    ///     let bookings = Map::<u64, String>::named("bookings");
+    ///     LeftBehind::new().with(bookings, |bookings| {
+    ///         bookings.insert(&7, &guest.to_owned());
+    ///     })
+    /// };
+    /// let mut plugin = TestPlugin::<RmPlugin>::load_on(before("Ada"), ()).unwrap();
+    /// assert_eq!(plugin.client(1).request("look", 7), Ok(json!({ "guest": "Ada", "nights": 1 })));
+    ///
+    /// let refused = TestPlugin::<RmPlugin>::load_on(before(""), ()).err().unwrap();
+    /// assert!(refused.ends_with("from schema 1 to 2: a booking without a guest"), "{refused}");
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), or what is stored cannot be used, or not be migrated.
+    pub fn load_on(left: LeftBehind, config: impl Serialize) -> Result<Self, String> {
+        let LeftBehind(stored) = left;
         let now = call(0, NOW_MS_AT_FIRST);
         Ok(Self {
             version: Version::load::<P>(&config, &stored, &now)?,

@@ -18,6 +18,7 @@ use crate::{
     limits::RETRIES_MAX,
     log_bridge::{guarded, panic_text},
     read_back, rules,
+    state::Schemas,
 };
 
 /// All states of a plugin, by name, with those that its present version does not declare.
@@ -74,12 +75,15 @@ impl Version {
         }
         for index in 0..lanes.len() {
             let host = MemoryHost::new();
+            let mut schemas = Vec::new();
             for (state, description) in (0..).zip(version.states(index)) {
-                if let Some((_, entries)) = stored.get(&description.name) {
+                let before = stored.get(&description.name);
+                schemas.push(before.map(|(before, _)| before.schema));
+                if let Some((_, entries)) = before {
                     host.set_entries(state, entries.clone());
                 }
             }
-            let code = version.open(index, &host, now)?;
+            let code = version.open(index, &host, schemas, now)?;
             version.lanes.push(Lane { host, code });
         }
         Ok(version)
@@ -122,11 +126,12 @@ impl Version {
         &self,
         lane: usize,
         host: &MemoryHost,
+        schemas: Vec<Option<u32>>,
         now: &Call,
     ) -> Result<Box<dyn LaneCode>, String> {
         host.begin(now.clone());
         let mut code = self.open_anew(lane, host)?;
-        let done = unwound(|| code.setup());
+        let done = unwound(|| code.setup(&mut Schemas::new(schemas)));
         if let Some(fault) = host.fault() {
             return Err(fault.to_string());
         }

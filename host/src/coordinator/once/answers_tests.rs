@@ -30,6 +30,7 @@ impl Copy {
     fn open(&self, now_ms: u64) -> Answers {
         let lent = LentState {
             id: StateId(3),
+            schema: Some(1),
             map: self.0.clone(),
         };
         Answers::new(lent, true, now_ms)

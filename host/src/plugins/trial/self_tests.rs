@@ -47,9 +47,7 @@ impl TriedPlugin {
                 Arc::clone(&types),
                 &clock,
             )?;
-            let mut access = access.lock();
-            let generation = access.generation();
-            access.commit(generation, &mut Vec::new());
+            access.lock().commit_told();
             Ok(TriedLane {
                 types,
                 inline: lane.inline,

@@ -5,10 +5,15 @@
 //! so that is done only where the form may have changed: where [`Footing`](super::Footing) differs, or the first
 //! and last resources do.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{DATA, Pool, data_key, no_data};
-use crate::stored;
+use crate::{
+    migration::{Entry, Way},
+    stored,
+};
 
 /// How many resources are read at each end, when a state is set up, to see whether their form has changed.
 const PROBED_AT_EACH_END: usize = 16;
@@ -24,10 +29,12 @@ enum Near {
 
 impl<T: Serialize + DeserializeOwned> Pool<T> {
     /// Makes of everything stored what this version would have stored.
-    pub(super) fn normalize(&mut self) -> Result<(), String> {
+    pub(super) fn normalize(&mut self, way: &Way<'_>) -> Result<(), String> {
         let mut rewritten = Vec::new();
         let mut next = Some(0);
-        while let Some((id, read)) = next.and_then(|id| self.canonical(Near::AtOrAfter(id))) {
+        while let Some((id, read)) =
+            next.and_then(|id| self.canonical(Near::AtOrAfter(id), Some(way)))
+        {
             let (stored, now) = read?;
             if stored != now {
                 self.forget(id);
@@ -40,30 +47,43 @@ impl<T: Serialize + DeserializeOwned> Pool<T> {
         // What differed before and is the same now may be lent to two: which of them stays is not ours to say.
         for id in rewritten {
             let key = data_key(id);
-            let json = self.stock.map.read(&key).ok_or_else(|| no_data(&key))?;
+            let Some(json) = self.stock.map.read(&key) else {
+                return Err(self.named(&no_data(&key)));
+            };
             self.json = json.to_vec();
             if let Some(other) = self.same_json(|found| found != id) {
-                return Err(self.collision(id.min(other), id.max(other)));
+                return Err(self.named(&self.collision(id.min(other), id.max(other))));
             }
         }
         Ok(())
     }
 
-    /// The first data at or after an id, or the last at or before it: as it is stored, and as it would be.
+    /// The first data at or after an id, or the last at or before it: as it is stored, and as it would be once it has
+    /// gone its `way`, if that is given.
     #[expect(clippy::type_complexity, reason = "taken apart where it is got")]
-    fn canonical(&mut self, near: Near) -> Option<(u64, Result<(Vec<u8>, Vec<u8>), String>)> {
+    fn canonical(
+        &mut self,
+        near: Near,
+        way: Option<&Way<'_>>,
+    ) -> Option<(u64, Result<(Vec<u8>, Vec<u8>), String>)> {
         let (map, name) = (&mut self.stock.map, &self.name);
         let (key, json) = match near {
             Near::AtOrAfter(id) => map.at_or_after(&data_key(id))?,
             Near::AtOrBefore(id) => map.at_or_before(&data_key(id))?,
         };
         let id = u64::from_be_bytes(*key.strip_prefix(&[DATA])?.first_chunk()?);
-        let read = stored::from_json::<T>(key, json).map(|data| {
+        let read = migrated(key, json, way).and_then(|migrated| {
+            let data = stored::from_json::<T>(key, &migrated)
+                .map_err(|text| format!("state `{name}`: {text}"))?;
             let mut now = Vec::with_capacity(json.len());
             let _ = stored::to_sorted_json(name, &data, &mut now);
-            (json.to_vec(), now)
+            Ok((json.to_vec(), now))
         });
         Some((id, read))
+    }
+
+    fn named(&self, text: &str) -> String {
+        format!("state `{}`: {text}", self.name)
     }
 
     /// Whether the first and the last few resources are stored as this version would.
@@ -75,7 +95,7 @@ impl<T: Serialize + DeserializeOwned> Pool<T> {
                 (up.map(Near::AtOrAfter), &mut up),
                 (down.map(Near::AtOrBefore), &mut down),
             ] {
-                let Some((id, read)) = near.and_then(|near| self.canonical(near)) else {
+                let Some((id, read)) = near.and_then(|near| self.canonical(near, None)) else {
                     continue;
                 };
                 if !read.is_ok_and(|(stored, now)| stored == now) {
@@ -98,4 +118,23 @@ impl<T: Serialize + DeserializeOwned> Pool<T> {
              version; remove one of them with the version before, or give the state of this one another name"
         )
     }
+}
+
+/// One resource's data, led to the present schema.
+fn migrated<'a>(
+    key: &[u8],
+    json: &'a [u8],
+    way: Option<&Way<'_>>,
+) -> Result<Cow<'a, [u8]>, String> {
+    let Some(way) = way.filter(|way| !way.is_empty()) else {
+        return Ok(json.into());
+    };
+    let entry = Entry {
+        key: key.to_vec(),
+        json: json.to_vec(),
+    };
+    // No step of a pool drops an entry.
+    Ok(way
+        .lead(entry)?
+        .map_or_else(|| json.into(), |entry| entry.json.into()))
 }

@@ -384,6 +384,61 @@ enum Step {
     Configure(Vec<u8>),
 }
 
+#[derive(Clone, Debug, PartialEq, serde::Serialize, Deserialize)]
+struct Place {
+    host: String,
+    port: u16,
+}
+
+fn place(url: String) -> Result<Place, String> {
+    let (host, port) = url.split_once(':').ok_or("expected HOST:PORT")?;
+    let port = port.parse().map_err(|_| format!("no port: {port}"))?;
+    let host = host.to_owned();
+    Ok(Place { host, port })
+}
+
+fn places(configured: &[&str]) -> PoolState<Place> {
+    let configured = configured
+        .iter()
+        .map(|url| place((*url).to_owned()).unwrap());
+    Pool::list("proxies", configured)
+        .schema(2)
+        .migrate(1, place)
+}
+
+#[test]
+fn data_of_an_older_schema_is_migrated_and_ids_and_grants_stay() {
+    let mut old = proxies(&["a:1", "b:2", "c:3"]);
+    old.take(2).unwrap();
+    old.host.commit();
+    // What the configuration names in its new form is what was there in its old one.
+    let mut new = Opened::migrated(&old.host, places(&["a:1", "c:3"]), 1).unwrap();
+    assert_eq!(new.data(2), Some(place("b:2".to_owned()).unwrap()));
+    assert_eq!((new.free(), new.len()), (1, 3));
+    assert!(new.is_held(1) && new.is_held(2) && !new.is_held(3));
+    assert_eq!(new.find(&place("c:3".to_owned()).unwrap()), Some(3));
+    new.release(2).unwrap();
+    assert_eq!(new.len(), 2, "it is no longer configured");
+    let mut again = Opened::migrated(&old.host, places(&["a:1", "c:3"]), 2).unwrap();
+    assert_eq!(again.len(), 2);
+}
+
+#[test]
+fn data_that_cannot_be_migrated_or_becomes_the_same_is_refused() {
+    let old = proxies(&["a:1", "b"]);
+    let text = Opened::migrated(&old.host, places(&[]), 1).err().unwrap();
+    assert!(
+        text.contains("state `proxies`: ") && text.contains("1 to 2: expected HOST:PORT"),
+        "{text}"
+    );
+    let old = proxies(&["a:1", "a:01"]);
+    let text = Opened::migrated(&old.host, places(&[]), 1).err().unwrap();
+    assert!(
+        text.contains("state `proxies`: the resources 1 and 2"),
+        "{text}"
+    );
+}
+
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (1..3_u64).prop_map(Step::Take),
