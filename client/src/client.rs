@@ -1,7 +1,7 @@
 //! The handle that programs hold: what can be asked of a host, and how its connection is kept.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use protocol::ErrorCode;
@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::connection::Connection;
 use crate::error::ClientError;
 use crate::exchange::Answer;
-use crate::limits::{RECONNECT_PAUSE_MAX, RECONNECT_PAUSE_MIN};
+use crate::limits::{RECONNECT_PAUSE_MAX, RECONNECT_PAUSE_MIN, RESTART_WAIT};
 use crate::options::{ClientOptions, RequestOptions};
 use crate::session::{HELLO_TYPE, Session, Welcome, no_session};
 
@@ -64,6 +64,8 @@ struct Shared {
     /// Held while a connection is replaced, so that two replacements do not cross.
     replacing: tokio::sync::Mutex<()>,
     session: Session,
+    /// When it last came back by itself.
+    came_back: Mutex<Option<Instant>>,
     /// By the caller: it does not come back by itself.
     closed: AtomicBool,
 }
@@ -99,6 +101,7 @@ impl Client {
                 connection,
                 replacing: tokio::sync::Mutex::default(),
                 session,
+                came_back: Mutex::new(None),
                 closed: AtomicBool::new(false),
             }),
         })
@@ -312,6 +315,11 @@ impl Client {
             let connection = self.connection();
             match self.ask_over(&connection, asked, &mut sent_in).await {
                 Ok(answer) if answer.is_in_doubt() => sleep(RECONNECT_PAUSE_MAX / 2).await,
+                Ok(answer)
+                    if self.may_be_starting() && answer.is_refused(ErrorCode::UnknownType) =>
+                {
+                    sleep(RECONNECT_PAUSE_MAX / 10).await;
+                }
                 Ok(answer) if !answer.is_refused(ErrorCode::ShuttingDown) => return Ok(answer),
                 // Nothing was changed. Whatever else waits on this connection is asked again as well.
                 Ok(_) => self.come_back(&connection, patience).await?,
@@ -351,6 +359,7 @@ impl Client {
                 Ok(connection) => {
                     tracing::info!("the connection is there again");
                     self.put(connection);
+                    *self.came_back() = Some(Instant::now());
                     return Ok(());
                 }
                 Err(error) if until.is_some_and(|until| Instant::now() + pause > until) => {
@@ -360,6 +369,17 @@ impl Client {
             }
             pause = (pause * 2).min(RECONNECT_PAUSE_MAX);
         }
+    }
+
+    /// Whether the host may not have loaded its plugins yet.
+    fn may_be_starting(&self) -> bool {
+        self.came_back()
+            .is_some_and(|at| at.elapsed() < RESTART_WAIT)
+    }
+
+    fn came_back(&self) -> MutexGuard<'_, Option<Instant>> {
+        let came_back = self.shared.came_back.lock();
+        came_back.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn put(&self, connection: Connection) {

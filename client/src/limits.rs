@@ -19,6 +19,10 @@ pub const RECONNECT_PAUSE_MIN: Duration = Duration::from_millis(10);
 /// The longest pause between two tries.
 pub const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// So long after it came back, a client takes a type that the host does not know for one whose plugin is still being loaded:
+/// a host that was started anew answers before all its plugins serve.
+pub const RESTART_WAIT: Duration = Duration::from_secs(5);
+
 /// How long a closing connection may take to write what it still has and to hear the host's end.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
