@@ -1,20 +1,27 @@
 //! The handle that programs hold: what can be asked of a host, and how its connection is kept.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
+use protocol::ErrorCode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::time::{Instant, sleep};
 
 use crate::connection::Connection;
 use crate::error::ClientError;
 use crate::exchange::Answer;
+use crate::limits::{RECONNECT_PAUSE_MAX, RECONNECT_PAUSE_MIN, RESTART_WAIT};
 use crate::options::{ClientOptions, RequestOptions};
+use crate::session::{HELLO_TYPE, Session, Welcome, no_session};
 
 /// A client of one host, over one connection.
 ///
 /// Its clones share the connection; any number of tasks may ask at the same time, and their replies come as they are
-/// served. A lost connection fails all that waits, at once; [`reset`](Self::reset) opens another. With the last clone
+/// served. A lost connection fails all that waits, at once, and [`reset`](Self::reset) opens another; unless the client is
+/// to [come back by itself](ClientOptions::reconnect). With the last clone
 /// the connection closes, and the host drops what it has not yet begun.
 ///
 /// ```
@@ -56,6 +63,11 @@ struct Shared {
     connection: RwLock<Arc<Connection>>,
     /// Held while a connection is replaced, so that two replacements do not cross.
     replacing: tokio::sync::Mutex<()>,
+    session: Session,
+    /// When it last came back by itself.
+    came_back: Mutex<Option<Instant>>,
+    /// By the caller: it does not come back by itself.
+    closed: AtomicBool,
 }
 
 impl Client {
@@ -82,11 +94,15 @@ impl Client {
     pub(crate) async fn open(options: ClientOptions) -> Result<Self, ClientError> {
         let connection = Connection::open(&options.server, options.timeout).await?;
         let connection = RwLock::new(Arc::new(connection));
+        let session = Session::new(options.session.as_deref());
         Ok(Self {
             shared: Arc::new(Shared {
                 options,
                 connection,
                 replacing: tokio::sync::Mutex::default(),
+                session,
+                came_back: Mutex::new(None),
+                closed: AtomicBool::new(false),
             }),
         })
     }
@@ -160,6 +176,38 @@ impl Client {
             .await
     }
 
+    /// The session that this client's ids belong to, which another program may go on with: see
+    /// [`ClientOptions::session`]. Says hello, unless that has been said.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request); [`ClientError::Lost`] too if the host is of a version that knows no sessions.
+    pub async fn session(&self) -> Result<String, ClientError> {
+        let connection = self.connection();
+        let greeted = connection.greet(self.hello(&connection));
+        let session = within(HELLO_TYPE, self.shared.options.timeout, greeted).await?;
+        session.map(|name| name.to_string()).ok_or_else(no_session)
+    }
+
+    /// Takes back the request with this id of the session. True: it is not served, now or later, and who waits for its
+    /// answer gets the refusal `cancelled`. False: it is being served, or has been.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request); refused with `id_forgotten` where the id is too old to tell.
+    pub async fn cancel(&self, id: u64) -> Result<bool, ClientError> {
+        #[derive(Deserialize)]
+        struct Done {
+            cancelled: bool,
+        }
+        const CANCEL_TYPE: &str = "rm.cancel";
+        self.session().await?;
+        let payload = format!("{{\"id\":{id}}}");
+        let connection = self.connection();
+        let asked = connection.ask(CANCEL_TYPE, Some(&payload), None);
+        let answer = within(CANCEL_TYPE, self.shared.options.timeout, asked).await?;
+        let done: Done = read_result(CANCEL_TYPE, result_of(answer)?)?;
+        Ok(done.cancelled)
+    }
+
     /// Whether the connection is there, as far as is known.
     pub fn is_connected(&self) -> bool {
         self.connection().is_open()
@@ -168,6 +216,7 @@ impl Client {
     /// Closes the connection for all clones: fails what waits, writes what was sent, and returns when that is done. The
     /// host drops what it has not yet begun.
     pub async fn close(&self) {
+        self.shared.closed.store(true, Ordering::Relaxed);
         let _replacing = self.shared.replacing.lock().await;
         self.connection().close().await;
     }
@@ -185,12 +234,8 @@ impl Client {
             return Ok(());
         }
         let options = &self.shared.options;
-        let connection = Arc::new(Connection::open(&options.server, options.timeout).await?);
-        *self
-            .shared
-            .connection
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = connection;
+        self.put(Connection::open(&options.server, options.timeout).await?);
+        self.shared.closed.store(false, Ordering::Relaxed);
         Ok(())
     }
 
@@ -211,32 +256,166 @@ impl Client {
         payload: Option<&str>,
         options: &RequestOptions,
     ) -> Result<String, ClientError> {
-        let connection = self.connection();
         let of_client = self.shared.options.timeout;
-        let meta = options.meta(of_client);
-        let asked = async {
-            if meta.is_some() {
-                connection.greet(hello(&connection)).await?;
-            }
-            result_of(connection.ask(type_name, payload, meta.as_deref()).await?)
+        let given = || {
+            let reconnects = self.shared.options.reconnect.is_some();
+            reconnects.then(|| self.shared.session.next_id())
         };
-        within(type_name, options.effective_timeout(of_client), asked).await
+        let id = options.id.or_else(given);
+        let asked = Asked {
+            type_name,
+            payload,
+            meta: options.meta(of_client, id),
+            has_id: id.is_some(),
+        };
+        let answered = async {
+            match self.shared.options.reconnect {
+                Some(patience) => self.ask_until_answered(&asked, patience).await,
+                None => {
+                    let sent_in = &mut None;
+                    self.ask_over(&self.connection(), &asked, sent_in).await
+                }
+            }
+        };
+        let limit = options.effective_timeout(of_client);
+        result_of(within(type_name, limit, answered).await?)
+    }
+
+    /// Asks over one connection. `sent_in` is the session in which it was sent before, and is now.
+    async fn ask_over(
+        &self,
+        connection: &Connection,
+        asked: &Asked<'_>,
+        sent_in: &mut Option<Arc<str>>,
+    ) -> Result<Answer, ClientError> {
+        if asked.meta.is_some() {
+            let session = connection.greet(self.hello(connection)).await?;
+            if asked.has_id {
+                let session = session.ok_or_else(no_session)?;
+                let before = sent_in.replace(Arc::clone(&session));
+                if before.is_some_and(|before| before != session) {
+                    // There its id says nothing of what became of it.
+                    return Err(forgotten(asked.type_name));
+                }
+            }
+        }
+        connection
+            .ask(asked.type_name, asked.payload, asked.meta.as_deref())
+            .await
+    }
+
+    /// Asks over one connection after the other, always under the same id, until the host has said what became of it.
+    async fn ask_until_answered(
+        &self,
+        asked: &Asked<'_>,
+        patience: Duration,
+    ) -> Result<Answer, ClientError> {
+        let mut sent_in = None;
+        loop {
+            let connection = self.connection();
+            match self.ask_over(&connection, asked, &mut sent_in).await {
+                Ok(answer) if answer.is_in_doubt() => sleep(RECONNECT_PAUSE_MAX / 2).await,
+                Ok(answer)
+                    if self.may_be_starting() && answer.is_refused(ErrorCode::UnknownType) =>
+                {
+                    sleep(RECONNECT_PAUSE_MAX / 10).await;
+                }
+                Ok(answer) if !answer.is_refused(ErrorCode::ShuttingDown) => return Ok(answer),
+                // Nothing was changed. Whatever else waits on this connection is asked again as well.
+                Ok(_) => self.come_back(&connection, patience).await?,
+                Err(ClientError::Lost { .. }) => self.come_back(&connection, patience).await?,
+                Err(error) if error.code() == Some(ErrorCode::IdForgotten.as_str()) => {
+                    if sent_in.is_some() {
+                        return Err(forgotten(asked.type_name));
+                    }
+                    if !self.shared.session.may_begin_anew() {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Replaces a lost connection, unless another task has done so already.
+    async fn come_back(
+        &self,
+        lost: &Arc<Connection>,
+        patience: Duration,
+    ) -> Result<(), ClientError> {
+        let _replacing = self.shared.replacing.lock().await;
+        if !Arc::ptr_eq(lost, &self.connection()) {
+            return Ok(());
+        }
+        lost.cut("the host is stopping");
+        let until = Instant::now().checked_add(patience);
+        let mut pause = RECONNECT_PAUSE_MIN;
+        let options = &self.shared.options;
+        loop {
+            if self.shared.closed.load(Ordering::Relaxed) {
+                return Err(ClientError::Closed);
+            }
+            match Connection::open(&options.server, options.timeout).await {
+                Ok(connection) => {
+                    tracing::info!("the connection is there again");
+                    self.put(connection);
+                    *self.came_back() = Some(Instant::now());
+                    return Ok(());
+                }
+                Err(error) if until.is_some_and(|until| Instant::now() + pause > until) => {
+                    return Err(error);
+                }
+                Err(_) => sleep(pause).await,
+            }
+            pause = (pause * 2).min(RECONNECT_PAUSE_MAX);
+        }
+    }
+
+    /// Whether the host may not have loaded its plugins yet.
+    fn may_be_starting(&self) -> bool {
+        self.came_back()
+            .is_some_and(|at| at.elapsed() < RESTART_WAIT)
+    }
+
+    fn came_back(&self) -> MutexGuard<'_, Option<Instant>> {
+        let came_back = self.shared.came_back.lock();
+        came_back.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, connection: Connection) {
+        let connection = Arc::new(connection);
+        *self
+            .shared
+            .connection
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = connection;
+    }
+
+    /// Without it, a host takes `meta` for a key too many. Gives the session.
+    async fn hello(&self, connection: &Connection) -> Result<Option<Arc<str>>, ClientError> {
+        let session = &self.shared.session;
+        let payload = session.hello();
+        let answer = connection.ask(HELLO_TYPE, Some(&payload), None).await?;
+        if answer.is_refused(ErrorCode::IdForgotten) {
+            session.forgotten();
+        }
+        let welcome: Welcome = read_result(HELLO_TYPE, result_of(answer)?)?;
+        Ok(session.greeted(welcome))
     }
 }
 
-/// Without it, a host takes `meta` for a key too many.
-async fn hello(connection: &Connection) -> Result<(), ClientError> {
-    #[derive(Deserialize)]
-    struct Welcome {
-        v: u32,
-        server: Option<String>,
+/// A request, ready to be sent as often as it takes.
+struct Asked<'a> {
+    type_name: &'a str,
+    payload: Option<&'a str>,
+    meta: Option<String>,
+    has_id: bool,
+}
+
+fn forgotten(type_name: &str) -> ClientError {
+    ClientError::Forgotten {
+        type_name: type_name.to_owned(),
     }
-    const HELLO_TYPE: &str = "rm.hello";
-    let payload = format!("{{\"v\":{}}}", protocol::limits::HELLO_VERSION);
-    let result = result_of(connection.ask(HELLO_TYPE, Some(&payload), None).await?)?;
-    let welcome: Welcome = read_result(HELLO_TYPE, result)?;
-    tracing::debug!(version = welcome.v, server = welcome.server, "greeted");
-    Ok(())
 }
 
 fn result_of(answer: Answer) -> Result<String, ClientError> {

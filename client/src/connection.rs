@@ -39,8 +39,8 @@ struct Shared {
     work: Notify,
     /// The end is this client's own; its last bytes may take [`CLOSE_WAIT`].
     closing: Notify,
-    /// Set once the host has answered `rm.hello`.
-    greeted: OnceCell<()>,
+    /// Set once the host has answered `rm.hello`, with the session that it gave.
+    greeted: OnceCell<Option<Arc<str>>>,
     /// 0 is left to the host's complaints about what has no number.
     next_query_index: AtomicU64,
 }
@@ -147,16 +147,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Runs `hello` unless it has succeeded on this connection before.
+    /// Runs `hello` unless it has succeeded on this connection before. It gives the session.
     pub(crate) async fn greet(
         &self,
-        hello: impl Future<Output = Result<(), ClientError>>,
-    ) -> Result<(), ClientError> {
-        self.shared
-            .greeted
-            .get_or_try_init(|| hello)
-            .await
-            .map(|_| ())
+        hello: impl Future<Output = Result<Option<Arc<str>>, ClientError>>,
+    ) -> Result<Option<Arc<str>>, ClientError> {
+        self.shared.greeted.get_or_try_init(|| hello).await.cloned()
     }
 
     pub(crate) fn is_open(&self) -> bool {

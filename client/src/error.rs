@@ -39,6 +39,15 @@ pub enum ClientError {
         /// What ended it.
         reason: Arc<str>,
     },
+    /// The host does not know the session any more in which the request was sent: it may have been served. A client that
+    /// reconnects goes on in another session with later requests.
+    #[error(
+        "the host has forgotten the session in which `{type_name}` was asked: whether it was served is not known"
+    )]
+    Forgotten {
+        /// The type asked for.
+        type_name: String,
+    },
     /// This client closed its connection. `reset` opens another.
     #[error("this client has closed its connection")]
     Closed,

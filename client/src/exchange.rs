@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use protocol::encoder::BAD_MESSAGE_TYPE;
-use protocol::{Refusal, Reply};
+use protocol::{ErrorCode, Refusal, Reply};
+use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use crate::limits::BUFFER_BYTES_KEPT;
@@ -17,6 +18,24 @@ pub(crate) struct Answer {
     pub(crate) result: String,
     /// Code and sentence, if the result is an error.
     pub(crate) refusal: Option<(String, String)>,
+}
+
+impl Answer {
+    pub(crate) fn is_refused(&self, code: ErrorCode) -> bool {
+        let refusal = self.refusal.as_ref();
+        refusal.is_some_and(|(found, _)| found == code.as_str())
+    }
+
+    /// Whether the host itself does not know what became of the request. Asked again under its id, it will.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Failed {
+            outcome: String,
+        }
+        self.is_refused(ErrorCode::StorageFailed)
+            && serde_json::from_str::<Failed>(&self.result)
+                .is_ok_and(|failed| failed.outcome == "unknown")
+    }
 }
 
 /// Why nothing more can be asked on a connection.

@@ -1,7 +1,8 @@
 //! A client for rm-host.
 //!
 //! One [`Client`] is one connection, shared by its clones and by any number of tasks. See its example to begin with;
-//! [`RequestOptions`] adds a deadline or waiting to a single request. What happens underneath is told through `tracing`.
+//! [`RequestOptions`] adds a deadline, waiting or an id to a single request,
+//! and [`ClientOptions::reconnect`] has a client come back by itself. What happens underneath is told through `tracing`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -12,6 +13,7 @@ mod exchange;
 pub mod limits;
 mod options;
 mod server;
+mod session;
 
 pub use client::Client;
 pub use error::ClientError;

@@ -13,6 +13,16 @@ pub const OUTGOING_BYTES_MAX: usize = 4 << 20;
 /// The longest reply a client reads, in bytes. More than a request may have, for an answer can list much.
 pub const REPLY_BYTES_MAX: usize = 64 << 20;
 
+/// The pause before a client that reconnects tries again; doubled each time.
+pub const RECONNECT_PAUSE_MIN: Duration = Duration::from_millis(10);
+
+/// The longest pause between two tries.
+pub const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// So long after it came back, a client takes a type that the host does not know for one whose plugin is still being loaded:
+/// a host that was started anew answers before all its plugins serve.
+pub const RESTART_WAIT: Duration = Duration::from_secs(5);
+
 /// How long a closing connection may take to write what it still has and to hear the host's end.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
@@ -28,6 +38,8 @@ pub(crate) const READ_BYTES: usize = 1 << 16;
 /// A buffer that grew beyond this for one batch is given back after it.
 pub(crate) const BUFFER_BYTES_KEPT: usize = 1 << 16;
 
+// Whatever is in flight is still known to the host when it is asked again.
+const _: () = assert!(IN_FLIGHT_MAX <= protocol::limits::ANSWERS_KEPT_MAX);
 // The bytes are counted by a semaphore that takes a message at once.
 const _: () = assert!(OUTGOING_BYTES_MAX >= MESSAGE_BYTES_MAX + SEPARATOR.len());
 const _: () = assert!(OUTGOING_BYTES_MAX <= u32::MAX as usize);

@@ -25,6 +25,8 @@ use crate::server::Server;
 pub struct ClientOptions {
     pub(crate) server: Server,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) reconnect: Option<Duration>,
+    pub(crate) session: Option<String>,
 }
 
 impl Default for ClientOptions {
@@ -33,6 +35,8 @@ impl Default for ClientOptions {
         Self {
             server: Server::default(),
             timeout: Some(DEFAULT_WAIT),
+            reconnect: None,
+            session: None,
         }
     }
 }
@@ -47,6 +51,36 @@ impl ClientOptions {
     /// How long a request waits for its reply, and connecting for the host. Zero: without end.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
+        self
+    }
+
+    /// Has the client come back by itself when its connection is lost, and ask again for all that was not answered. Each
+    /// request is given an id within the client's session, so that it is served once, however often it is asked. Gives up once
+    /// the host is away for `patience`; each request waits for no longer than its own timeout all the same.
+    ///
+    /// The host keeps the answers of such requests for this, on its disk: each costs it a write, also where the type
+    /// has no state. [`Client::send`] gives no ids, and comes back for nothing.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), client::ClientError> {
+    /// use std::time::Duration;
+    /// use client::ClientOptions;
+    ///
+    /// let client = ClientOptions::default().reconnect(Duration::from_secs(60)).connect().await?;
+    /// // Bought once, though the host be started anew meanwhile.
+    /// let got: serde_json::Value = client.request("getTickets", ()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reconnect(mut self, patience: Duration) -> Self {
+        self.reconnect = Some(patience);
+        self
+    }
+
+    /// Goes on with a session, as [`Client::session`] told it, also of another program: what was asked there under an id is
+    /// answered as it was. A host that has forgotten it refuses with `id_forgotten`.
+    pub fn session(mut self, session: impl Into<String>) -> Self {
+        self.session = Some(session.into());
         self
     }
 
@@ -89,6 +123,7 @@ pub struct RequestOptions {
     deadline: Option<Duration>,
     wait: Option<bool>,
     timeout: Option<Duration>,
+    pub(crate) id: Option<u64>,
 }
 
 impl RequestOptions {
@@ -113,6 +148,14 @@ impl RequestOptions {
         self
     }
 
+    /// The request's own number within the session, from 1 to 2^53 - 1, higher than those before. Asked again under it,
+    /// also over another connection or by another program, the same request gets the same answer and is served once. A client
+    /// that [reconnects](ClientOptions::reconnect) gives ids by itself: choose for all of its requests or for none.
+    pub fn id(mut self, id: u64) -> Self {
+        self.id = Some(id);
+        self
+    }
+
     /// `None`: without end. Without a choice of its own, a request outwaits its deadline.
     pub(crate) fn effective_timeout(&self, of_client: Option<Duration>) -> Option<Duration> {
         match (self.timeout, self.deadline) {
@@ -134,14 +177,15 @@ impl RequestOptions {
     }
 
     /// The value of the key `meta`, if one is needed.
-    pub(crate) fn meta(&self, of_client: Option<Duration>) -> Option<String> {
+    pub(crate) fn meta(&self, of_client: Option<Duration>, id: Option<u64>) -> Option<String> {
         let deadline = self.effective_deadline(of_client).map(|deadline| {
             let deadline_ms =
                 u64::try_from(deadline.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
             format!("\"deadline_ms\":{deadline_ms}")
         });
         let wait = self.wait.map(|wait| format!("\"wait\":{wait}"));
-        let entries: Vec<String> = [deadline, wait].into_iter().flatten().collect();
+        let id = id.map(|id| format!("\"id\":{id}"));
+        let entries: Vec<String> = [deadline, wait, id].into_iter().flatten().collect();
         if entries.is_empty() {
             None
         } else {
@@ -167,16 +211,18 @@ mod tests {
     #[test]
     fn meta_holds_what_was_chosen_and_is_absent_otherwise() {
         let options = RequestOptions::default();
-        assert_eq!(options.meta(OF_CLIENT), None);
+        assert_eq!(options.meta(OF_CLIENT, None), None);
         assert_eq!(
-            options.clone().wait(false).meta(OF_CLIENT).as_deref(),
+            options.clone().wait(false).meta(OF_CLIENT, None).as_deref(),
             Some(r#"{"wait":false}"#)
         );
         let both = options.wait(true).deadline(Duration::from_micros(1500));
         assert_eq!(
-            both.meta(OF_CLIENT).as_deref(),
+            both.meta(OF_CLIENT, None).as_deref(),
             Some(r#"{"deadline_ms":2,"wait":true}"#)
         );
+        let id = RequestOptions::default().meta(OF_CLIENT, Some(7));
+        assert_eq!(id.as_deref(), Some(r#"{"id":7}"#));
     }
 
     #[test]
@@ -192,18 +238,18 @@ mod tests {
         ];
         for (of_client, deadline_ms) in cases {
             assert_eq!(
-                waits.meta(Some(of_client)),
+                waits.meta(Some(of_client), None),
                 Some(format!(r#"{{"deadline_ms":{deadline_ms},"wait":true}}"#))
             );
             assert_eq!(waits.effective_timeout(Some(of_client)), Some(of_client));
         }
         let only_wait = Some(r#"{"wait":true}"#);
-        assert_eq!(waits.meta(None).as_deref(), only_wait);
+        assert_eq!(waits.meta(None, None).as_deref(), only_wait);
         let own = waits.clone().timeout(ms(5_000));
-        assert_eq!(own.meta(OF_CLIENT).as_deref(), only_wait);
+        assert_eq!(own.meta(OF_CLIENT, None).as_deref(), only_wait);
         let endless = waits.deadline(Duration::ZERO);
         assert_eq!(
-            endless.meta(OF_CLIENT).as_deref(),
+            endless.meta(OF_CLIENT, None).as_deref(),
             Some(r#"{"deadline_ms":0,"wait":true}"#)
         );
     }

@@ -56,6 +56,26 @@ enum Command {
         /// Tell the host not to serve the request later than this after its arrival, 0 for no deadline
         #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration)]
         deadline: Option<Duration>,
+        /// The request's own number within the session, higher than those before: asked again under it, it is served once
+        #[arg(long, requires = "session", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=protocol::limits::REQUEST_ID_MAX))]
+        id: Option<u64>,
+        /// The session that the id belongs to, as `rm-cli session` gives it
+        #[arg(long, requires = "id", value_name = "SESSION")]
+        session: Option<String>,
+        /// Ask again, under one id, when the connection is lost; give up once the host is away for this long
+        #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration)]
+        reconnect: Option<Duration>,
+    },
+    /// Have the host begin a session, and print its name
+    Session,
+    /// Take back a request that was asked under an id
+    Cancel {
+        /// The id
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..=protocol::limits::REQUEST_ID_MAX))]
+        id: u64,
+        /// The session that the id belongs to
+        #[arg(long, value_name = "SESSION")]
+        session: String,
     },
     /// Ask whether the host answers
     Ping,
@@ -101,10 +121,17 @@ Examples:
   rm-cli request getTickets '{\"count\": 2}'
   rm-cli request getProxy --wait --deadline 60s
   jq -c .booking booking.json | rm-cli request bookRoom -
+  session=$(rm-cli session); until rm-cli request getTickets --session \"$session\" --id 1; do sleep 1; done
   while read -r type; do rm-cli request \"$type\" </dev/null; done <types.txt";
 
 const PLUGINS_HELP: &str = "\
 The commands end when the new version serves, and print its row; one that cannot serve exits with 1.";
+
+/// What is to be done with a session.
+pub(crate) enum OfSession {
+    Begin,
+    Cancel(u64),
+}
 
 /// One request, as the client takes it.
 pub(crate) struct Asked {
@@ -133,7 +160,22 @@ impl Arguments {
 
     /// Where to connect to, and for how long to wait.
     pub(crate) fn client(&self) -> ClientOptions {
-        let options = ClientOptions::default().server(self.server.clone());
+        let mut options = ClientOptions::default().server(self.server.clone());
+        if let Command::Request {
+            session: Some(session),
+            ..
+        }
+        | Command::Cancel { session, .. } = &self.command
+        {
+            options = options.session(session);
+        }
+        if let Command::Request {
+            reconnect: Some(patience),
+            ..
+        } = &self.command
+        {
+            options = options.reconnect(*patience);
+        }
         match self.timeout {
             Some(timeout) => options.timeout(timeout),
             None => options,
@@ -143,6 +185,15 @@ impl Arguments {
     /// How long to wait for what has no end of its own; `None`: without end.
     pub(crate) fn patience(&self) -> Option<Duration> {
         Some(self.timeout.unwrap_or(DEFAULT_WAIT)).filter(|wait| !wait.is_zero())
+    }
+
+    /// What is to be done with a session, if that is the command.
+    pub(crate) fn of_session(&self) -> Option<OfSession> {
+        match &self.command {
+            Command::Session => Some(OfSession::Begin),
+            Command::Cancel { id, .. } => Some(OfSession::Cancel(*id)),
+            _ => None,
+        }
     }
 
     /// What the host is to be asked about its plugins, if that is the command.
@@ -175,6 +226,8 @@ impl Arguments {
             json,
             wait,
             deadline,
+            id,
+            ..
         } = &self.command
         else {
             return Ok(plain(if matches!(self.command, Command::Ping) {
@@ -193,6 +246,9 @@ impl Arguments {
         if let Some(timeout) = self.timeout {
             // The user's word goes before the deadline.
             asked.options = asked.options.timeout(timeout);
+        }
+        if let Some(id) = *id {
+            asked.options = asked.options.id(id);
         }
         if *wait {
             asked.options = asked.options.wait(true);

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use serde_json::value::RawValue;
 
-use crate::arguments::{Arguments, Asked};
+use crate::arguments::{Arguments, Asked, OfSession};
 use crate::outcome::Failure;
 
 #[tokio::main(flavor = "current_thread")]
@@ -23,11 +23,25 @@ async fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(status) => return status,
     };
-    let done = match arguments.plugins() {
-        Some(order) => plugins::run(&arguments, order).await,
-        None => ask(arguments).await.map(|result| outcome::print(&result)),
+    let done = match (arguments.plugins(), arguments.of_session()) {
+        (Some(order), _) => plugins::run(&arguments, order).await,
+        (None, Some(order)) => of_session(&arguments, order).await,
+        (None, None) => ask(arguments).await.map(|result| outcome::print(&result)),
     };
     done.unwrap_or_else(|failure| outcome::complain(&failure))
+}
+
+async fn of_session(arguments: &Arguments, order: OfSession) -> Result<ExitCode, Failure> {
+    let client = arguments.client().connect().await?;
+    match order {
+        OfSession::Begin => Ok(outcome::print_text(&client.session().await?)),
+        OfSession::Cancel(id) if client.cancel(id).await? => {
+            Ok(outcome::print_text("taken back: it is not served"))
+        }
+        OfSession::Cancel(_) => Err(Failure::InVain(
+            "it is being served, or has been: ask again under its id for its answer".to_owned(),
+        )),
+    }
 }
 
 async fn ask(arguments: Arguments) -> Result<Box<RawValue>, Failure> {

@@ -1,0 +1,175 @@
+//! A client that comes back by itself: what was not answered is asked again, under the same id and in the same session, and
+//! what cannot be told is not guessed.
+
+use std::time::Duration;
+
+use client::{Client, ClientError, ClientOptions, RequestOptions};
+use serde_json::{Value, json};
+
+mod support;
+
+use support::{Peer, TestServer};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn connected(server: &TestServer, options: ClientOptions) -> (Client, Peer) {
+    let options = options.server(server.address());
+    let (client, peer) = tokio::join!(options.connect(), server.accept());
+    (client.unwrap(), peer)
+}
+
+fn reconnecting() -> ClientOptions {
+    ClientOptions::default().reconnect(PATIENCE)
+}
+
+/// Answers hello, which must bear this session or none, with the session `s`.
+async fn greet(peer: &mut Peer, session: Option<&str>) {
+    let hello = peer.serve(r#"{"v":1,"session":"s"}"#).await;
+    assert_eq!(hello.type_name, "rm.hello");
+    let payload: Value = serde_json::from_str(&hello.payload.unwrap()).unwrap();
+    assert_eq!(payload.get("session").and_then(Value::as_str), session);
+}
+
+fn ask(
+    client: &Client,
+    type_name: &'static str,
+) -> tokio::task::JoinHandle<Result<Value, ClientError>> {
+    let client = client.clone();
+    tokio::spawn(async move { client.request(type_name, ()).await })
+}
+
+#[tokio::test]
+async fn what_was_in_flight_is_asked_again_under_its_id_in_the_same_session() {
+    let server = TestServer::start().await;
+    let (client, mut peer) = connected(&server, reconnecting()).await;
+    let (first, second) = (ask(&client, "a"), ask(&client, "b"));
+    greet(&mut peer, None).await;
+    let before = [peer.next().await.unwrap(), peer.next().await.unwrap()];
+    drop(peer);
+    let mut peer = server.accept().await;
+    greet(&mut peer, Some("s")).await;
+    for _ in 0..2 {
+        let again = peer.serve(r#"{"n":1}"#).await;
+        let same = before
+            .iter()
+            .find(|asked| asked.type_name == again.type_name);
+        assert_eq!(same.unwrap().meta, again.meta);
+        assert!(again.meta.unwrap().contains("\"id\":"));
+    }
+    for asked in [first, second] {
+        assert_eq!(asked.await.unwrap().unwrap(), json!({ "n": 1 }));
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_stops_or_is_in_doubt_is_asked_again() {
+    let server = TestServer::start().await;
+    let (client, mut peer) = connected(&server, reconnecting()).await;
+    let asked = ask(&client, "a");
+    greet(&mut peer, None).await;
+    let doubt = r#"{"err":"e","code":"storage_failed","outcome":"unknown"}"#;
+    let first = peer.serve(doubt).await;
+    let second = peer.serve(r#"{"err":"e","code":"shutting_down"}"#).await;
+    let mut peer = server.accept().await;
+    greet(&mut peer, Some("s")).await;
+    let third = peer.serve(r#"{"n":1}"#).await;
+    assert_eq!((&first.meta, &second.meta), (&second.meta, &third.meta));
+    assert_eq!(asked.await.unwrap().unwrap(), json!({ "n": 1 }));
+}
+
+#[tokio::test]
+async fn what_was_sent_in_a_session_that_is_forgotten_is_not_sent_in_another() {
+    let server = TestServer::start().await;
+    let (client, mut peer) = connected(&server, reconnecting()).await;
+    let asked = [ask(&client, "a"), ask(&client, "b")];
+    greet(&mut peer, None).await;
+    peer.next().await.unwrap();
+    peer.next().await.unwrap();
+    drop(peer);
+    let mut peer = server.accept().await;
+    let forgotten = r#"{"err":"e","code":"id_forgotten"}"#;
+    let hello = peer.serve(forgotten).await;
+    assert_eq!(hello.payload.as_deref(), Some(r#"{"v":1,"session":"s"}"#));
+    // One of the two has heard that; the other says hello anew, and finds itself in another session.
+    let other = peer.serve(r#"{"v":1,"session":"t"}"#).await;
+    assert_eq!(other.payload.as_deref(), Some(r#"{"v":1}"#));
+    for (asked, type_name) in asked.into_iter().zip(["a", "b"]) {
+        let error = asked.await.unwrap().unwrap_err();
+        let is_forgotten =
+            matches!(&error, ClientError::Forgotten { type_name: of } if of == type_name);
+        assert!(is_forgotten, "{error}");
+    }
+    let later = ask(&client, "c");
+    assert_eq!(peer.serve("{}").await.type_name, "c");
+    later.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_host_that_stays_away_is_given_up() {
+    let server = TestServer::start().await;
+    let options = ClientOptions::default().reconnect(Duration::from_millis(50));
+    let (client, mut peer) = connected(&server, options).await;
+    let asked = ask(&client, "a");
+    greet(&mut peer, None).await;
+    peer.next().await.unwrap();
+    drop(server);
+    drop(peer);
+    let error = asked.await.unwrap().unwrap_err();
+    assert!(matches!(error, ClientError::NoConnection { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_client_that_is_closed_does_not_come_back() {
+    let server = TestServer::start().await;
+    let (client, mut peer) = connected(&server, reconnecting()).await;
+    let asked = ask(&client, "a");
+    greet(&mut peer, None).await;
+    peer.next().await.unwrap();
+    let (closed, ()) = tokio::join!(client.close(), async {
+        assert!(peer.next().await.is_none())
+    });
+    let () = closed;
+    assert!(matches!(
+        asked.await.unwrap().unwrap_err(),
+        ClientError::Closed
+    ));
+}
+
+#[tokio::test]
+async fn ids_and_sessions_of_the_callers_own_are_sent_as_they_are() {
+    let server = TestServer::start().await;
+    let options = ClientOptions::default().session("mine");
+    let (client, mut peer) = connected(&server, options).await;
+    let asked = async {
+        let once = RequestOptions::default().id(7);
+        client.request_with::<Value>("a", (), &once).await.unwrap();
+        assert!(client.cancel(8).await.unwrap());
+        assert_eq!(client.session().await.unwrap(), "mine");
+    };
+    let served = async {
+        let hello = peer.serve(r#"{"v":1,"session":"mine"}"#).await;
+        assert_eq!(
+            hello.payload.as_deref(),
+            Some(r#"{"v":1,"session":"mine"}"#)
+        );
+        assert_eq!(peer.serve("{}").await.meta.as_deref(), Some(r#"{"id":7}"#));
+        let cancel = peer.serve(r#"{"cancelled":true,"was":"queued"}"#).await;
+        assert_eq!(
+            (&*cancel.type_name, cancel.payload.as_deref()),
+            ("rm.cancel", Some(r#"{"id":8}"#))
+        );
+    };
+    tokio::join!(asked, served);
+}
+
+#[tokio::test]
+async fn a_session_of_the_callers_own_that_is_forgotten_is_an_error_and_no_other_begins() {
+    let server = TestServer::start().await;
+    let (client, mut peer) = connected(&server, reconnecting().session("mine")).await;
+    let asked = ask(&client, "a");
+    peer.serve(r#"{"err":"e","code":"id_forgotten"}"#).await;
+    assert_eq!(
+        asked.await.unwrap().unwrap_err().code(),
+        Some("id_forgotten")
+    );
+}
