@@ -38,7 +38,7 @@ fn expect_all(host: &TestHost, schema: u64) {
     let mut client = host.connect();
     let asked = (0..ENTRIES).map(|key| ("askEntry", json!({ "key": key })));
     client.tell_all(asked);
-    for (reply, key) in client.replies(ENTRIES as usize).iter().zip(0..) {
+    for (reply, key) in client.replies(ENTRIES as usize).into_iter().zip(0..) {
         let text = format!("entry {key}");
         let entry = match schema {
             1 => json!(text),
@@ -93,7 +93,8 @@ fn under_load(host: &TestHost, migrate: impl FnOnce()) -> Vec<u64> {
         .ask("askEntry", json!({ "key": 0 }))
         .number("asked");
     let answers = thread::scope(|scope| {
-        let clients = [(); 4].map(|()| scope.spawn(|| press(host.address(), &enough)));
+        let address = host.address();
+        let clients = [(); 4].map(|()| scope.spawn(|| press(address, &enough)));
         let all_come_to_their_end = Enough(&enough);
         migrate();
         drop(all_come_to_their_end);
@@ -249,8 +250,8 @@ fn a_job_that_changes_more_than_can_be_kept_is_refused_and_others_go_on() {
     let mut client = host.connect();
     let fill = |count| json!({ "size": 8 * 1024 * 1024, "count": count });
     let refused = client.ask("fill", fill(9));
-    refused.refused("jobber_error");
-    assert!(refused.text.contains("67108864 bytes"), "{}", refused.text);
+    let told = refused.refused("jobber_error");
+    assert!(told.contains("67108864 bytes"), "{told}");
     client.ask("fill", fill(1)).ok();
     expect_serving(&host, 1, &[]);
     assert_eq!(
