@@ -92,8 +92,8 @@ fn under_load(host: &TestHost, migrate: impl FnOnce()) -> Vec<u64> {
         .connect()
         .ask("askEntry", json!({ "key": 0 }))
         .number("asked");
+    let address = host.address();
     let answers = thread::scope(|scope| {
-        let address = host.address();
         let clients = [(); 4].map(|()| scope.spawn(|| press(address, &enough)));
         let all_come_to_their_end = Enough(&enough);
         migrate();
