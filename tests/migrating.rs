@@ -32,10 +32,11 @@ fn start(flags: &[&str], disk: Option<&Disk>) -> TestHost {
     host
 }
 
-/// Each entry is there in the form of this schema, and as it was.
+/// Each entry is there in the form of this schema, and as it was. What was answered, as [`press`] tells it.
 #[track_caller]
-fn expect_all(host: &TestHost, schema: u64) {
+fn expect_all(host: &TestHost, schema: u64) -> Vec<(u64, u64)> {
     let mut client = host.connect();
+    let mut answers = Vec::new();
     let asked = (0..ENTRIES).map(|key| ("askEntry", json!({ "key": key })));
     client.tell_all(asked);
     for (reply, key) in client.replies(ENTRIES as usize).into_iter().zip(0..) {
@@ -44,12 +45,14 @@ fn expect_all(host: &TestHost, schema: u64) {
             1 => json!(text),
             _ => json!({ "was": text }),
         };
+        answers.push((reply.number("schema"), reply.number("asked")));
         let found = reply.ok();
         assert_eq!(
             (&found["schema"], &found["entry"]),
             (&json!(schema), &entry)
         );
     }
+    answers
 }
 
 /// Asks without a pause until it is enough; what the schema was in each answer, and the place of each request in line.
@@ -80,7 +83,7 @@ fn take(client: &mut RawClient, told: &[String], answers: &mut Vec<(u64, u64)>) 
 /// Has the host do something while clients always have requests in flight. Each request is answered once, and no client
 /// meets an older schema after a newer one. The schemas that were met.
 #[track_caller]
-fn under_load(host: &TestHost, migrate: impl FnOnce()) -> Vec<u64> {
+fn under_load(host: &TestHost, migrate: impl FnOnce() -> Vec<(u64, u64)>) -> Vec<u64> {
     struct Enough<'a>(&'a AtomicBool);
     impl Drop for Enough<'_> {
         fn drop(&mut self) {
@@ -96,9 +99,10 @@ fn under_load(host: &TestHost, migrate: impl FnOnce()) -> Vec<u64> {
     let answers = thread::scope(|scope| {
         let clients = [(); 4].map(|()| scope.spawn(|| press(address, &enough)));
         let all_come_to_their_end = Enough(&enough);
-        migrate();
+        let looked_at = migrate();
         drop(all_come_to_their_end);
-        clients.map(|client| client.join().expect("each request is answered"))
+        let answers = clients.map(|client| client.join().expect("each request is answered"));
+        answers.into_iter().chain([looked_at]).collect::<Vec<_>>()
     });
     for answers in &answers {
         assert!(answers.is_sorted());
@@ -133,7 +137,7 @@ fn a_migration_under_load_succeeds_loses_nothing_and_survives_a_kill() {
     let host = start(&[], None);
     let schemas = under_load(&host, || {
         host.configure("migrating", NEW, SERVES);
-        expect_all(&host, 2);
+        expect_all(&host, 2)
     });
     assert_eq!(schemas, [1, 2]);
     expect_serving(&host, 2, &[]);
@@ -160,7 +164,7 @@ fn a_migration_under_load_that_fails_or_panics_leaves_the_old_version_on_the_old
         let toml = format!("schema = 2\nhalfway = \"{halfway}\"\n");
         let schemas = under_load(&host, || {
             host.configure("migrating", &toml, &["ERROR", "refused", said, "goes on"]);
-            expect_all(&host, 1);
+            expect_all(&host, 1)
         });
         assert_eq!(schemas, [1]);
         let place = [
@@ -194,11 +198,11 @@ fn a_migration_under_load_that_hangs_is_given_up_and_its_late_end_changes_nothin
             &["ERROR", "refused", "--migration-timeout"],
         );
         let hanging = gate.entered();
-        expect_all(&host, 1);
+        let before = expect_all(&host, 1);
         let from = host.log().len();
         hanging.release();
         host.said_of(from, "migrating", &["has come to an end"]);
-        expect_all(&host, 1);
+        [before, expect_all(&host, 1)].concat()
     });
     assert_eq!(schemas, [1]);
     expect_serving(&host, 1, &["--migration-timeout"]);
