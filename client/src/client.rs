@@ -1,5 +1,7 @@
 //! The handle that programs hold: what can be asked of a host, and how its connection is kept.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -13,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use crate::connection::Connection;
 use crate::error::ClientError;
 use crate::exchange::Answer;
-use crate::limits::{RECONNECT_PAUSE_MAX, RECONNECT_PAUSE_MIN, RESTART_WAIT};
+use crate::limits::{RECONNECT_PAUSE_MAX, RECONNECT_PAUSE_MIN, RECONNECT_TRY_MAX, RESTART_WAIT};
 use crate::options::{ClientOptions, RequestOptions};
 use crate::session::{HELLO_TYPE, Session, Welcome, no_session};
 
@@ -64,6 +66,7 @@ struct Shared {
     /// Held while a connection is replaced, so that two replacements do not cross.
     replacing: tokio::sync::Mutex<()>,
     session: Session,
+    outage: Mutex<Option<Outage>>,
     /// When it last came back by itself.
     came_back: Mutex<Option<Instant>>,
     /// By the caller: it does not come back by itself.
@@ -101,6 +104,7 @@ impl Client {
                 connection,
                 replacing: tokio::sync::Mutex::default(),
                 session,
+                outage: Mutex::new(None),
                 came_back: Mutex::new(None),
                 closed: AtomicBool::new(false),
             }),
@@ -182,6 +186,7 @@ impl Client {
     /// # Errors
     /// As [`request`](Self::request); [`ClientError::Lost`] too if the host is of a version that knows no sessions.
     pub async fn session(&self) -> Result<String, ClientError> {
+        self.shared.session.becomes_callers();
         let connection = self.connection();
         let greeted = connection.greet(self.hello(&connection));
         let session = within(HELLO_TYPE, self.shared.options.timeout, greeted).await?;
@@ -257,11 +262,7 @@ impl Client {
         options: &RequestOptions,
     ) -> Result<String, ClientError> {
         let of_client = self.shared.options.timeout;
-        let given = || {
-            let reconnects = self.shared.options.reconnect.is_some();
-            reconnects.then(|| self.shared.session.next_id())
-        };
-        let id = options.id.or_else(given);
+        let id = self.id(options)?;
         let asked = Asked {
             type_name,
             payload,
@@ -269,7 +270,7 @@ impl Client {
             has_id: id.is_some(),
         };
         let answered = async {
-            match self.shared.options.reconnect {
+            match self.shared.options.reconnect.filter(|_| asked.has_id) {
                 Some(patience) => self.ask_until_answered(&asked, patience).await,
                 None => {
                     let sent_in = &mut None;
@@ -279,6 +280,24 @@ impl Client {
         };
         let limit = options.effective_timeout(of_client);
         result_of(within(type_name, limit, answered).await?)
+    }
+
+    /// The id that a request bears: the caller's, or one that is given because it may have to be asked again.
+    fn id(&self, options: &RequestOptions) -> Result<Option<u64>, ClientError> {
+        let Shared {
+            session,
+            options: of_client,
+            ..
+        } = &*self.shared;
+        let gives_ids = of_client.reconnect.is_some() && of_client.session.is_none();
+        match options.id {
+            Some(id) if gives_ids => Err(ClientError::OwnId { id }),
+            Some(id) => {
+                session.becomes_callers();
+                Ok(Some(id))
+            }
+            None => Ok(gives_ids.then(|| session.next_id())),
+        }
     }
 
     /// Asks over one connection. `sent_in` is the session in which it was sent before, and is now.
@@ -310,7 +329,7 @@ impl Client {
         asked: &Asked<'_>,
         patience: Duration,
     ) -> Result<Answer, ClientError> {
-        let mut sent_in = None;
+        let (mut sent_in, mut began_anew) = (None, false);
         loop {
             let connection = self.connection();
             match self.ask_over(&connection, asked, &mut sent_in).await {
@@ -320,7 +339,10 @@ impl Client {
                 {
                     sleep(RECONNECT_PAUSE_MAX / 10).await;
                 }
-                Ok(answer) if !answer.is_refused(ErrorCode::ShuttingDown) => return Ok(answer),
+                Ok(answer) if !answer.is_refused(ErrorCode::ShuttingDown) => {
+                    *self.outage() = None;
+                    return Ok(answer);
+                }
                 // Nothing was changed. Whatever else waits on this connection is asked again as well.
                 Ok(_) => self.come_back(&connection, patience).await?,
                 Err(ClientError::Lost { .. }) => self.come_back(&connection, patience).await?,
@@ -328,7 +350,8 @@ impl Client {
                     if sent_in.is_some() {
                         return Err(forgotten(asked.type_name));
                     }
-                    if !self.shared.session.may_begin_anew() {
+                    if self.shared.session.is_callers() || std::mem::replace(&mut began_anew, true)
+                    {
                         return Err(error);
                     }
                 }
@@ -348,27 +371,39 @@ impl Client {
             return Ok(());
         }
         lost.cut("the host is stopping");
-        let until = Instant::now().checked_add(patience);
-        let mut pause = RECONNECT_PAUSE_MIN;
+        // An outage lasts until the host has answered something: one that only accepts and hangs up is away, too.
+        let known = *self.outage();
+        let mut outage = known.unwrap_or_else(Outage::begin);
         let options = &self.shared.options;
+        let a_try = options.timeout.unwrap_or(RECONNECT_TRY_MAX);
+        let mut is_first = known.is_none();
         loop {
+            if !std::mem::take(&mut is_first) {
+                sleep(outage.next_pause()).await;
+            }
             if self.shared.closed.load(Ordering::Relaxed) {
                 return Err(ClientError::Closed);
             }
-            match Connection::open(&options.server, options.timeout).await {
+            let opened = Connection::open(&options.server, Some(a_try.min(RECONNECT_TRY_MAX)));
+            let opened = opened.await;
+            *self.outage() = Some(outage);
+            match opened {
+                Ok(_) if outage.since.elapsed() > patience => return Err(lost_for(patience)),
                 Ok(connection) => {
                     tracing::info!("the connection is there again");
                     self.put(connection);
                     *self.came_back() = Some(Instant::now());
                     return Ok(());
                 }
-                Err(error) if until.is_some_and(|until| Instant::now() + pause > until) => {
-                    return Err(error);
-                }
-                Err(_) => sleep(pause).await,
+                Err(error) if outage.since.elapsed() > patience => return Err(error),
+                Err(_) => {}
             }
-            pause = (pause * 2).min(RECONNECT_PAUSE_MAX);
         }
+    }
+
+    fn outage(&self) -> MutexGuard<'_, Option<Outage>> {
+        let outage = self.shared.outage.lock();
+        outage.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the host may not have loaded its plugins yet.
@@ -401,6 +436,38 @@ impl Client {
         }
         let welcome: Welcome = read_result(HELLO_TYPE, result_of(answer)?)?;
         Ok(session.greeted(welcome))
+    }
+}
+
+/// Since when the host has answered nothing, and how long the next pause is.
+#[derive(Clone, Copy, Debug)]
+struct Outage {
+    since: Instant,
+    pause: Duration,
+}
+
+impl Outage {
+    fn begin() -> Self {
+        Self {
+            since: Instant::now(),
+            pause: RECONNECT_PAUSE_MIN,
+        }
+    }
+
+    /// Twice as long each time, and by chance up to half as long again: clients that lost the same host do not come back
+    /// in step.
+    fn next_pause(&mut self) -> Duration {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(RECONNECT_PAUSE_MAX);
+        let chance = RandomState::new().build_hasher().finish();
+        let of_1024 = u32::try_from(chance % 1024).unwrap_or_default();
+        pause + pause * of_1024 / 2048
+    }
+}
+
+fn lost_for(patience: Duration) -> ClientError {
+    ClientError::Lost {
+        reason: format!("the host has answered nothing for {patience:?}").into(),
     }
 }
 

@@ -48,6 +48,15 @@ pub enum ClientError {
         /// The type asked for.
         type_name: String,
     },
+    /// An id was chosen for a request of a client that gives ids by itself; nothing was sent.
+    #[error(
+        "expected no id of the caller's own on a client that reconnects and gives ids by itself, got {id}: name a session with \
+         `ClientOptions::session`, and choose all ids in it; nothing was sent"
+    )]
+    OwnId {
+        /// The id.
+        id: u64,
+    },
     /// This client closed its connection. `reset` opens another.
     #[error("this client has closed its connection")]
     Closed,

@@ -19,6 +19,9 @@ pub const RECONNECT_PAUSE_MIN: Duration = Duration::from_millis(10);
 /// The longest pause between two tries.
 pub const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// How long one try to connect again may take.
+pub const RECONNECT_TRY_MAX: Duration = Duration::from_secs(5);
+
 /// So long after it came back, a client takes a type that the host does not know for one whose plugin is still being loaded:
 /// a host that was started anew answers before all its plugins serve.
 pub const RESTART_WAIT: Duration = Duration::from_secs(5);

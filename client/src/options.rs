@@ -59,7 +59,8 @@ impl ClientOptions {
     /// the host is away for `patience`; each request waits for no longer than its own timeout all the same.
     ///
     /// The host keeps the answers of such requests for this, on its disk: each costs it a write, also where the type
-    /// has no state. [`Client::send`] gives no ids, and comes back for nothing.
+    /// has no state. [`Client::send`] gives no ids, and comes back for nothing. Where the caller names the
+    /// [session](Self::session), it chooses the ids as well, and only requests that bear one are asked again.
     ///
     /// ```no_run
     /// # async fn run() -> Result<(), client::ClientError> {
@@ -150,7 +151,7 @@ impl RequestOptions {
 
     /// The request's own number within the session, from 1 to 2^53 - 1, higher than those before. Asked again under it,
     /// also over another connection or by another program, the same request gets the same answer and is served once. A client
-    /// that [reconnects](ClientOptions::reconnect) gives ids by itself: choose for all of its requests or for none.
+    /// that [reconnects](ClientOptions::reconnect) gives ids by itself, unless its [session](ClientOptions::session) is named.
     pub fn id(mut self, id: u64) -> Self {
         self.id = Some(id);
         self

@@ -1,6 +1,6 @@
 //! The session that a client's ids belong to: which one it is, and which id comes next.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::encoder;
@@ -15,8 +15,8 @@ pub(crate) const HELLO_TYPE: &str = "rm.hello";
 #[derive(Debug)]
 pub(crate) struct Session {
     name: Mutex<Option<Arc<str>>>,
-    /// The caller named it, so that no other one may take its place.
-    is_named: bool,
+    /// The caller named it, was told its name, or chose an id in it: no other one may take its place.
+    is_callers: AtomicBool,
     next_id: AtomicU64,
 }
 
@@ -33,7 +33,7 @@ impl Session {
     pub(crate) fn new(named: Option<&str>) -> Self {
         Self {
             name: Mutex::new(named.map(Into::into)),
-            is_named: named.is_some(),
+            is_callers: AtomicBool::new(named.is_some()),
             next_id: AtomicU64::new(1),
         }
     }
@@ -63,14 +63,19 @@ impl Session {
         session
     }
 
-    /// Whether another one may take its place.
-    pub(crate) fn may_begin_anew(&self) -> bool {
-        !self.is_named
+    /// Whether what is done in it is the caller's affair.
+    pub(crate) fn is_callers(&self) -> bool {
+        self.is_callers.load(Ordering::Relaxed)
     }
 
-    /// The host does not know the session any more: the next hello asks for another, unless the caller named it.
+    /// From now on it is.
+    pub(crate) fn becomes_callers(&self) {
+        self.is_callers.store(true, Ordering::Relaxed);
+    }
+
+    /// The host does not know the session any more: the next hello asks for another, unless it is the caller's.
     pub(crate) fn forgotten(&self) {
-        if !self.is_named {
+        if !self.is_callers() {
             *self.name() = None;
         }
     }

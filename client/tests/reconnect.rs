@@ -166,10 +166,69 @@ async fn ids_and_sessions_of_the_callers_own_are_sent_as_they_are() {
 async fn a_session_of_the_callers_own_that_is_forgotten_is_an_error_and_no_other_begins() {
     let server = TestServer::start().await;
     let (client, mut peer) = connected(&server, reconnecting().session("mine")).await;
+    let once = RequestOptions::default().id(1);
+    let asked = client.request_with::<Value>("a", (), &once);
+    let (asked, _) = tokio::join!(asked, peer.serve(r#"{"err":"e","code":"id_forgotten"}"#));
+    assert_eq!(asked.unwrap_err().code(), Some("id_forgotten"));
+}
+
+#[tokio::test]
+async fn an_id_of_the_callers_own_never_goes_to_another_session() {
+    let server = TestServer::start().await;
+    let (client, mut peer) = connected(&server, ClientOptions::default()).await;
+    let once = RequestOptions::default().id(1);
+    let asked = async { client.request_with::<Value>("a", (), &once).await };
+    let (lost, ()) = tokio::join!(asked, async {
+        greet(&mut peer, None).await;
+        peer.next().await.unwrap();
+        drop(peer);
+    });
+    assert!(matches!(lost.unwrap_err(), ClientError::Lost { .. }));
+    for _ in 0..2 {
+        let (reset, mut peer) = tokio::join!(client.reset(), server.accept());
+        reset.unwrap();
+        let asked = client.request_with::<Value>("a", (), &once);
+        let (asked, hello) =
+            tokio::join!(asked, peer.serve(r#"{"err":"e","code":"id_forgotten"}"#));
+        assert_eq!(hello.payload.as_deref(), Some(r#"{"v":1,"session":"s"}"#));
+        assert_eq!(asked.unwrap_err().code(), Some("id_forgotten"));
+    }
+}
+
+#[tokio::test]
+async fn who_names_a_session_chooses_the_ids_and_who_does_not_chooses_none() {
+    let server = TestServer::start().await;
+    let (client, mut peer) = connected(&server, reconnecting().session("mine")).await;
     let asked = ask(&client, "a");
-    peer.serve(r#"{"err":"e","code":"id_forgotten"}"#).await;
-    assert_eq!(
-        asked.await.unwrap().unwrap_err().code(),
-        Some("id_forgotten")
-    );
+    assert_eq!(peer.serve("{}").await.meta, None);
+    asked.await.unwrap().unwrap();
+    let (client, _peer) = connected(&server, reconnecting()).await;
+    let once = RequestOptions::default().id(1);
+    let error = client
+        .request_with::<Value>("a", (), &once)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ClientError::OwnId { id: 1 }), "{error}");
+}
+
+#[tokio::test]
+async fn a_host_that_only_accepts_and_hangs_up_is_away() {
+    let server = TestServer::start().await;
+    let options = ClientOptions::default().reconnect(Duration::from_millis(200));
+    let (client, peer) = connected(&server, options).await;
+    let asked = ask(&client, "a");
+    drop(peer);
+    let mut tries = 0;
+    let hang_up = async {
+        loop {
+            drop(server.accept().await);
+            tries += 1;
+        }
+    };
+    let error = tokio::select! {
+        asked = asked => asked.unwrap().unwrap_err(),
+        () = hang_up => unreachable!("it has no end"),
+    };
+    assert!(matches!(error, ClientError::Lost { .. }), "{error}");
+    assert!(tries < 10, "{tries}");
 }
