@@ -327,7 +327,7 @@ impl<K, V> MapState<K, V> {
     /// /// By room and night. At first by room only, and empty where nobody had booked.
     /// fn guests() -> MapState<(u64, u64), String> {
     ///     Map::named("guests").schema(2).migrate_entries(1, |room: u64, guest: Option<String>| {
-    ///         Ok(guest.map(|guest| ((room, 0), guest)))
+    ///         Ok(guest.map(|guest| ((room, 0_u64), guest)))
     ///     })
     /// }
     /// ```
