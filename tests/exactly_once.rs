@@ -266,6 +266,36 @@ fn what_a_failing_disk_left_in_doubt_is_asked_again_under_its_id() {
 }
 
 #[test]
+fn a_type_without_a_state_answers_on_while_the_disk_fails_that_was_to_keep_its_answers() {
+    let disk = Disk::new();
+    let host = TestHost::plan()
+        .plugin("tickets")
+        .plugin("counter")
+        .disk(&disk)
+        .start();
+    let (mut client, mut other) = (host.connect(), host.connect());
+    client.session();
+    disk.begin("hold");
+    other.tell("getTickets", Value::Null);
+    disk.wait_until_held();
+    client.tell_with(&json!({ "id": 1 }), "cntResponse", &json!(0));
+    disk.begin("fail");
+    disk.end("hold");
+    for lost in [client.reply(), other.reply()] {
+        lost.refused("storage_failed");
+    }
+    client.ask("cntResponse", json!(0)).ok();
+    let mut late = host.connect();
+    late.session();
+    let from = host.log().len();
+    disk.end("fail");
+    host.log()
+        .wait_from(from, &["the state has been read back"]);
+    client.ask_once(1, "cntResponse", &json!(0)).ok();
+    late.ask_once(1, "getTickets", &Value::Null).ok();
+}
+
+#[test]
 fn what_has_not_begun_can_be_taken_back_and_is_never_run() {
     let host = TestHost::plan().fixture("gates").plugin("proxies").start();
     let gate = Gate::new();

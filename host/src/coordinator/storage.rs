@@ -133,6 +133,11 @@ impl Coordinator {
         let (in_doubt, void) = self.commits.fail();
         self.revoke_replies(&in_doubt, UNKNOWN, "\"unknown\"");
         self.revoke_replies(&void, VOID, "\"void\"");
+        // Nothing waits any more for what will not come to be: lanes without states go on.
+        for lane in self.lanes.iter_mut().flatten() {
+            lane.last_change = BatchNo::default();
+        }
+        self.session_key_in = BatchNo::default();
         self.storage = Storage::Quieting;
         let names: Vec<String> = self.plugins.keys().cloned().collect();
         for name in names {
