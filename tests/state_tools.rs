@@ -246,6 +246,9 @@ fn a_backup_that_is_taken_under_load_has_all_that_was_answered_before() {
     assert!(told.contains("tickets hall"), "{told}");
     let again = refused(&state(&data, &["backup", text(&backup)]));
     assert!(again.contains("is there already"), "{again}");
+    let within = data.join("state/backup");
+    refused(&state(&data, &["backup", text(&within)]));
+    assert!(!within.exists(), "it would stand in the way of the state");
     host.signal(Signal::KILL);
     let bought: usize = buyers
         .into_iter()

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use super::{StateError, holds_something, inspection, verify::Verified};
+use super::{StateError, UNFINISHED, holds_something, inspection, verify::Verified};
 use crate::{
     data_folder::STATE_FOLDER,
     state::disk::{Disk as _, RealDisk},
@@ -26,12 +26,24 @@ pub fn backup(data: &Path, to: &Path) -> Result<Verified, StateError> {
         });
     }
     let because = |done| StateError::io(to.display().to_string(), done);
+    let of_source = std::path::absolute(data.join(STATE_FOLDER)).map_err(because("found"))?;
+    if std::path::absolute(to).is_ok_and(|to| to.starts_with(of_source)) {
+        return Err(StateError::NotEmpty {
+            folder: data.join(STATE_FOLDER),
+            remedy: "it is what is to be copied: name a folder outside of it",
+        });
+    }
     // What is in it is nobody's but the host's.
     let mut builder = DirBuilder::new();
     let made = builder.recursive(true).mode(0o700).create(to);
     made.map_err(because("made"))?;
     let absolute = fs::canonicalize(to).map_err(because("found"))?;
-    let copied = inspection.copy(&absolute.join(STATE_FOLDER))?;
+    // No host takes it for a state before it is whole.
+    let (unfinished, state) = (absolute.join(UNFINISHED), absolute.join(STATE_FOLDER));
+    let copied = inspection.copy(&unfinished)?;
+    std::fs::rename(&unfinished, &state)
+        .and_then(|()| RealDisk.sync_folder(&absolute))
+        .map_err(because("put in its place"))?;
     if let Some(parent) = absolute.parent() {
         RealDisk.sync_folder(parent).map_err(because("synced"))?;
     }

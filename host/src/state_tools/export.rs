@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, BufWriter, Write},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
@@ -27,17 +28,21 @@ pub fn export(data: &Path, out: Option<&Path>, salvage: bool) -> Result<(), Stat
     } else {
         (inspection.read()?, None)
     };
+    let told = damage.as_ref().map(ToString::to_string);
     match out {
         None => {
             let mut stdout = BufWriter::new(io::stdout().lock());
-            let written = write(&recovered, &mut stdout);
+            let written = write(&recovered, told, &mut stdout);
             written.map_err(StateError::io("stdout", "written"))?;
         }
         Some(path) => {
             let because = |done| StateError::io(path.display().to_string(), done);
-            let file = File::create_new(path).map_err(because("made"))?;
+            // As private as what it was read from.
+            let mut options = File::options();
+            let options = options.write(true).create_new(true).mode(0o600);
+            let file = options.open(path).map_err(because("made"))?;
             let mut buffered = BufWriter::new(&file);
-            let written = write(&recovered, &mut buffered);
+            let written = write(&recovered, told, &mut buffered);
             drop(buffered);
             let written = written.and_then(|()| file.sync_all());
             if let Err(cause) = written {
@@ -50,7 +55,11 @@ pub fn export(data: &Path, out: Option<&Path>, salvage: bool) -> Result<(), Stat
     damage.map_or(Ok(()), |damage| Err(damage.into()))
 }
 
-pub(super) fn write(recovered: &Recovered, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn write(
+    recovered: &Recovered,
+    damage: Option<String>,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let mut counts = Counts::default();
     line(
         out,
@@ -60,6 +69,7 @@ pub(super) fn write(recovered: &Recovered, out: &mut impl Write) -> io::Result<(
             batch: recovered.last.0,
             now_ms: recovered.now_ms,
             next_state: recovered.next_state.0,
+            damage,
         },
     )?;
     for state in &recovered.states {

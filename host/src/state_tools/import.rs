@@ -1,6 +1,7 @@
 //! An export, made a state again.
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     io::{self, BufRead, BufReader, ErrorKind},
     path::Path,
@@ -11,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    StateError, holds_something,
+    StateError, UNFINISHED, holds_something,
     line::{Counts, End, Entry, FORMAT, Head, StateLine},
     verify::Verified,
 };
@@ -24,9 +25,6 @@ use crate::{
         log::{BatchNo, FileLog, Inspection, Log},
     },
 };
-
-/// What is not whole yet bears another name, so that no host takes it for a state.
-const UNFINISHED: &str = "state.new";
 
 /// Makes a state of an export, `-` being stdin, in a data folder that has none.
 ///
@@ -91,6 +89,8 @@ struct Import<'a> {
     state: Option<StateId>,
     key_before: Option<Vec<u8>>,
     next_state: StateId,
+    /// Of the states so far: the plugin's and its own.
+    names: HashSet<(String, String)>,
 }
 
 impl<'a> Import<'a> {
@@ -107,6 +107,7 @@ impl<'a> Import<'a> {
             state: None,
             key_before: None,
             next_state: StateId(0),
+            names: HashSet::new(),
         })
     }
 
@@ -117,6 +118,12 @@ impl<'a> Import<'a> {
             return Err(self.wrong(
                 format!("the format {FORMAT}, which is all that this host reads"),
                 head.format.to_string(),
+            ));
+        }
+        if let Some(damage) = head.damage {
+            return Err(self.wrong(
+                "the export of a whole state",
+                format!("one that ends at a damage: {damage}"),
             ));
         }
         (self.now_ms, self.next_state) = (head.now_ms, StateId(head.next_state));
@@ -143,6 +150,11 @@ impl<'a> Import<'a> {
             };
             return Err(self.wrong(told(end.end), format!("{} before it", told(self.counts))));
         }
+        self.line += 1;
+        if let Some(more) = lines.next() {
+            let more = more.map_err(StateError::io(self.source_name, "read"))?;
+            return Err(self.wrong("nothing behind the end", format!("{} bytes", more.len())));
+        }
         self.keep_next_state();
         self.append()?;
         Ok(self.log.sync()?)
@@ -157,6 +169,10 @@ impl<'a> Import<'a> {
                 self.next_state
             );
             return Err(self.wrong(expected, id.to_string()));
+        }
+        if !self.names.insert((line.plugin.clone(), line.name.clone())) {
+            let found = format!("{} of {} again", line.name, line.plugin);
+            return Err(self.wrong("each state of a plugin once", found));
         }
         let declared = Declared {
             plugin: &line.plugin,

@@ -23,6 +23,9 @@ pub(super) struct Head {
     pub batch: u64,
     pub now_ms: u64,
     pub next_state: u32,
+    /// What it ends at, if it is not the whole state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -106,6 +106,9 @@ impl StateError {
     }
 }
 
+/// What is not whole yet bears another name, so that no host takes it for a state.
+const UNFINISHED: &str = "state.new";
+
 /// How a state is named to people.
 fn title(plugin: &str, name: &str) -> String {
     match plugin {

@@ -56,7 +56,7 @@ fn imported(text: &[u8]) -> Result<Recovered, StateError> {
 
 fn exported(recovered: &Recovered) -> Vec<u8> {
     let mut text = Vec::new();
-    export::write(recovered, &mut text).expect("memory takes it");
+    export::write(recovered, None, &mut text).expect("memory takes it");
     text
 }
 
@@ -90,7 +90,17 @@ fn an_export_that_is_cut_off_anywhere_or_changed_is_refused_by_line() {
         let refusal = imported(&text.as_bytes()[..cut]).unwrap_err().to_string();
         assert!(refusal.starts_with("line "), "{cut}: {refusal}");
     }
+    let twice = text.replace("{\"end\"", "{\"state\":0}\n{\"end\"");
+    let behind = format!("{text}more\n");
+    for wrong in [twice, behind] {
+        assert!(imported(wrong.as_bytes()).is_err());
+    }
     for (from, to, expected) in [
+        (
+            "\"batch\":9",
+            "\"batch\":9,\"damage\":\"byte 7\"",
+            "ends at a damage: byte 7",
+        ),
         ("\"rm-host-state\":1", "\"rm-host-state\":2", "line 1 of"),
         ("\"state\":0", "\"state\":5", "line 2 of"),
         ("\"schema\":1", "\"schema\":-1", "line 2 of"),
