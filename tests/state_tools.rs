@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use rm_tests::{HostPlan, RawClient, TestHost, host};
+use rm_tests::{HostPlan, RawClient, TestHost, failed_start, host};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -157,6 +157,10 @@ fn an_export_is_the_state_of_the_host_that_imports_it() {
     // As an import leaves it that was killed.
     fs::create_dir_all(other.data().join("state.new")).expect("it can be made");
     fs::write(other.data().join("state.new/log-1.rml"), "half").expect("it can be written");
+    let into = other.data();
+    let (code, _, told) = failed_start(&other.folder(), &["--data", text(&into)]);
+    assert_eq!(code, Some(1));
+    assert!(told.contains("did not come to its end"), "{told}");
     let cut_off = plan.folder().with_file_name("cut.jsonl");
     let whole = fs::read(&export).expect("it was written");
     fs::write(&cut_off, &whole[..whole.len() - 20]).expect("it can be written");

@@ -12,6 +12,9 @@ use rustix::fs::{FlockOperation, flock};
 /// Below a data folder: what its host's jobs changed.
 pub const STATE_FOLDER: &str = "state";
 
+/// Beside it, what is being imported or copied there: not whole yet, or never.
+pub const UNFINISHED_FOLDER: &str = "state.new";
+
 /// There, writable, and nobody else's while this lives.
 #[derive(Debug)]
 pub struct DataFolder {

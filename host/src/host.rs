@@ -23,7 +23,7 @@ use crate::{
     coordinator::{Commits, Coordinator, Opened, Opener, SessionKey, Settings, Signal},
     crash_list::CrashList,
     crash_mark,
-    data_folder::{DataFolder, STATE_FOLDER},
+    data_folder::{DataFolder, STATE_FOLDER, UNFINISHED_FOLDER},
     limits,
     net::{Hub, Listeners},
     plugins::{PluginEvent, Watcher},
@@ -344,6 +344,14 @@ fn state_of(
     told: impl Fn(Kept) + Send + 'static,
 ) -> anyhow::Result<KeptState> {
     let folder = data.path().join(STATE_FOLDER);
+    let unfinished = data.path().join(UNFINISHED_FOLDER);
+    if unfinished.exists() && !folder.exists() {
+        bail!(
+            "there is {}, of an import or a backup that did not come to its end, and no state: nothing that was given out would \
+             be known; repeat it, or remove that folder to begin with nothing",
+            unfinished.display()
+        );
+    }
     if config.durability == Durability::Memory {
         if folder.exists() {
             bail!(

@@ -23,7 +23,7 @@ pub use import::import;
 pub use verify::{Verified, verify};
 
 use crate::{
-    data_folder::{DataFolderError, STATE_FOLDER},
+    data_folder::{DataFolderError, STATE_FOLDER, UNFINISHED_FOLDER as UNFINISHED},
     state::{
         disk::RealDisk,
         log::{Inspection, LogError, OpenError},
@@ -105,9 +105,6 @@ impl StateError {
         }
     }
 }
-
-/// What is not whole yet bears another name, so that no host takes it for a state.
-const UNFINISHED: &str = "state.new";
 
 /// How a state is named to people.
 fn title(plugin: &str, name: &str) -> String {
