@@ -296,6 +296,90 @@ fn a_type_without_a_state_answers_on_while_the_disk_fails_that_was_to_keep_its_a
 }
 
 #[test]
+fn a_request_is_joined_by_so_many_and_those_that_have_gone_make_room() {
+    let host = TestHost::with_fixture("gates");
+    let gate = Gate::new();
+    let mut client = host.connect();
+    let session = client.session();
+    let (payload, id) = (gate.payload("first"), json!({ "id": 1 }));
+    client.tell_with(&id, "addAtGate", &payload);
+    let at_gate = gate.entered();
+    let mut again = resumed(&host, &session);
+    for _ in 0..16 {
+        again.tell_with(&id, "addAtGate", &payload);
+    }
+    again.ask_once(1, "addAtGate", &payload).refused("busy");
+    let from = host.log().len();
+    again.reset();
+    host.log().wait_from(from, &["disconnected"]);
+    let mut later = resumed(&host, &session);
+    later.tell_with(&id, "addAtGate", &payload);
+    later.sync();
+    at_gate.release();
+    for client in [&mut client, &mut later] {
+        assert_eq!(client.reply().number("count"), 1);
+    }
+}
+
+#[test]
+fn what_is_handed_on_is_still_served_by_a_plugin_that_was_disabled() {
+    let host = TestHost::with_fixture("gates");
+    let gate = Gate::new();
+    let (mut blocker, mut client) = (host.connect(), host.connect());
+    blocker.tell("addAtGate", gate.payload("blocker"));
+    let at_gate = gate.entered();
+    let session = client.session();
+    client.tell_with(&json!({ "id": 1 }), "add", &Value::Null);
+    client.sync();
+    let mut again = resumed(&host, &session);
+    again.tell_with(&json!({ "id": 1 }), "add", &Value::Null);
+    again.tell("rm.plugin", json!({ "name": "gates", "do": "disable" }));
+    again.reply().ok();
+    let from = host.log().len();
+    client.reset();
+    host.log()
+        .wait_from(from, &["queued requests went with it", "removed=1"]);
+    at_gate.release();
+    assert_eq!(again.reply().number("count"), 2);
+}
+
+#[test]
+fn nothing_is_begun_under_an_id_while_its_answer_cannot_be_kept() {
+    let disk = Disk::new();
+    let host = TestHost::plan()
+        .fixture("gates")
+        .plugin("tickets")
+        .disk(&disk)
+        .start();
+    let gate = Gate::new();
+    let (mut blocker, mut client) = (host.connect(), host.connect());
+    client.session();
+    blocker.tell("stop", gate.payload("blocker"));
+    let at_gate = gate.entered();
+    client.tell_with(&json!({ "id": 1 }), "stop", &gate.payload("queued"));
+    client.sync();
+    disk.begin("fail");
+    let mut buyer = host.connect();
+    buyer
+        .ask("getTickets", Value::Null)
+        .refused("storage_failed");
+    at_gate.release();
+    let reply = client.reply();
+    assert_eq!(reply.result["outcome"], "void");
+    reply.refused("storage_failed");
+    blocker.reply().ok();
+    let from = host.log().len();
+    disk.end("fail");
+    host.log()
+        .wait_from(from, &["the state has been read back"]);
+    client.tell_with(&json!({ "id": 1 }), "stop", &gate.payload("queued"));
+    let at_gate = gate.entered();
+    assert_eq!(at_gate.name, "queued");
+    at_gate.release();
+    client.reply().ok();
+}
+
+#[test]
 fn what_has_not_begun_can_be_taken_back_and_is_never_run() {
     let host = TestHost::plan().fixture("gates").plugin("proxies").start();
     let gate = Gate::new();

@@ -161,6 +161,10 @@ fn an_export_is_the_state_of_the_host_that_imports_it() {
     let (code, _, told) = failed_start(&other.folder(), &["--data", text(&into)]);
     assert_eq!(code, Some(1));
     assert!(told.contains("did not come to its end"), "{told}");
+    fs::create_dir(into.join("state")).expect("it can be made");
+    let (code, _, _) = failed_start(&other.folder(), &["--data", text(&into)]);
+    assert_eq!(code, Some(1), "an empty state is none");
+    fs::remove_dir(into.join("state")).expect("it is empty");
     let cut_off = plan.folder().with_file_name("cut.jsonl");
     let whole = fs::read(&export).expect("it was written");
     fs::write(&cut_off, &whole[..whole.len() - 20]).expect("it can be written");

@@ -345,7 +345,10 @@ fn state_of(
 ) -> anyhow::Result<KeptState> {
     let folder = data.path().join(STATE_FOLDER);
     let unfinished = data.path().join(UNFINISHED_FOLDER);
-    if unfinished.exists() && !folder.exists() {
+    let is_empty = folder
+        .read_dir()
+        .map_or(true, |mut files| files.next().is_none());
+    if unfinished.exists() && is_empty {
         bail!(
             "there is {}, of an import or a backup that did not come to its end, and no state: nothing that was given out would \
              be known; repeat it, or remove that folder to begin with nothing",

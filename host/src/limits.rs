@@ -102,6 +102,9 @@ pub const UNSYNCED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// All answers that are kept to be given again, in bytes. Past it the sessions that were left first are forgotten.
 pub const ANSWERS_KEPT_BYTES_ALL_MAX: usize = 256 * 1024 * 1024;
 
+/// Those who have asked again for a request that is under way, and wait for its answer. More are answered `busy`.
+pub const JOINED_MAX: usize = 16;
+
 /// Sessions that are kept although no client is in them. The ones that were left first are forgotten.
 pub const SESSIONS_IDLE_MAX: usize = 100_000;
 

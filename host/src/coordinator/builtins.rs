@@ -75,7 +75,7 @@ impl Coordinator {
         let (type_name, index) = (&request.type_name, request.query_index);
         encoder::reply(&mut reply, type_name, index, result.as_bytes());
         // After a restart the name is worth nothing without the key.
-        self.send_once_durable(self.session_key_in, slot, &reply);
+        self.send_once_durable(self.session_key_in, slot, &reply, true);
     }
 
     pub(super) fn answer(&mut self, slot: ClientSlot, request: &Request<'_>, result: &Value) {

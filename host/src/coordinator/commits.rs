@@ -37,6 +37,8 @@ pub struct Batch {
 struct Held {
     slot: ClientSlot,
     bytes: usize,
+    /// What it tells of is undone with its batch.
+    undone: bool,
 }
 
 impl Commits {
@@ -76,7 +78,8 @@ impl Commits {
     }
 
     /// Keeps a reply until `batch` is durable, which is still on its way.
-    pub fn hold(&mut self, batch: BatchNo, slot: ClientSlot, reply: &[u8]) {
+    /// `undone`: what it tells of has not happened if the batch never comes to be.
+    pub fn hold(&mut self, batch: BatchNo, slot: ClientSlot, reply: &[u8], undone: bool) {
         debug_assert!(self.is_awaited(batch));
         let into = match &mut self.under_way {
             Some(under_way) if batch < self.number => under_way,
@@ -86,6 +89,7 @@ impl Commits {
         into.held.push(Held {
             slot,
             bytes: reply.len(),
+            undone,
         });
     }
 
@@ -169,13 +173,13 @@ impl Batch {
         self.effects.len() + self.submitted_bytes + self.replies.len()
     }
 
-    /// The replies, in the order in which they were held.
-    pub fn replies(&self) -> impl Iterator<Item = (ClientSlot, &[u8])> {
+    /// The replies, in the order in which they were held, and whether what they tell of is undone with the batch.
+    pub fn replies(&self) -> impl Iterator<Item = (ClientSlot, &[u8], bool)> {
         let mut rest = &self.replies[..];
         self.held.iter().map(move |held| {
             let (reply, later) = rest.split_at(held.bytes);
             rest = later;
-            (held.slot, reply)
+            (held.slot, reply, held.undone)
         })
     }
 }

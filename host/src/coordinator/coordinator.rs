@@ -184,7 +184,9 @@ impl Coordinator {
             query_index: request.query_index,
             payload: request.payload.unwrap_or(""),
         };
-        let once = meta.id.map(|id| self.begin_once(slot, &request, id));
+        let once = meta
+            .id
+            .map(|id| self.begin_once(slot, &request, id, type_id));
         self.asked(slot, type_id, &asked, once);
     }
 
@@ -443,19 +445,30 @@ impl Coordinator {
             Err(Full::Jobs(jobs)) => format!("{jobs} requests are queued already"),
             Err(Full::Bytes(bytes)) => format!("requests of {bytes} bytes are queued already"),
         };
-        let retry_after_ms = limits::BUSY_RETRY_AFTER_MS.to_string();
-        let extra = [("retry_after_ms", &*retry_after_ms)];
-        let type_name = &self.types[type_id].name;
-        let text = format!("{full}; try again in {retry_after_ms} ms");
-        self.clients.reply(slot, |out| {
-            let code = ErrorCode::Busy.as_str();
-            encoder::error_with(out, type_name, asked.query_index, code, &text, &extra);
-        });
+        let type_name = Rc::clone(&self.types[type_id].name);
+        self.busy(slot, &type_name, asked.query_index, &full);
         if let Some(once) = once {
             // It has come just now, so nobody has joined it.
             self.under_way.end(once);
         }
         false
+    }
+
+    /// Answers that something is full.
+    pub(super) fn busy(
+        &mut self,
+        slot: ClientSlot,
+        type_name: &str,
+        query_index: &str,
+        full: &str,
+    ) {
+        let retry_after_ms = limits::BUSY_RETRY_AFTER_MS.to_string();
+        let extra = [("retry_after_ms", &*retry_after_ms)];
+        let text = format!("{full}; try again in {retry_after_ms} ms");
+        self.clients.reply(slot, |out| {
+            let code = ErrorCode::Busy.as_str();
+            encoder::error_with(out, type_name, query_index, code, &text, &extra);
+        });
     }
 
     fn forget_queued(&mut self, slot: ClientSlot) {

@@ -5,16 +5,15 @@ use protocol::{Cancel, ErrorCode, Reply, Request, encoder, limits::SEPARATOR};
 use serde_json::json;
 
 use super::{
-    coordinator::{Coordinator, HOST},
+    coordinator::{Coordinator, HOST, SHUTTING_DOWN},
     host_error::host_error,
-    job::{ClientSlot, Job},
-    lane::Runner,
+    job::{ClientSlot, Job, TypeId},
     lane_code::Outcome,
     once::{Answers, Fingerprint, Joined, Looked, RequestId, UnderWayId, answers_state},
     schedule::LaneId,
     storage::{VOID, storage_unknown},
 };
-use crate::state::BatchNo;
+use crate::{limits, state::BatchNo};
 
 impl Coordinator {
     /// Has a client go on with the session of that name, or with its own. Returns the name.
@@ -62,12 +61,14 @@ impl Coordinator {
         }
         if let Some((under_way, first)) = self.under_way.find(of) {
             if first == fingerprint {
-                self.clients.at(slot).owed += 1;
-                let query_index = request.query_index.into();
-                self.under_way.join(under_way, Joined { slot, query_index });
+                self.join(slot, request, under_way);
             } else {
                 self.fail(slot, request, ErrorCode::IdConflict, CONFLICT);
             }
+            return true;
+        }
+        let is_new = self.answers.look(of, fingerprint) == Looked::New;
+        if !is_new && self.has_too_much_open(slot, request) {
             return true;
         }
         let mut reply = std::mem::take(&mut self.reply);
@@ -113,8 +114,47 @@ impl Coordinator {
                 BatchNo::default()
             }
         };
-        self.send_once_durable(batch, slot, &reply);
+        self.send_once_durable(batch, slot, &reply, false);
         self.reply = reply;
+        true
+    }
+
+    /// Has a repeated request wait for the answer of the first, unless too many do.
+    fn join(&mut self, slot: ClientSlot, request: &Request<'_>, under_way: UnderWayId) {
+        if self.under_way.joined_len(under_way) >= limits::JOINED_MAX {
+            let clients = &mut self.clients;
+            let gone = self
+                .under_way
+                .take_gone(under_way, |slot| clients.at(slot).gone);
+            for gone in gone {
+                self.clients.settle(gone.slot, 1);
+            }
+        }
+        let joined = self.under_way.joined_len(under_way);
+        if joined >= limits::JOINED_MAX {
+            let full =
+                format!("{joined} have asked for the same request again and wait for its answer");
+            return self.busy(slot, &request.type_name, request.query_index, &full);
+        }
+        if self.has_too_much_open(slot, request) {
+            return;
+        }
+        self.clients.at(slot).owed += 1;
+        let query_index = request.query_index.into();
+        self.under_way.join(under_way, Joined { slot, query_index });
+    }
+
+    /// Answers `busy` where a client has too many requests open, or too much is on its way to the disk already.
+    fn has_too_much_open(&mut self, slot: ClientSlot, request: &Request<'_>) -> bool {
+        let owed = self.clients.at(slot).owed;
+        let full = if owed >= limits::CLIENT_JOBS_MAX {
+            format!("{owed} requests of this connection are queued already")
+        } else if self.commits.are_full() {
+            "the disk has not taken yet what was changed before".to_owned()
+        } else {
+            return false;
+        };
+        self.busy(slot, &request.type_name, request.query_index, &full);
         true
     }
 
@@ -124,9 +164,10 @@ impl Coordinator {
         slot: ClientSlot,
         request: &Request<'_>,
         id: u64,
+        type_id: TypeId,
     ) -> UnderWayId {
         let of = self.request_id(slot, id);
-        self.under_way.begin(of, Fingerprint::of(request))
+        self.under_way.begin(of, Fingerprint::of(request), type_id)
     }
 
     /// Keeps what a request with an id is answered with, in the batch of what it changed. Returns who else asked it.
@@ -207,8 +248,10 @@ impl Coordinator {
             ..job.asked()
         };
         let job = Job::new(heir.slot, client, job.type_id, &asked, Some(once));
-        let closed = self.types[job.type_id].closed.clone();
-        match closed {
+        if self.stopping {
+            return self.answer_unrun(&job, ErrorCode::ShuttingDown, SHUTTING_DOWN);
+        }
+        match self.runs_no_more(job.type_id, false) {
             Some(closed) => self.answer_unrun(&job, closed.code, &closed.text),
             None => {
                 let lane = self.types[job.type_id].lane;
@@ -232,6 +275,9 @@ impl Coordinator {
         };
         if self.commits.have_failed() {
             return self.fail(slot, request, ErrorCode::StorageFailed, VOID);
+        }
+        if self.has_too_much_open(slot, request) {
+            return;
         }
         let was = match self.under_way.find(of) {
             Some((once, _)) => match self.take_out(once) {
@@ -260,7 +306,7 @@ impl Coordinator {
         let mut reply = Vec::new();
         let (type_name, index) = (&request.type_name, request.query_index);
         encoder::reply(&mut reply, type_name, index, result.as_bytes());
-        self.send_once_durable(self.commits.latest(), slot, &reply);
+        self.send_once_durable(self.commits.latest(), slot, &reply, true);
     }
 
     /// The state was read back: what was answered is what is durable.
@@ -301,18 +347,10 @@ impl Coordinator {
             return Some(taken);
         }
         // It may lie on its lane's thread, which has not entered it yet.
-        let lanes: Vec<LaneId> = (0..self.lanes.len())
-            .map(|index| LaneId(u32::try_from(index).expect("it was made from one")))
-            .filter(|lane| {
-                let lane = self.lanes[lane.0 as usize].as_mut();
-                lane.is_some_and(|lane| matches!(lane.runner(), Runner::Thread(_)))
-            })
-            .collect();
-        for lane in lanes {
-            self.take_back(lane);
-            if self.schedule.has_next(lane) {
-                self.mark(lane);
-            }
+        let lane = self.types[self.under_way.type_of(once)].lane;
+        self.take_back(lane);
+        if self.schedule.has_next(lane) {
+            self.mark(lane);
         }
         self.schedule.take(once)
     }
@@ -342,7 +380,7 @@ impl Coordinator {
                 CANCELLED,
             );
             // It is owed already.
-            self.send_once_durable(batch, slot, &reply);
+            self.send_once_durable(batch, slot, &reply, true);
             self.clients.settle(slot, 1);
         }
     }
@@ -358,10 +396,16 @@ impl Coordinator {
     }
 
     /// Sends a reply once a batch is durable, if it is not yet.
-    pub(super) fn send_once_durable(&mut self, batch: BatchNo, slot: ClientSlot, reply: &[u8]) {
+    pub(super) fn send_once_durable(
+        &mut self,
+        batch: BatchNo,
+        slot: ClientSlot,
+        reply: &[u8],
+        undone: bool,
+    ) {
         if self.commits.are_kept() && self.commits.is_awaited(batch) {
             self.clients.at(slot).owed += 1;
-            self.commits.hold(batch, slot, reply);
+            self.commits.hold(batch, slot, reply, undone);
         } else {
             self.clients.reply(slot, |out| out.extend_from_slice(reply));
         }

@@ -215,6 +215,14 @@ impl Coordinator {
     fn next(&mut self, id: LaneId) -> Option<(Job, bool)> {
         loop {
             let (job, waited) = self.schedule.next(id)?;
+            if job.once.is_some() && self.commits.have_failed() {
+                // What it would be answered cannot be kept, so it would be run again when it is asked again.
+                self.answer_unrun(&job, ErrorCode::StorageFailed, VOID);
+                if waited {
+                    self.schedule.try_next(id, job.type_id);
+                }
+                continue;
+            }
             if waited || !self.schedule.has_waiting(id, job.type_id) {
                 return Some((job, waited));
             }
@@ -362,7 +370,7 @@ impl Coordinator {
     /// Why a job of this type can only be given up. What a removed plugin has queued still runs on it, but what
     /// a job waits for may never come; on a quarantined one, or one whose state is not what is durable, nothing
     /// runs.
-    fn runs_no_more(&self, type_id: TypeId, waits: bool) -> Option<Closed> {
+    pub(super) fn runs_no_more(&self, type_id: TypeId, waits: bool) -> Option<Closed> {
         let closed = self.types[type_id].closed.clone();
         closed.filter(|closed| {
             let nothing_runs = [ErrorCode::Quarantined, ErrorCode::StorageFailed];

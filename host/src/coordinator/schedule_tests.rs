@@ -68,7 +68,7 @@ fn jobs_run_in_the_order_in_which_they_came() {
 #[test]
 fn what_bears_an_id_is_found_wherever_it_waits() {
     let mut under_way = UnderWay::default();
-    let mut once = |id| under_way.begin(RequestId { session: 1, id }, Fingerprint(id));
+    let mut once = |id| under_way.begin(RequestId { session: 1, id }, Fingerprint(id), TypeId(0));
     let [queued, waiting, retrying] = [once(1), once(2), once(3)];
     let mut bench = Bench::new();
     for (number, once) in [(0, queued), (1, waiting), (2, retrying)] {

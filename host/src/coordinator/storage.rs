@@ -9,6 +9,7 @@ use protocol::{ErrorCode, encoder};
 use super::{
     commits::Batch,
     coordinator::Coordinator,
+    host_error::host_error,
     job::ClientSlot,
     lane::{Lane, Runner},
     plugin_slot::Step,
@@ -44,9 +45,9 @@ impl Coordinator {
         if changed && of.is_kept {
             of.last_change = last_change;
         }
-        let last_change = of.last_change;
+        let (last_change, undone) = (of.last_change, of.is_kept);
         if self.commits.is_awaited(last_change) {
-            self.commits.hold(last_change, slot, reply);
+            self.commits.hold(last_change, slot, reply, undone);
             return false;
         }
         self.clients.reply(slot, |out| out.extend_from_slice(reply));
@@ -114,7 +115,7 @@ impl Coordinator {
     }
 
     fn release(&mut self, batch: &Batch) {
-        for (slot, reply) in batch.replies() {
+        for (slot, reply, _) in batch.replies() {
             self.clients.reply(slot, |out| out.extend_from_slice(reply));
             self.clients.settle(slot, 1);
         }
@@ -131,8 +132,8 @@ impl Coordinator {
 
     fn storage_failed(&mut self) {
         let (in_doubt, void) = self.commits.fail();
-        self.revoke_replies(&in_doubt, UNKNOWN, "\"unknown\"");
-        self.revoke_replies(&void, VOID, "\"void\"");
+        self.revoke_replies(&in_doubt, false);
+        self.revoke_replies(&void, true);
         // Nothing waits any more for what will not come to be: lanes without states go on.
         for lane in self.lanes.iter_mut().flatten() {
             lane.last_change = BatchNo::default();
@@ -146,14 +147,15 @@ impl Coordinator {
         self.step_storage();
     }
 
-    /// Answers what was held with an error instead.
-    fn revoke_replies(&mut self, batch: &Batch, text: &str, outcome: &str) {
-        for (slot, reply) in batch.replies() {
+    /// Answers what was held with an error instead. Of a batch that is `void` what changed a state is undone, and no more
+    /// than that.
+    fn revoke_replies(&mut self, batch: &Batch, void: bool) {
+        for (slot, reply, undone) in batch.replies() {
             let reply = written(reply);
-            self.clients.reply(slot, |out| {
-                let code = ErrorCode::StorageFailed.as_str();
-                let (type_name, index) = (&reply.type_name, reply.query_index);
-                encoder::error_with(out, type_name, index, code, text, &[("outcome", outcome)]);
+            let (type_name, index) = (&reply.type_name, reply.query_index);
+            self.clients.reply(slot, |out| match void && undone {
+                true => host_error(out, type_name, index, ErrorCode::StorageFailed, VOID),
+                false => storage_unknown(out, type_name, index),
             });
             self.clients.settle(slot, 1);
         }

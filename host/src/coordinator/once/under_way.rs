@@ -1,10 +1,16 @@
 //! The requests with an id that are not answered yet, and who else waits for their answers.
 
-use std::{collections::HashMap, num::NonZeroU32};
+use std::{
+    collections::{HashMap, VecDeque},
+    num::NonZeroU32,
+};
 
 use slab::Slab;
 
-use super::{super::job::ClientSlot, Fingerprint};
+use super::{
+    super::job::{ClientSlot, TypeId},
+    Fingerprint,
+};
 
 /// A request's own number, with the session that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,7 +37,8 @@ pub struct UnderWay {
 struct One {
     of: RequestId,
     fingerprint: Fingerprint,
-    joined: Vec<Joined>,
+    type_id: TypeId,
+    joined: VecDeque<Joined>,
 }
 
 /// Who has asked the same again, and gets the same answer.
@@ -51,11 +58,17 @@ impl UnderWay {
     }
 
     /// A request has come whose id is not under way.
-    pub fn begin(&mut self, of: RequestId, fingerprint: Fingerprint) -> UnderWayId {
+    pub fn begin(
+        &mut self,
+        of: RequestId,
+        fingerprint: Fingerprint,
+        type_id: TypeId,
+    ) -> UnderWayId {
         let index = self.requests.insert(One {
             of,
             fingerprint,
-            joined: Vec::new(),
+            type_id,
+            joined: VecDeque::new(),
         });
         let number = u32::try_from(index + 1).expect("requests are bounded");
         let id = UnderWayId(NonZeroU32::new(number).expect("it is one more than an index"));
@@ -65,7 +78,29 @@ impl UnderWay {
 
     /// The same request has come again.
     pub fn join(&mut self, id: UnderWayId, joined: Joined) {
-        self.requests[index(id)].joined.push(joined);
+        self.requests[index(id)].joined.push_back(joined);
+    }
+
+    /// How many have joined it.
+    pub fn joined_len(&self, id: UnderWayId) -> usize {
+        self.one(id).joined.len()
+    }
+
+    /// Takes out those who have joined it and are gone.
+    pub fn take_gone(
+        &mut self,
+        id: UnderWayId,
+        mut is_gone: impl FnMut(ClientSlot) -> bool,
+    ) -> Vec<Joined> {
+        let joined = &mut self.requests[index(id)].joined;
+        let (gone, stay): (Vec<_>, _) = joined.drain(..).partition(|of| is_gone(of.slot));
+        *joined = stay.into();
+        gone
+    }
+
+    /// What it asks for.
+    pub fn type_of(&self, id: UnderWayId) -> TypeId {
+        self.one(id).type_id
     }
 
     /// Which request it is.
@@ -76,15 +111,14 @@ impl UnderWay {
 
     /// Takes out the one that joined first.
     pub fn pop_joined(&mut self, id: UnderWayId) -> Option<Joined> {
-        let joined = &mut self.requests[index(id)].joined;
-        (!joined.is_empty()).then(|| joined.remove(0))
+        self.requests[index(id)].joined.pop_front()
     }
 
     /// It is answered, or given up. Returns who else is to hear of that.
     pub fn end(&mut self, id: UnderWayId) -> Vec<Joined> {
         let one = self.requests.remove(index(id));
         self.by_id.remove(&one.of);
-        one.joined
+        one.joined.into()
     }
 
     fn one(&self, id: UnderWayId) -> &One {
@@ -104,17 +138,20 @@ mod tests {
     fn a_request_is_known_by_its_id_until_it_ends() {
         let mut under_way = UnderWay::default();
         let of = |session, id| RequestId { session, id };
-        let first = under_way.begin(of(1, 1), Fingerprint(7));
-        let other = under_way.begin(of(2, 1), Fingerprint(8));
+        let first = under_way.begin(of(1, 1), Fingerprint(7), TypeId(0));
+        let other = under_way.begin(of(2, 1), Fingerprint(8), TypeId(1));
         assert_eq!(under_way.find(of(1, 1)), Some((first, Fingerprint(7))));
         assert_eq!(under_way.find(of(1, 2)), None);
         let joined = |slot| Joined {
             slot: ClientSlot(slot),
             query_index: "1".into(),
         };
-        for slot in [3, 4, 5] {
+        for slot in [2, 3, 4, 5] {
             under_way.join(first, joined(slot));
         }
+        let gone = under_way.take_gone(first, |slot| slot == ClientSlot(2));
+        assert_eq!((gone, under_way.joined_len(first)), (vec![joined(2)], 3));
+        assert_eq!(under_way.type_of(other), TypeId(1));
         assert_eq!(under_way.pop_joined(first), Some(joined(3)));
         assert_eq!(under_way.end(first), [joined(4), joined(5)]);
         assert_eq!(under_way.find(of(1, 1)), None);
