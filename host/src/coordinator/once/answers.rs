@@ -48,6 +48,8 @@ pub struct Answers {
     sessions: FxHashMap<u64, Session>,
     /// Those that no client is in, by since when.
     idle: BTreeSet<(u64, u64)>,
+    /// By how many bytes their answers take.
+    by_bytes: BTreeSet<(usize, u64)>,
     bytes: usize,
     forgotten_to: u64,
 }
@@ -132,7 +134,8 @@ impl Answers {
         if of.clients > 0 {
             return;
         }
-        if of.answers == 0 && of.floor == 0 {
+        // One that is not higher than what was forgotten is known only as long as it is here.
+        if of.answers == 0 && of.floor == 0 && session > self.forgotten_to {
             self.sessions.remove(&session);
         } else {
             of.idle_since_ms = now_ms;
@@ -224,44 +227,57 @@ impl Answers {
         self.bound_all(of.session, now_ms, out);
     }
 
-    /// Forgets sessions that nobody came back to, and what is too much. A little at a time, so that no request pays for all
-    /// of a large session.
+    /// Forgets sessions that nobody came back to, and what is too much: first of those that were left, then of those that take
+    /// most. A little at a time, so that no request pays for all of a large session.
     fn bound_all(&mut self, present: u64, now_ms: u64, out: &mut Vec<u8>) {
         let kept_ms = u64::try_from(SESSION_KEPT.as_millis()).unwrap_or(u64::MAX);
-        let too_much = self.bytes > ANSWERS_KEPT_BYTES_ALL_MAX;
-        let Some((since_ms, idle)) = self.idle.first().copied() else {
-            if too_much {
-                // Whoever adds pays, and not another client that is here.
-                self.forget_lowest(present, 2, out, |_| true);
+        let mut left = FORGOTTEN_AT_ONCE_MAX;
+        while left > 0
+            && let Some((since_ms, idle)) = self.idle.first().copied()
+        {
+            let is_over = since_ms.saturating_add(kept_ms) < now_ms;
+            let too_many = self.idle.len() > SESSIONS_IDLE_MAX;
+            if !is_over && !too_many && self.bytes <= ANSWERS_KEPT_BYTES_ALL_MAX {
+                return;
             }
-            return;
-        };
-        let is_over = since_ms.saturating_add(kept_ms) < now_ms;
-        if !is_over && !too_much && self.idle.len() <= SESSIONS_IDLE_MAX {
-            return;
+            // One that has no answers is work as well.
+            left -= self.forget_lowest(idle, left, out, |_| true).max(1);
+            if self.sessions[&idle].answers == 0 {
+                self.forget_session((since_ms, idle), out);
+            }
         }
-        self.forget_lowest(idle, FORGOTTEN_AT_ONCE_MAX, out, |_| true);
-        if self.sessions[&idle].answers == 0 {
-            self.idle.remove(&(since_ms, idle));
-            self.sessions.remove(&idle);
-            self.remove(&key(idle, FLOOR), out);
-            if idle > self.forgotten_to {
-                self.forgotten_to = idle;
-                self.write(&key(HOST, FORGOTTEN_TO), &idle.to_be_bytes(), out);
-            }
+        let mut left = FORGOTTEN_AT_ONCE_MAX;
+        while left > 0 && self.bytes > ANSWERS_KEPT_BYTES_ALL_MAX {
+            // What has just been answered is not forgotten at once.
+            let may_lose = |of: &&(usize, u64)| of.1 != present || self.sessions[&of.1].answers > 1;
+            let Some((_, largest)) = self.by_bytes.iter().rev().find(may_lose).copied() else {
+                return;
+            };
+            self.forget_lowest(largest, 1, out, |_| true);
+            left -= 1;
         }
     }
 
-    /// Forgets answers of a session, those with the lowest ids first, while there are too many.
+    fn forget_session(&mut self, (since_ms, idle): (u64, u64), out: &mut Vec<u8>) {
+        self.idle.remove(&(since_ms, idle));
+        self.sessions.remove(&idle);
+        self.remove(&key(idle, FLOOR), out);
+        if idle > self.forgotten_to {
+            self.forgotten_to = idle;
+            self.write(&key(HOST, FORGOTTEN_TO), &idle.to_be_bytes(), out);
+        }
+    }
+
+    /// Forgets answers of a session, those with the lowest ids first, while there are too many. Returns how many.
     fn forget_lowest(
         &mut self,
         session: u64,
         at_most: usize,
         out: &mut Vec<u8>,
         too_many: impl Fn(&Session) -> bool,
-    ) {
-        let mut floor = None;
-        for _ in 0..at_most {
+    ) -> usize {
+        let (mut floor, mut forgotten) = (None, 0);
+        while forgotten < at_most {
             let of = &self.sessions[&session];
             if of.answers == 0 || !too_many(of) {
                 break;
@@ -273,22 +289,35 @@ impl Answers {
             let (id, bytes) = (read_key(lowest).1, value.len() + KEY_BYTES);
             self.remove(&key(session, id), out);
             let of = self.sessions.entry(session).or_default();
+            let before = of.bytes;
             (of.answers, of.bytes) = (of.answers - 1, of.bytes - bytes);
             of.floor = of.floor.max(id);
             floor = Some(of.floor);
-            self.bytes -= bytes;
+            let now = of.bytes;
+            self.resized(session, before, now);
+            forgotten += 1;
         }
         if let Some(floor) = floor {
             self.write(&key(session, FLOOR), &floor.to_be_bytes(), out);
         }
+        forgotten
     }
 
     fn count(&mut self, session: u64, now_ms: u64, value_bytes: usize) {
         let bytes = value_bytes + KEY_BYTES;
         let of = self.session(session, now_ms);
         of.answers += 1;
+        let before = of.bytes;
         of.bytes += bytes;
-        self.bytes += bytes;
+        self.resized(session, before, before + bytes);
+    }
+
+    fn resized(&mut self, session: u64, before: usize, now: usize) {
+        self.by_bytes.remove(&(before, session));
+        if now > 0 {
+            self.by_bytes.insert((now, session));
+        }
+        self.bytes = self.bytes - before + now;
     }
 
     fn session(&mut self, session: u64, now_ms: u64) -> &mut Session {

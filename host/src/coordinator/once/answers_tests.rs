@@ -154,3 +154,49 @@ fn a_session_without_answers_leaves_nothing() {
     assert!(answers.sessions.is_empty() && answers.idle.is_empty());
     assert!(answers.is_known(5), "nothing of it was ever answered");
 }
+
+#[test]
+fn a_session_whose_client_left_before_its_first_answer_is_kept_if_a_younger_one_was_forgotten() {
+    let (mut answers, _, mut told) = empty();
+    let kept_ms = u64::try_from(SESSION_KEPT.as_millis()).unwrap();
+    for session in [5, 6, 7] {
+        answers.enter(session);
+    }
+    answers.keep(of(6, 1), Fingerprint(1), b"{}", 0, &mut told);
+    answers.leave(6, 0);
+    answers.keep(of(7, 1), Fingerprint(1), b"{}", 1 + kept_ms, &mut told);
+    assert!(!answers.is_known(6));
+    answers.leave(5, 1 + kept_ms);
+    // Its request ends only now.
+    answers.keep(of(5, 1), Fingerprint(1), b"{}", 2 + kept_ms, &mut told);
+    assert!(answers.is_known(5));
+    assert!(matches!(looked(&answers, 5, 1), Looked::Answered(..)));
+}
+
+#[test]
+fn all_answers_together_stay_within_their_bound_whatever_small_sessions_were_left() {
+    let (mut answers, mut copy, mut told) = empty();
+    for session in 1_000..3_000 {
+        answers.enter(session);
+        answers.keep(of(session, 1), Fingerprint(1), b"{}", 0, &mut told);
+        answers.leave(session, session);
+    }
+    let large = vec![b' '; 4 << 20];
+    for session in 1..=30 {
+        answers.enter(session);
+        for id in 1..=4 {
+            answers.keep(of(session, id), Fingerprint(id), &large, 5_000, &mut told);
+            copy.apply(&mut told);
+            assert!(
+                answers.bytes <= ANSWERS_KEPT_BYTES_ALL_MAX,
+                "{session} {id}"
+            );
+            let last = looked(&answers, session, id);
+            assert!(
+                matches!(last, Looked::Answered(..)),
+                "{session} {id}: {last:?}"
+            );
+        }
+    }
+    assert_eq!(copy.open(0).bytes, answers.bytes);
+}
