@@ -70,12 +70,9 @@ impl Coordinator {
         };
         self.clients.at(slot).hello = Some(hello.meta);
         let server = concat!("rm-host ", env!("CARGO_PKG_VERSION"));
-        let result = json!({ "v": 1, "server": server, "session": session }).to_string();
-        let mut reply = Vec::new();
-        let (type_name, index) = (&request.type_name, request.query_index);
-        encoder::reply(&mut reply, type_name, index, result.as_bytes());
+        let result = json!({ "v": 1, "server": server, "session": session });
         // After a restart the name is worth nothing without the key.
-        self.send_once_durable(self.session_key_in, slot, &reply, true);
+        self.answer_once_durable(self.session_key_in, slot, request, &result);
     }
 
     pub(super) fn answer(&mut self, slot: ClientSlot, request: &Request<'_>, result: &Value) {

@@ -20,7 +20,7 @@ use super::{
     lane::{Lane, Runner},
     lane_code::{Outcome, Output, Verdict},
     lane_thread::Fetched,
-    once::{Answers, SessionKey, UnderWay, UnderWayId, answers_state},
+    once::{Answers, SessionKey, UnderWay, answers_state},
     opener::Opener,
     plugin_slot::PluginSlot,
     running::debug_start,
@@ -160,11 +160,11 @@ impl Coordinator {
             Ok(meta) => meta,
             Err(reason) => return self.bad_message(slot, request.query_index, &reason, frame),
         };
-        if let Some(id) = meta.id
-            && self.is_repeated(slot, &request, id)
-        {
-            return;
-        }
+        let new = match meta.id.map(|id| self.recognise(slot, &request, id)) {
+            // It was asked before, and is dealt with.
+            Some(None) => return,
+            new => new.flatten(),
+        };
         let Some(type_id) = self.types.find(&request.type_name) else {
             return self.not_served(slot, &request, &meta, frame);
         };
@@ -181,13 +181,11 @@ impl Coordinator {
             attempt: 1,
             wait: meta.wait.or(served.wait).unwrap_or(false),
             deadline_ms: self.deadline(meta.deadline_ms.or(served.deadline_ms)),
+            once: new.map(|(of, fingerprint)| self.under_way.begin(of, fingerprint, type_id)),
             query_index: request.query_index,
             payload: request.payload.unwrap_or(""),
         };
-        let once = meta
-            .id
-            .map(|id| self.begin_once(slot, &request, id, type_id));
-        self.asked(slot, type_id, &asked, once);
+        self.asked(slot, type_id, &asked);
     }
 
     /// A client's bytes are no messages: it gets its last words after what it is owed.
@@ -342,13 +340,7 @@ impl Coordinator {
     }
 
     /// Runs a request where it stands, or queues it.
-    fn asked(
-        &mut self,
-        slot: ClientSlot,
-        type_id: TypeId,
-        asked: &Asked<'_>,
-        once: Option<UnderWayId>,
-    ) {
+    fn asked(&mut self, slot: ClientSlot, type_id: TypeId, asked: &Asked<'_>) {
         let served = &self.types[type_id];
         let (id, jobber) = (served.lane, served.jobber);
         let lane = self.lanes[id.0 as usize]
@@ -358,7 +350,7 @@ impl Coordinator {
             !lane.paused && !self.schedule.has_next(id) && !self.schedule.has_waiting(id, type_id);
         let free = free && !(lane.waits_for_disk() && self.commits.are_full());
         // Its reply may have to wait, or is kept.
-        let is_held = lane.waits_for_disk() || once.is_some();
+        let is_held = lane.waits_for_disk() || asked.once.is_some();
         match lane.runner() {
             Runner::Inline(code) if free => {
                 let client = self.clients.at(slot);
@@ -383,7 +375,7 @@ impl Coordinator {
                     Verdict::Replied { changed, result } => {
                         if is_held {
                             let reply = std::mem::take(&mut self.reply);
-                            self.keep_answer(id, once, &reply, &result);
+                            self.keep_answer(id, asked.once, &reply, &result);
                             if !self.send_or_hold(id, slot, &reply, changed) {
                                 self.clients.at(slot).owed += 1;
                             }
@@ -398,32 +390,25 @@ impl Coordinator {
                             self.panicked(id);
                         }
                     }
-                    verdict if self.has_room(id, slot, type_id, asked, once) => {
+                    verdict if self.has_room(id, slot, type_id, asked) => {
                         self.clients.at(slot).owed += 1;
-                        let job = Job::new(slot, asked.client, type_id, asked, once);
+                        let job = Job::new(slot, asked.client, type_id, asked);
                         self.set_aside(id, job, verdict, false);
                     }
                     _ => {}
                 }
                 self.took(id, took_us);
             }
-            _ => self.queue(id, slot, type_id, asked, once),
+            _ => self.queue(id, slot, type_id, asked),
         }
     }
 
-    fn queue(
-        &mut self,
-        lane: LaneId,
-        slot: ClientSlot,
-        type_id: TypeId,
-        asked: &Asked<'_>,
-        once: Option<UnderWayId>,
-    ) {
-        if !self.has_room(lane, slot, type_id, asked, once) {
+    fn queue(&mut self, lane: LaneId, slot: ClientSlot, type_id: TypeId, asked: &Asked<'_>) {
+        if !self.has_room(lane, slot, type_id, asked) {
             return;
         }
-        let job = Job::new(slot, asked.client, type_id, asked, once);
-        self.schedule.queue(lane, job);
+        self.schedule
+            .queue(lane, Job::new(slot, asked.client, type_id, asked));
         self.clients.at(slot).owed += 1;
         self.mark(lane);
     }
@@ -435,7 +420,6 @@ impl Coordinator {
         slot: ClientSlot,
         type_id: TypeId,
         asked: &Asked<'_>,
-        once: Option<UnderWayId>,
     ) -> bool {
         let text_bytes = asked.query_index.len() + asked.payload.len();
         let owed = self.clients.at(slot).owed;
@@ -447,7 +431,7 @@ impl Coordinator {
         };
         let type_name = Rc::clone(&self.types[type_id].name);
         self.busy(slot, &type_name, asked.query_index, &full);
-        if let Some(once) = once {
+        if let Some(once) = asked.once {
             // It has come just now, so nobody has joined it.
             self.under_way.end(once);
         }

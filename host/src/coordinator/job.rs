@@ -38,13 +38,7 @@ pub struct Job {
 
 impl Job {
     /// A request that has not been run yet.
-    pub fn new(
-        slot: ClientSlot,
-        client: u64,
-        type_id: TypeId,
-        asked: &Asked<'_>,
-        once: Option<UnderWayId>,
-    ) -> Self {
+    pub fn new(slot: ClientSlot, client: u64, type_id: TypeId, asked: &Asked<'_>) -> Self {
         let mut text = String::with_capacity(asked.query_index.len() + asked.payload.len());
         text.push_str(asked.query_index);
         text.push_str(asked.payload);
@@ -55,7 +49,7 @@ impl Job {
             attempt: asked.attempt,
             wait: asked.wait,
             deadline_ms: asked.deadline_ms,
-            once,
+            once: asked.once,
             text: text.into(),
             query_index_bytes: u32::try_from(asked.query_index.len())
                 .expect("a message is at most 1 MiB"),
@@ -69,6 +63,7 @@ impl Job {
             attempt: self.attempt,
             wait: self.wait,
             deadline_ms: self.deadline_ms,
+            once: self.once,
             query_index: self.query_index(),
             payload: &self.text[self.query_index_bytes as usize..],
         }
@@ -96,6 +91,8 @@ pub struct Asked<'a> {
     pub wait: bool,
     /// See [`Job::deadline_ms`].
     pub deadline_ms: u64,
+    /// See [`Job::once`].
+    pub once: Option<UnderWayId>,
     /// Digits.
     pub query_index: &'a str,
     /// JSON, empty if absent.

@@ -7,14 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use plugin_api::description::StateDescription;
+
 use super::{
     lane_code::{LaneCode, OpenLane},
     lane_thread::{Abandoned, LaneThread},
     opener::Opener,
     schedule::LaneId,
 };
-use plugin_api::description::StateDescription;
-
 use crate::state::{BatchNo, LentState, SharedAccess, effects::StateId};
 
 /// One lane of a plugin that serves.

@@ -2,12 +2,12 @@
 //! waits for it; what was answered stands in the same batch as what the job changed. And `rm.cancel`, which takes one back.
 
 use protocol::{Cancel, ErrorCode, Reply, Request, encoder, limits::SEPARATOR};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     coordinator::{Coordinator, HOST, SHUTTING_DOWN},
     host_error::host_error,
-    job::{ClientSlot, Job, TypeId},
+    job::{Asked, ClientSlot, Job},
     lane_code::Outcome,
     once::{Answers, Fingerprint, Joined, Looked, RequestId, UnderWayId, answers_state},
     schedule::LaneId,
@@ -50,14 +50,19 @@ impl Coordinator {
         }
     }
 
-    /// Deals with a request that was asked before; false if it was not, and is to be run.
-    pub(super) fn is_repeated(&mut self, slot: ClientSlot, request: &Request<'_>, id: u64) -> bool {
+    /// Deals with a request that was asked before. One that was not is to be run: returns what it is known by.
+    pub(super) fn recognise(
+        &mut self,
+        slot: ClientSlot,
+        request: &Request<'_>,
+        id: u64,
+    ) -> Option<(RequestId, Fingerprint)> {
         let fingerprint = Fingerprint::of(request);
         let of = self.request_id(slot, id);
         if self.commits.have_failed() {
             // What is known of it is ahead of the disk.
             self.refuse_while_unsound(slot, request, of);
-            return true;
+            return None;
         }
         if let Some((under_way, first)) = self.under_way.find(of) {
             if first == fingerprint {
@@ -65,58 +70,39 @@ impl Coordinator {
             } else {
                 self.fail(slot, request, ErrorCode::IdConflict, CONFLICT);
             }
-            return true;
-        }
-        let is_new = self.answers.look(of, fingerprint) == Looked::New;
-        if !is_new && self.has_too_much_open(slot, request) {
-            return true;
+            return None;
         }
         let mut reply = std::mem::take(&mut self.reply);
         reply.clear();
         let (type_name, index) = (&request.type_name, request.query_index);
+        let mut refuse = |code, text| host_error(&mut reply, type_name, index, code, text);
         let batch = match self.answers.look(of, fingerprint) {
             Looked::New => {
                 self.reply = reply;
-                return false;
+                return Some((of, fingerprint));
             }
             Looked::Answered(result, batch) => {
                 encoder::reply(&mut reply, type_name, index, result);
                 batch
             }
             Looked::Cancelled(batch) => {
-                host_error(
-                    &mut reply,
-                    type_name,
-                    index,
-                    ErrorCode::Cancelled,
-                    CANCELLED,
-                );
+                refuse(ErrorCode::Cancelled, CANCELLED);
                 batch
             }
             Looked::Conflict => {
-                host_error(
-                    &mut reply,
-                    type_name,
-                    index,
-                    ErrorCode::IdConflict,
-                    CONFLICT,
-                );
+                refuse(ErrorCode::IdConflict, CONFLICT);
                 BatchNo::default()
             }
             Looked::Forgotten => {
-                host_error(
-                    &mut reply,
-                    type_name,
-                    index,
-                    ErrorCode::IdForgotten,
-                    FORGOTTEN,
-                );
+                refuse(ErrorCode::IdForgotten, FORGOTTEN);
                 BatchNo::default()
             }
         };
-        self.send_once_durable(batch, slot, &reply, false);
+        if !self.has_too_much_open(slot, request) {
+            self.send_once_durable(batch, slot, &reply, false);
+        }
         self.reply = reply;
-        true
+        None
     }
 
     /// Has a repeated request wait for the answer of the first, unless too many do.
@@ -156,18 +142,6 @@ impl Coordinator {
         };
         self.busy(slot, &request.type_name, request.query_index, &full);
         true
-    }
-
-    /// A request that is to be run bears an id.
-    pub(super) fn begin_once(
-        &mut self,
-        slot: ClientSlot,
-        request: &Request<'_>,
-        id: u64,
-        type_id: TypeId,
-    ) -> UnderWayId {
-        let of = self.request_id(slot, id);
-        self.under_way.begin(of, Fingerprint::of(request), type_id)
     }
 
     /// Keeps what a request with an id is answered with, in the batch of what it changed. Returns who else asked it.
@@ -242,12 +216,12 @@ impl Coordinator {
             self.clients.settle(joined.slot, 1);
         };
         let client = self.clients.at(heir.slot).id;
-        let asked = super::Asked {
+        let asked = Asked {
             client,
             query_index: &heir.query_index,
             ..job.asked()
         };
-        let job = Job::new(heir.slot, client, job.type_id, &asked, Some(once));
+        let job = Job::new(heir.slot, client, job.type_id, &asked);
         if self.stopping {
             return self.answer_unrun(&job, ErrorCode::ShuttingDown, SHUTTING_DOWN);
         }
@@ -302,11 +276,8 @@ impl Coordinator {
             },
         };
         let cancelled = !matches!(was, "running" | "answered");
-        let result = json!({ "cancelled": cancelled, "was": was }).to_string();
-        let mut reply = Vec::new();
-        let (type_name, index) = (&request.type_name, request.query_index);
-        encoder::reply(&mut reply, type_name, index, result.as_bytes());
-        self.send_once_durable(self.commits.latest(), slot, &reply, true);
+        let result = json!({ "cancelled": cancelled, "was": was });
+        self.answer_once_durable(self.commits.latest(), slot, request, &result);
     }
 
     /// The state was read back: what was answered is what is durable.
@@ -395,14 +366,22 @@ impl Coordinator {
         latest
     }
 
-    /// Sends a reply once a batch is durable, if it is not yet.
-    pub(super) fn send_once_durable(
+    /// Answers a request of the host's own once a batch is durable, with which it is undone.
+    pub(super) fn answer_once_durable(
         &mut self,
         batch: BatchNo,
         slot: ClientSlot,
-        reply: &[u8],
-        undone: bool,
+        request: &Request<'_>,
+        result: &Value,
     ) {
+        let mut reply = Vec::new();
+        let (type_name, index) = (&request.type_name, request.query_index);
+        encoder::reply(&mut reply, type_name, index, result.to_string().as_bytes());
+        self.send_once_durable(batch, slot, &reply, true);
+    }
+
+    /// Sends a reply once a batch is durable, if it is not yet.
+    fn send_once_durable(&mut self, batch: BatchNo, slot: ClientSlot, reply: &[u8], undone: bool) {
         if self.commits.are_kept() && self.commits.is_awaited(batch) {
             self.clients.at(slot).owed += 1;
             self.commits.hold(batch, slot, reply, undone);

@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
-
 use slab::Slab;
 
 use super::{

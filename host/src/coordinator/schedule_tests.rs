@@ -45,6 +45,7 @@ fn job(number: u32, client: u32, type_id: u32, deadline_ms: u64) -> Job {
         attempt: 1,
         wait: false,
         deadline_ms,
+        once: None,
         query_index: &query_index,
         payload: "{}",
     };
@@ -53,7 +54,6 @@ fn job(number: u32, client: u32, type_id: u32, deadline_ms: u64) -> Job {
         u64::from(client),
         TypeId(type_id),
         &asked,
-        None,
     )
 }
 

@@ -86,6 +86,7 @@ impl Tried for TriedPlugin {
             attempt: 1,
             wait: false,
             deadline_ms: u64::MAX,
+            once: None,
             query_index: "0",
             payload: &payload,
         };
