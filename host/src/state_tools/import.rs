@@ -52,13 +52,13 @@ pub fn import(data: &Path, from: &Path) -> Result<Verified, StateError> {
         _ => {}
     }
     let name = from.display().to_string();
-    let imported = if name == "-" {
-        let lines = io::stdin().lock();
-        Import::new(&unfinished, "stdin").and_then(|import| import.run(lines))
+    let (name, lines): (&str, Box<dyn BufRead>) = if name == "-" {
+        ("stdin", Box::new(io::stdin().lock()))
     } else {
         let file = File::open(from).map_err(StateError::io(&*name, "opened"))?;
-        Import::new(&unfinished, &name).and_then(|import| import.run(BufReader::new(file)))
+        (&name, Box::new(BufReader::new(file)))
     };
+    let imported = Import::new(&unfinished, name).and_then(|import| import.run(lines));
     let verified = imported.and_then(|()| {
         let read = Inspection::new(Arc::new(RealDisk), &unfinished).read()?;
         Ok(Verified::of(&read))
