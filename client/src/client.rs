@@ -1,22 +1,19 @@
 //! The handle that programs hold: what can be asked of a host, and how its connection is kept.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use protocol::ErrorCode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::connection::Connection;
 use crate::error::ClientError;
 use crate::exchange::Answer;
-use crate::limits::{RECONNECT_PAUSE_MAX, RECONNECT_PAUSE_MIN, RECONNECT_TRY_MAX, RESTART_WAIT};
 use crate::options::{ClientOptions, RequestOptions};
+use crate::reconnect::Outage;
 use crate::session::{HELLO_TYPE, Session, Welcome, no_session};
 
 /// A client of one host, over one connection.
@@ -56,21 +53,21 @@ use crate::session::{HELLO_TYPE, Session, Welcome, no_session};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Client {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    options: ClientOptions,
-    connection: RwLock<Arc<Connection>>,
+pub(crate) struct Shared {
+    pub(crate) options: ClientOptions,
+    pub(crate) connection: RwLock<Arc<Connection>>,
     /// Held while a connection is replaced, so that two replacements do not cross.
-    replacing: tokio::sync::Mutex<()>,
-    session: Session,
-    outage: Mutex<Option<Outage>>,
+    pub(crate) replacing: tokio::sync::Mutex<()>,
+    pub(crate) session: Session,
+    pub(crate) outage: Mutex<Option<Outage>>,
     /// When it last came back by itself.
-    came_back: Mutex<Option<Instant>>,
+    pub(crate) came_back: Mutex<Option<Instant>>,
     /// By the caller: it does not come back by itself.
-    closed: AtomicBool,
+    pub(crate) closed: AtomicBool,
 }
 
 impl Client {
@@ -244,7 +241,7 @@ impl Client {
         Ok(())
     }
 
-    fn connection(&self) -> Arc<Connection> {
+    pub(crate) fn connection(&self) -> Arc<Connection> {
         Arc::clone(
             &self
                 .shared
@@ -301,7 +298,7 @@ impl Client {
     }
 
     /// Asks over one connection. `sent_in` is the session in which it was sent before, and is now.
-    async fn ask_over(
+    pub(crate) async fn ask_over(
         &self,
         connection: &Connection,
         asked: &Asked<'_>,
@@ -323,101 +320,7 @@ impl Client {
             .await
     }
 
-    /// Asks over one connection after the other, always under the same id, until the host has said what became of it.
-    async fn ask_until_answered(
-        &self,
-        asked: &Asked<'_>,
-        patience: Duration,
-    ) -> Result<Answer, ClientError> {
-        let (mut sent_in, mut began_anew) = (None, false);
-        loop {
-            let connection = self.connection();
-            match self.ask_over(&connection, asked, &mut sent_in).await {
-                Ok(answer) if answer.is_in_doubt() => sleep(RECONNECT_PAUSE_MAX / 2).await,
-                Ok(answer)
-                    if self.may_be_starting() && answer.is_refused(ErrorCode::UnknownType) =>
-                {
-                    sleep(RECONNECT_PAUSE_MAX / 10).await;
-                }
-                Ok(answer) if !answer.is_refused(ErrorCode::ShuttingDown) => {
-                    *self.outage() = None;
-                    return Ok(answer);
-                }
-                // Nothing was changed. Whatever else waits on this connection is asked again as well.
-                Ok(_) => self.come_back(&connection, patience).await?,
-                Err(ClientError::Lost { .. }) => self.come_back(&connection, patience).await?,
-                Err(error) if error.code() == Some(ErrorCode::IdForgotten.as_str()) => {
-                    if sent_in.is_some() {
-                        return Err(forgotten(asked.type_name));
-                    }
-                    if self.shared.session.is_callers() || std::mem::replace(&mut began_anew, true)
-                    {
-                        return Err(error);
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Replaces a lost connection, unless another task has done so already.
-    async fn come_back(
-        &self,
-        lost: &Arc<Connection>,
-        patience: Duration,
-    ) -> Result<(), ClientError> {
-        let _replacing = self.shared.replacing.lock().await;
-        if !Arc::ptr_eq(lost, &self.connection()) {
-            return Ok(());
-        }
-        lost.cut("the host is stopping");
-        // An outage lasts until the host has answered something: one that only accepts and hangs up is away, too.
-        let known = *self.outage();
-        let mut outage = known.unwrap_or_else(Outage::begin);
-        let options = &self.shared.options;
-        let a_try = options.timeout.unwrap_or(RECONNECT_TRY_MAX);
-        let mut is_first = known.is_none();
-        loop {
-            if !std::mem::take(&mut is_first) {
-                sleep(outage.next_pause()).await;
-            }
-            if self.shared.closed.load(Ordering::Relaxed) {
-                return Err(ClientError::Closed);
-            }
-            let opened = Connection::open(&options.server, Some(a_try.min(RECONNECT_TRY_MAX)));
-            let opened = opened.await;
-            *self.outage() = Some(outage);
-            match opened {
-                Ok(_) if outage.since.elapsed() > patience => return Err(lost_for(patience)),
-                Ok(connection) => {
-                    tracing::info!("the connection is there again");
-                    self.put(connection);
-                    *self.came_back() = Some(Instant::now());
-                    return Ok(());
-                }
-                Err(error) if outage.since.elapsed() > patience => return Err(error),
-                Err(_) => {}
-            }
-        }
-    }
-
-    fn outage(&self) -> MutexGuard<'_, Option<Outage>> {
-        let outage = self.shared.outage.lock();
-        outage.unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether the host may not have loaded its plugins yet.
-    fn may_be_starting(&self) -> bool {
-        self.came_back()
-            .is_some_and(|at| at.elapsed() < RESTART_WAIT)
-    }
-
-    fn came_back(&self) -> MutexGuard<'_, Option<Instant>> {
-        let came_back = self.shared.came_back.lock();
-        came_back.unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn put(&self, connection: Connection) {
+    pub(crate) fn put(&self, connection: Connection) {
         let connection = Arc::new(connection);
         *self
             .shared
@@ -439,47 +342,15 @@ impl Client {
     }
 }
 
-/// Since when the host has answered nothing, and how long the next pause is.
-#[derive(Clone, Copy, Debug)]
-struct Outage {
-    since: Instant,
-    pause: Duration,
-}
-
-impl Outage {
-    fn begin() -> Self {
-        Self {
-            since: Instant::now(),
-            pause: RECONNECT_PAUSE_MIN,
-        }
-    }
-
-    /// Twice as long each time, and by chance up to half as long again: clients that lost the same host do not come back
-    /// in step.
-    fn next_pause(&mut self) -> Duration {
-        let pause = self.pause;
-        self.pause = (pause * 2).min(RECONNECT_PAUSE_MAX);
-        let chance = RandomState::new().build_hasher().finish();
-        let of_1024 = u32::try_from(chance % 1024).unwrap_or_default();
-        pause + pause * of_1024 / 2048
-    }
-}
-
-fn lost_for(patience: Duration) -> ClientError {
-    ClientError::Lost {
-        reason: format!("the host has answered nothing for {patience:?}").into(),
-    }
-}
-
 /// A request, ready to be sent as often as it takes.
-struct Asked<'a> {
-    type_name: &'a str,
+pub(crate) struct Asked<'a> {
+    pub(crate) type_name: &'a str,
     payload: Option<&'a str>,
     meta: Option<String>,
     has_id: bool,
 }
 
-fn forgotten(type_name: &str) -> ClientError {
+pub(crate) fn forgotten(type_name: &str) -> ClientError {
     ClientError::Forgotten {
         type_name: type_name.to_owned(),
     }

@@ -12,6 +12,7 @@ mod error;
 mod exchange;
 pub mod limits;
 mod options;
+mod reconnect;
 mod server;
 mod session;
 

@@ -1,0 +1,133 @@
+//! A request that has come: run where it stands, queued, or refused for lack of room.
+
+use std::{rc::Rc, time::Duration};
+
+use protocol::{ErrorCode, encoder};
+
+use super::{
+    coordinator::Coordinator,
+    job::{Asked, ClientSlot, Job, TypeId},
+    lane::Runner,
+    lane_code::{Outcome, Output, Verdict},
+    running::debug_start,
+    schedule::{Full, LaneId},
+};
+use crate::limits;
+
+impl Coordinator {
+    /// Runs a request where it stands, or queues it.
+    pub(super) fn asked(&mut self, slot: ClientSlot, type_id: TypeId, asked: &Asked<'_>) {
+        let served = &self.types[type_id];
+        let (id, jobber) = (served.lane, served.jobber);
+        let lane = self.lanes[id.0 as usize]
+            .as_mut()
+            .expect("types are served by lanes");
+        let free =
+            !lane.paused && !self.schedule.has_next(id) && !self.schedule.has_waiting(id, type_id);
+        let free = free && !(lane.waits_for_disk() && self.commits.are_full());
+        // Its reply may have to wait, or is kept.
+        let is_held = lane.waits_for_disk() || asked.once.is_some();
+        match lane.runner() {
+            Runner::Inline(code) if free => {
+                let client = self.clients.at(slot);
+                let started = debug_start();
+                let outlet = Rc::clone(&client.outlet);
+                let (clock, now) = (&self.clock, self.now);
+                let effects = self.commits.effects();
+                let verdict = if is_held {
+                    let reply = &mut self.reply;
+                    reply.clear();
+                    code.run(jobber, asked, clock, now, Output { reply, effects })
+                } else {
+                    let reply = &mut outlet.unsent();
+                    code.run(jobber, asked, clock, now, Output { reply, effects })
+                };
+                self.now = code.ended();
+                let took_us = code.took_us();
+                self.note_served(type_id, asked, &verdict, || {
+                    started.map_or(Duration::ZERO, |at| at.elapsed())
+                });
+                match verdict {
+                    Verdict::Replied { changed, result } => {
+                        if is_held {
+                            let reply = std::mem::take(&mut self.reply);
+                            self.keep_answer(id, asked.once, &reply, &result);
+                            if !self.send_or_hold(id, slot, &reply, changed) {
+                                self.clients.at(slot).owed += 1;
+                            }
+                            self.reply = reply;
+                        } else {
+                            self.clients.mark(slot);
+                        }
+                        if changed {
+                            self.state_changed(id);
+                        }
+                        if result == Outcome::Failed(ErrorCode::JobberPanicked) {
+                            self.panicked(id);
+                        }
+                    }
+                    verdict if self.has_room(id, slot, type_id, asked) => {
+                        self.clients.at(slot).owed += 1;
+                        let job = Job::new(slot, asked.client, type_id, asked);
+                        self.set_aside(id, job, verdict, false);
+                    }
+                    _ => {}
+                }
+                self.took(id, took_us);
+            }
+            _ => self.queue(id, slot, type_id, asked),
+        }
+    }
+
+    fn queue(&mut self, lane: LaneId, slot: ClientSlot, type_id: TypeId, asked: &Asked<'_>) {
+        if !self.has_room(lane, slot, type_id, asked) {
+            return;
+        }
+        self.schedule
+            .queue(lane, Job::new(slot, asked.client, type_id, asked));
+        self.clients.at(slot).owed += 1;
+        self.mark(lane);
+    }
+
+    /// Whether a request can be kept; if not, it is answered `busy`.
+    fn has_room(
+        &mut self,
+        lane: LaneId,
+        slot: ClientSlot,
+        type_id: TypeId,
+        asked: &Asked<'_>,
+    ) -> bool {
+        let text_bytes = asked.query_index.len() + asked.payload.len();
+        let owed = self.clients.at(slot).owed;
+        let full = match self.schedule.room_for(lane, text_bytes) {
+            Ok(()) if owed < limits::CLIENT_JOBS_MAX => return true,
+            Ok(()) => format!("{owed} requests of this connection are queued already"),
+            Err(Full::Jobs(jobs)) => format!("{jobs} requests are queued already"),
+            Err(Full::Bytes(bytes)) => format!("requests of {bytes} bytes are queued already"),
+        };
+        let type_name = Rc::clone(&self.types[type_id].name);
+        self.busy(slot, &type_name, asked.query_index, &full);
+        if let Some(once) = asked.once {
+            // It has come just now, so nobody has joined it.
+            self.under_way.end(once);
+        }
+        false
+    }
+
+    /// Answers that something is full.
+    pub(super) fn busy(
+        &mut self,
+        slot: ClientSlot,
+        type_name: &str,
+        query_index: &str,
+        full: &str,
+    ) {
+        let retry_after_ms = limits::BUSY_RETRY_AFTER_MS.to_string();
+        let extra = [("retry_after_ms", &*retry_after_ms)];
+        let text = format!("{full}; try again in {retry_after_ms} ms");
+        self.clients.reply(slot, |out| {
+            let code = ErrorCode::Busy.as_str();
+            encoder::error_with(out, type_name, query_index, code, &text, &extra);
+        });
+    }
+}
