@@ -99,10 +99,7 @@ fn a_disk_that_fails_is_told_and_what_it_did_not_take_was_never_sold() {
             .wait_from(0, &["ERROR", "the state cannot be kept"]);
         client.ask("cntResponse", json!(0)).ok();
 
-        let from = host.log().len();
-        disk.end(fault);
-        host.log()
-            .wait_from(from, &["the state has been read back"]);
+        host.recovers_from(&disk, fault);
         assert_eq!(ticket(&mut client), 2, "{fault}");
         host.signal(Signal::KILL);
         let (_, plan) = host.wait_and_plan();
@@ -127,10 +124,7 @@ fn a_job_in_work_while_the_disk_fails_changes_nothing() {
             assert_eq!(reply.result["code"], "storage_failed");
         }
     }
-    let from = host.log().len();
-    disk.end("fail");
-    host.log()
-        .wait_from(from, &["the state has been read back"]);
+    host.recovers_from(&disk, "fail");
     assert_eq!(ticket(&mut clients[0]), 1);
 }
 

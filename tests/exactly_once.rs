@@ -1,7 +1,7 @@
 //! A request that bears an id counts once, however often it is asked: over a lost connection, a reload, a restart, a failing
 //! disk.
 
-use rm_tests::{Disk, Gate, RawClient, TestHost};
+use rm_tests::{AtGate, Disk, Gate, RawClient, TestHost};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -10,6 +10,32 @@ fn resumed(host: &TestHost, session: &str) -> RawClient {
     let mut client = host.connect();
     assert_eq!(client.resume(session).ok()["session"], session);
     client
+}
+
+/// A client whose requests with these ids are queued behind a job that stands at the gate, and the name of its session.
+fn queued_behind(
+    host: &TestHost,
+    gate: &Gate,
+    ids: &[u64],
+) -> (RawClient, AtGate, RawClient, String) {
+    let (mut blocker, mut client) = (host.connect(), host.connect());
+    blocker.tell("addAtGate", gate.payload("blocker"));
+    let at_gate = gate.entered();
+    let session = client.session();
+    for id in ids {
+        client.tell_with(&json!({ "id": id }), "add", &Value::Null);
+    }
+    client.sync();
+    (blocker, at_gate, client, session)
+}
+
+/// A client is lost, and so many queued requests with it, as the host knows from now on.
+fn leaves(host: &TestHost, client: RawClient, removed: usize) {
+    let from = host.log().len();
+    client.reset();
+    let removed = format!("removed={removed}");
+    host.log()
+        .wait_from(from, &["queued requests went with it", &removed]);
 }
 
 #[test]
@@ -110,24 +136,14 @@ fn who_asks_again_while_the_first_still_runs_waits_for_its_answer() {
 #[test]
 fn what_a_lost_connection_had_queued_is_run_for_the_one_that_asked_again() {
     let host = TestHost::with_fixture("gates");
-    let gate = Gate::new();
-    let (mut blocker, mut client) = (host.connect(), host.connect());
-    blocker.tell("addAtGate", gate.payload("blocker"));
-    let at_gate = gate.entered();
-    let session = client.session();
-    for id in 1..=3 {
-        client.tell_with(&json!({ "id": id }), "add", &Value::Null);
-    }
-    client.sync();
+    let (gate, ids) = (Gate::new(), [1, 2, 3]);
+    let (_blocker, at_gate, client, session) = queued_behind(&host, &gate, &ids);
     let mut again = resumed(&host, &session);
     for id in [1, 3] {
         again.tell_with(&json!({ "id": id }), "add", &Value::Null);
     }
     again.sync();
-    let from = host.log().len();
-    client.reset();
-    host.log()
-        .wait_from(from, &["queued requests went with it", "removed=3"]);
+    leaves(&host, client, 3);
     at_gate.release();
     let counts: Vec<u64> = (again.replies(2).iter())
         .map(|reply| reply.number("count"))
@@ -224,8 +240,7 @@ fn no_repeated_answer_leaves_before_the_first_is_durable() {
     let mut again = resumed(&host, &session);
     again.tell_with(&json!({ "id": 1 }), "getTickets", &Value::Null);
     for _ in 0..100 {
-        again.tell("ping", Value::Null);
-        assert_eq!(again.reply().type_name, "ping");
+        again.sync();
     }
     disk.end("hold");
     assert_eq!(again.reply().ok(), client.reply().ok());
@@ -253,10 +268,7 @@ fn what_a_failing_disk_left_in_doubt_is_asked_again_under_its_id() {
         let new = client.ask_once(3, "cntResponse", &json!(0));
         assert_eq!(new.result["outcome"], "void");
         new.refused("storage_failed");
-        let from = host.log().len();
-        disk.end(fault);
-        host.log()
-            .wait_from(from, &["the state has been read back"]);
+        host.recovers_from(&disk, fault);
         let again = client.ask_once(2, "getTickets", &Value::Null).ok();
         assert_eq!(again["tickets"], json!([2]), "{fault}");
         let first = client.ask_once(1, "getTickets", &Value::Null).ok();
@@ -287,10 +299,7 @@ fn a_type_without_a_state_answers_on_while_the_disk_fails_that_was_to_keep_its_a
     client.ask("cntResponse", json!(0)).ok();
     let mut late = host.connect();
     late.session();
-    let from = host.log().len();
-    disk.end("fail");
-    host.log()
-        .wait_from(from, &["the state has been read back"]);
+    host.recovers_from(&disk, "fail");
     client.ask_once(1, "cntResponse", &json!(0)).ok();
     late.ask_once(1, "getTickets", &Value::Null).ok();
 }
@@ -325,20 +334,12 @@ fn a_request_is_joined_by_so_many_and_those_that_have_gone_make_room() {
 fn what_is_handed_on_is_still_served_by_a_plugin_that_was_disabled() {
     let host = TestHost::with_fixture("gates");
     let gate = Gate::new();
-    let (mut blocker, mut client) = (host.connect(), host.connect());
-    blocker.tell("addAtGate", gate.payload("blocker"));
-    let at_gate = gate.entered();
-    let session = client.session();
-    client.tell_with(&json!({ "id": 1 }), "add", &Value::Null);
-    client.sync();
+    let (_blocker, at_gate, client, session) = queued_behind(&host, &gate, &[1]);
     let mut again = resumed(&host, &session);
     again.tell_with(&json!({ "id": 1 }), "add", &Value::Null);
     again.tell("rm.plugin", json!({ "name": "gates", "do": "disable" }));
     again.reply().ok();
-    let from = host.log().len();
-    client.reset();
-    host.log()
-        .wait_from(from, &["queued requests went with it", "removed=1"]);
+    leaves(&host, client, 1);
     at_gate.release();
     assert_eq!(again.reply().number("count"), 2);
 }
@@ -368,10 +369,7 @@ fn nothing_is_begun_under_an_id_while_its_answer_cannot_be_kept() {
     assert_eq!(reply.result["outcome"], "void");
     reply.refused("storage_failed");
     blocker.reply().ok();
-    let from = host.log().len();
-    disk.end("fail");
-    host.log()
-        .wait_from(from, &["the state has been read back"]);
+    host.recovers_from(&disk, "fail");
     client.tell_with(&json!({ "id": 1 }), "stop", &gate.payload("queued"));
     let at_gate = gate.entered();
     assert_eq!(at_gate.name, "queued");

@@ -234,6 +234,14 @@ impl TestHost {
         self.log.wait_from(from, &words)
     }
 
+    /// Ends a fault of the disk, and waits until the host has read its state back.
+    #[track_caller]
+    pub fn recovers_from(&self, disk: &Disk, fault: &str) {
+        let from = self.log.len();
+        disk.end(fault);
+        self.log.wait_from(from, &["the state has been read back"]);
+    }
+
     /// Sends it a signal.
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
