@@ -19,6 +19,11 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    /// None if they end before they start.
+    pub(crate) fn new(start: u64, end: u64) -> Option<Self> {
+        (start <= end).then_some(Self { start, end })
+    }
+
     pub(crate) fn one(number: u64) -> Self {
         Self {
             start: number,
@@ -34,11 +39,25 @@ impl Span {
     pub(crate) fn overlap(self, other: Self) -> Option<Self> {
         let start = self.start.max(other.start);
         let end = self.end.min(other.end);
-        (start <= end).then_some(Self { start, end })
+        Self::new(start, end)
+    }
+
+    /// The lowest `count` numbers, or all if there are no more, and the rest. `count` is not 0.
+    pub(crate) fn split_at(self, count: u64) -> (Self, Option<Self>) {
+        match self.start.checked_add(count) {
+            Some(start) if start <= self.end => {
+                let taken = Self {
+                    end: start - 1,
+                    ..self
+                };
+                (taken, Some(Self { start, ..self }))
+            }
+            _ => (self, None),
+        }
     }
 
     /// Whether `later` begins behind this span and at least one number lies between them.
-    fn is_apart_from(self, later: Self) -> bool {
+    pub(crate) fn is_apart_from(self, later: Self) -> bool {
         self.end
             .checked_add(1)
             .is_some_and(|next| later.start > next)
@@ -194,22 +213,11 @@ impl RangeSet {
         }
     }
 
-    /// Takes the lowest range out of the set, or its lowest `count` numbers if it has more. `count` is not 0.
-    pub(crate) fn take_lowest(self, map: &mut StateMap, count: u64) -> Option<Span> {
+    /// Takes the lowest range out of the set.
+    pub(crate) fn take_lowest(self, map: &mut StateMap) -> Option<Span> {
         let range = self.lowest(map)?;
-        match range.start.checked_add(count) {
-            Some(start) if start <= range.end => {
-                self.put(map, Span { start, ..range });
-                Some(Span {
-                    end: start - 1,
-                    ..range
-                })
-            }
-            _ => {
-                map.remove(&self.key(range.end));
-                Some(range)
-            }
-        }
+        map.remove(&self.key(range.end));
+        Some(range)
     }
 
     /// Reads all that is stored, so that no job meets what cannot be read.
@@ -245,11 +253,10 @@ impl RangeSet {
     }
 
     fn span(key: &[u8], value: &[u8]) -> Option<Span> {
-        let span = Span {
-            start: u64::from_be_bytes(value.try_into().ok()?),
-            end: u64::from_be_bytes(key.get(1..)?.try_into().ok()?),
-        };
-        (span.start <= span.end).then_some(span)
+        Span::new(
+            u64::from_be_bytes(value.try_into().ok()?),
+            u64::from_be_bytes(key.get(1..)?.try_into().ok()?),
+        )
     }
 
     fn unreadable(key: &[u8], value: &[u8]) -> String {
@@ -361,20 +368,6 @@ mod tests {
         assert_eq!(SET.lowest(&mut map), None);
         assert_eq!(below.spans(&mut map), [span(0, u64::MAX)]);
         assert_eq!(above.spans(&mut map), [span(0, u64::MAX)]);
-    }
-
-    #[test]
-    fn the_lowest_number_is_taken_with_one_write_and_no_removal() {
-        let host = MemoryHost::new();
-        let mut map = host.map(0);
-        SET.insert(&mut map, span(1, 500));
-        let before = host.accesses();
-        assert_eq!(SET.take_lowest(&mut map, 1), Some(span(1, 1)));
-        let cost = host.accesses() - before;
-        assert_eq!(
-            (cost.seeks, cost.writes, cost.reads + cost.removals),
-            (1, 1, 0)
-        );
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! The books of a pool: which numbers it has, which of them are free, and which leave once they come back.
 //!
-//! It owns one header record and five range sets of its state's map, beside the record of [`footing`](super::footing):
+//! It owns one header record and five range sets of its state's map, beside the record of [`footing`](super::footing).
+//! Grants come out of one free range as long as it lasts, so that one stands in the header, which every grant reads and
+//! writes anyway: a grant reads one entry and writes one.
 //!
 //! | set | numbers that |
 //! |---|---|
 //! | members | are in the pool, free or held |
-//! | free | are members and not held |
+//! | free | are members and not held, beside those of the header's range |
 //! | draining | are held and leave the pool when they come back |
 //! | configured | the configuration last named, also if they were removed by hand since |
 //! | added | were added by hand |
 //!
 //! Invariants: free and draining are parts of members and have nothing in common; the header counts each of
-//! the three. What the configuration or a person takes away is never taken from its holder.
+//! the three. The header's range is below all others that are free and apart from them. What the configuration or a person takes away is never taken from its holder.
 
 use super::{
     grant::{Grant, NoneFree, NotHeld, Token},
@@ -50,6 +52,8 @@ pub(super) struct Header {
     pub(super) len: u64,
     pub(super) free: u64,
     draining: u64,
+    /// The lowest free range, if it stands here and not among the others.
+    lowest: Option<Span>,
 }
 
 impl Stock {
@@ -80,9 +84,17 @@ impl Stock {
     /// # Errors
     /// One of them is none.
     pub(super) fn check(&mut self) -> Result<(), String> {
-        [MEMBERS, FREE, DRAINING, CONFIGURED, ADDED]
-            .into_iter()
-            .try_for_each(|set| set.check(&mut self.map))
+        for set in [MEMBERS, FREE, DRAINING, CONFIGURED, ADDED] {
+            set.check(&mut self.map)?;
+        }
+        let (lowest, next) = (self.header().lowest, FREE.lowest(&mut self.map));
+        match (lowest, next) {
+            (Some(lowest), Some(next)) if !lowest.is_apart_from(next) => {
+                let record = self.map.read(&HEADER).unwrap_or_default();
+                Err(Header::unreadable(record))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn header(&mut self) -> Header {
@@ -104,11 +116,11 @@ impl Stock {
         if count == 0 || count > header.free {
             return Err(refused);
         }
-        let first = self.take_lowest(count).ok_or(refused)?;
+        let first = self.take_lowest(&mut header, count).ok_or(refused)?;
         let mut missing = count - first.len();
         let mut rest = Vec::new();
         while missing > 0 {
-            let span = self.take_lowest(missing).ok_or(refused)?;
+            let span = self.take_lowest(&mut header, missing).ok_or(refused)?;
             missing -= span.len();
             rest.push(span);
         }
@@ -118,13 +130,42 @@ impl Stock {
         Ok(Grant::new(Token(header.token), header.free, first, rest))
     }
 
-    fn take_lowest(&mut self, count: u64) -> Option<Span> {
-        let taken = FREE.take_lowest(&mut self.map, count);
+    /// Takes the lowest free range, or its lowest `count` numbers if it has more. `count` is not 0.
+    fn take_lowest(&mut self, header: &mut Header, count: u64) -> Option<Span> {
+        let lowest = header.lowest.or_else(|| FREE.take_lowest(&mut self.map));
         assert!(
-            taken.is_some() || unwinding(),
+            lowest.is_some() || unwinding(),
             "the header counts what is free"
         );
-        taken
+        let (taken, rest) = lowest?.split_at(count);
+        header.lowest = rest;
+        Some(taken)
+    }
+
+    /// Adds to what is free.
+    fn free(&mut self, header: &mut Header, span: Span) {
+        header.free += span.len();
+        match header.lowest {
+            // What was granted last comes back.
+            Some(lowest) if span.end + 1 == lowest.start => {
+                header.lowest = Some(Span {
+                    start: span.start,
+                    end: lowest.end,
+                });
+            }
+            Some(lowest) if lowest.is_apart_from(span) => FREE.insert(&mut self.map, span),
+            _ => {
+                self.put_down(header);
+                FREE.insert(&mut self.map, span);
+            }
+        }
+    }
+
+    /// Puts the header's range among the others.
+    fn put_down(&mut self, header: &mut Header) {
+        if let Some(lowest) = header.lowest.take() {
+            FREE.insert(&mut self.map, lowest);
+        }
     }
 
     /// Gives back all numbers of `spans`, which are in rising order, or none. Returns those that left the pool
@@ -137,12 +178,12 @@ impl Stock {
                 });
             }
         }
+        let mut header = self.header();
         for span in spans {
-            if let Some(number) = self.lowest_not_held(*span) {
+            if let Some(number) = self.lowest_not_held(&header, *span) {
                 return Err(NotHeld { number });
             }
         }
-        let mut header = self.header();
         let mut gone = Vec::new();
         for &span in spans {
             let leaving = match header.draining {
@@ -156,8 +197,7 @@ impl Stock {
                 header.len -= part.len();
             }
             for part in span.minus(&leaving) {
-                FREE.insert(&mut self.map, part);
-                header.free += part.len();
+                self.free(&mut header, part);
             }
             gone.extend(leaving);
         }
@@ -165,9 +205,13 @@ impl Stock {
         Ok(gone)
     }
 
-    fn lowest_not_held(&mut self, span: Span) -> Option<u64> {
+    fn lowest_not_held(&mut self, header: &Header, span: Span) -> Option<u64> {
         let missing = MEMBERS.lowest_missing(&mut self.map, span);
-        let free = FREE.lowest_present(&mut self.map, span);
+        let lowest = header.lowest.and_then(|lowest| lowest.overlap(span));
+        let free = match lowest {
+            Some(common) => Some(common.start),
+            None => FREE.lowest_present(&mut self.map, span),
+        };
         missing.into_iter().chain(free).min()
     }
 
@@ -176,7 +220,8 @@ impl Stock {
     }
 
     pub(super) fn is_held(&mut self, number: u64) -> bool {
-        self.lowest_not_held(Span::one(number)).is_none()
+        let header = self.header();
+        self.lowest_not_held(&header, Span::one(number)).is_none()
     }
 
     /// The first number that was never a member and is greater than all that were, if `count` more fit.
@@ -232,8 +277,7 @@ impl Stock {
         DRAINING.remove(&mut self.map, span);
         let known = MEMBERS.overlap(&mut self.map, span);
         for part in span.minus(&known) {
-            FREE.insert(&mut self.map, part);
-            header.free += part.len();
+            self.free(&mut header, part);
             header.len += part.len();
         }
         MEMBERS.insert(&mut self.map, span);
@@ -243,6 +287,7 @@ impl Stock {
 
     fn drain(&mut self, span: Span) -> Vec<Span> {
         let mut header = self.header();
+        self.put_down(&mut header);
         let gone = FREE.overlap(&mut self.map, span);
         for &part in &gone {
             FREE.remove(&mut self.map, part);
@@ -268,11 +313,23 @@ impl Stock {
 
 impl Header {
     /// Of this layout. Another one gets another first byte.
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+    /// Without the range.
+    const VERSION_1: u8 = 1;
 
-    fn encode(self) -> [u8; 41] {
-        let mut record = [Self::VERSION; 41];
-        let fields = [self.token, self.highest, self.len, self.free, self.draining];
+    fn encode(self) -> [u8; 57] {
+        // No range at all is none that there could be.
+        let [start, end] = self.lowest.map_or([1, 0], |span| [span.start, span.end]);
+        let fields = [
+            self.token,
+            self.highest,
+            self.len,
+            self.free,
+            self.draining,
+            start,
+            end,
+        ];
+        let mut record = [Self::VERSION; 57];
         for (bytes, field) in record[1..].chunks_exact_mut(8).zip(fields) {
             bytes.copy_from_slice(&field.to_be_bytes());
         }
@@ -281,28 +338,32 @@ impl Header {
 
     fn decode(record: &[u8]) -> Option<Self> {
         let (&version, fields) = record.split_first()?;
-        if version != Self::VERSION || fields.len() != 40 {
-            return None;
-        }
-        let mut fields = fields
-            .chunks_exact(8)
-            .map(|bytes| u64::from_be_bytes(bytes.try_into().expect("a chunk of eight")));
-        let mut next = || fields.next().expect("five chunks");
+        let field = |index: usize| {
+            let bytes = fields.get(8 * index..)?.first_chunk()?;
+            Some(u64::from_be_bytes(*bytes))
+        };
+        let lowest = match (version, fields.len()) {
+            (Self::VERSION_1, 40) => None,
+            (Self::VERSION, 56) => Span::new(field(5)?, field(6)?),
+            _ => return None,
+        };
         let header = Self {
-            token: next(),
-            highest: next(),
-            len: next(),
-            free: next(),
-            draining: next(),
+            token: field(0)?,
+            highest: field(1)?,
+            len: field(2)?,
+            free: field(3)?,
+            draining: field(4)?,
+            lowest,
         };
         let held = header.len.checked_sub(header.free)?;
-        (header.draining <= held).then_some(header)
+        let free_here = lowest.map_or(0, |span| span.end - span.start);
+        (header.draining <= held && free_here <= header.free).then_some(header)
     }
 
     fn unreadable(record: &[u8]) -> String {
         stored::unreadable(
             &HEADER,
-            "the header of a pool, version 1",
+            "the header of a pool, version 1 or 2",
             stored::Bytes(record),
         )
     }

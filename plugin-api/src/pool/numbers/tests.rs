@@ -56,18 +56,39 @@ fn nothing_is_no_grant() {
 }
 
 #[test]
-fn one_ticket_costs_two_look_ups_and_two_writes() {
+fn one_ticket_costs_one_look_up_and_one_write() {
     let mut hall = hall(1..=500);
     hall.take(3).unwrap();
     hall.release(2).unwrap();
-    hall.take(1).unwrap();
+    hall.take(2).unwrap();
     let before = hall.host.accesses();
     hall.take(1).unwrap();
     let cost = hall.host.accesses() - before;
     assert_eq!(
         (cost.reads, cost.seeks, cost.writes, cost.removals),
-        (1, 1, 2, 0)
+        (1, 0, 1, 0)
     );
+}
+
+#[test]
+fn books_of_the_first_layout_are_read_and_go_on() {
+    let before = hall(1..=5);
+    // As it was written before the lowest free range stood in the header: it is among the others.
+    let mut header = vec![1];
+    for field in [2_u64, 5, 5, 3, 0] {
+        header.extend(field.to_be_bytes());
+    }
+    let map = &mut before.host.map(0);
+    map.write(&[0], &header);
+    let mut free = vec![2];
+    free.extend(5_u64.to_be_bytes());
+    map.write(&free, &3_u64.to_be_bytes());
+    let mut hall = reconfigured(&before, 1..=6);
+    assert_eq!((hall.free(), hall.len()), (4, 6));
+    assert!(hall.is_held(2));
+    hall.release(1).unwrap();
+    let grant = hall.take(4).unwrap();
+    assert_eq!((grant.ids(), grant.token.number()), (vec![1, 3, 4, 5], 3));
 }
 
 #[test]
@@ -94,7 +115,7 @@ fn a_hundred_million_seats_cost_what_one_costs() {
     let few = entries();
     assert!(few <= 5, "{few} entries");
     hall.handle.take(10_000_000).unwrap();
-    assert_eq!(entries(), few);
+    assert!(entries() <= few);
 }
 
 #[test]
