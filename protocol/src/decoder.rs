@@ -4,15 +4,14 @@
 //! byte is searched once, however the stream was cut.
 
 use std::ops::Range;
-use std::sync::LazyLock;
 
-use memchr::memmem::Finder;
 use thiserror::Error;
 
 use crate::error_code::ErrorCode;
 use crate::limits::{BAD_MESSAGE_ECHO_BYTES_MAX, MESSAGE_BYTES_MAX, SEPARATOR};
 use crate::object;
 use crate::opening::{OPENING_BYTES_MAX, Opening};
+use crate::separator;
 
 /// Above this a buffer is given back as soon as its message is done, so that one big message does not make the
 /// connection big for good.
@@ -20,10 +19,6 @@ const BUFFER_BYTES_KEPT: usize = 4096;
 
 /// A little more than is echoed, so that the echo can be cut at a character's end.
 const RECEIVED_BYTES_KEPT: usize = BAD_MESSAGE_ECHO_BYTES_MAX + 4;
-
-/// Built once: the search's tables cost more than the search of a small message.
-pub(crate) static SEPARATOR_FINDER: LazyLock<Finder<'static>> =
-    LazyLock::new(|| Finder::new(&SEPARATOR));
 
 /// Why a connection's bytes cannot be read any further. The peer is at fault; its connection is to be closed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -240,7 +235,7 @@ impl<'a> Frames<'a> {
     fn next_place(&mut self) -> Result<Option<Place<'a>>, ProtocolError> {
         let decoder = &mut *self.decoder;
         if decoder.unsearched {
-            match SEPARATOR_FINDER.find(&decoder.buffer[decoder.start..]) {
+            match separator::find(&decoder.buffer[decoder.start..]) {
                 Some(bytes) => {
                     let message = decoder.start..decoder.start + bytes;
                     if bytes > decoder.message_bytes_max {
@@ -256,7 +251,7 @@ impl<'a> Frames<'a> {
         if decoder.pending_bytes() > 0 {
             return self.finish_begun();
         }
-        let Some(bytes) = SEPARATOR_FINDER.find(self.input) else {
+        let Some(bytes) = separator::find(self.input) else {
             return self.keep_tail();
         };
         let message = &self.input[..bytes];
@@ -275,7 +270,7 @@ impl<'a> Frames<'a> {
         let cut = held > 0 && self.input.starts_with(&SEPARATOR[held..]);
         let (message_end, input_end) = if cut {
             (decoder.buffer.len() - held, SEPARATOR.len() - held)
-        } else if let Some(bytes) = SEPARATOR_FINDER.find(self.input) {
+        } else if let Some(bytes) = separator::find(self.input) {
             (decoder.buffer.len() + bytes, bytes + SEPARATOR.len())
         } else {
             return self.keep_tail();

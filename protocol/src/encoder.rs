@@ -3,9 +3,9 @@
 //! A whole message ends with the separator and has it nowhere else: in JSON text a 🦀 can stand only inside a string,
 //! where its escape means the same.
 
-use crate::decoder::SEPARATOR_FINDER;
 use crate::error_code::ErrorCode;
 use crate::limits::{BAD_MESSAGE_ECHO_BYTES_MAX, SEPARATOR, SEPARATOR_ESCAPED};
+use crate::separator;
 
 /// The type of every complaint about a message, for its own type could not be read.
 pub const BAD_MESSAGE_TYPE: &str = "errMsgFromClient";
@@ -115,7 +115,7 @@ pub fn request(
 /// Appends JSON text with each 🦀 escaped. What is no JSON text may come out as another.
 pub fn push_escaped(out: &mut Vec<u8>, json: &[u8]) {
     let mut rest = json;
-    while let Some(at) = SEPARATOR_FINDER.find(rest) {
+    while let Some(at) = separator::find(rest) {
         out.extend_from_slice(&rest[..at]);
         out.extend_from_slice(SEPARATOR_ESCAPED.as_bytes());
         rest = &rest[at + SEPARATOR.len()..];
@@ -125,12 +125,23 @@ pub fn push_escaped(out: &mut Vec<u8>, json: &[u8]) {
 
 /// Appends a text as a JSON string, each 🦀 escaped.
 pub fn push_string(out: &mut Vec<u8>, text: &str) {
+    // Type names and codes, which every reply has, are written as they are.
+    if text.bytes().all(is_written_as_it_is) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
     let start = out.len();
     serde_json::to_writer(&mut *out, text).expect("text into memory always serializes");
-    if SEPARATOR_FINDER.find(&out[start..]).is_some() {
+    if separator::find(&out[start..]).is_some() {
         let string = out.split_off(start);
         push_escaped(out, &string);
     }
+}
+
+fn is_written_as_it_is(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
 }
 
 fn open(out: &mut Vec<u8>, type_name: &str, query_index: &str) {

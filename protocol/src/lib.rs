@@ -31,6 +31,7 @@ mod object;
 mod opening;
 mod plain;
 pub mod reply;
+mod separator;
 
 pub use decoder::{Decoder, Frames, ProtocolError};
 pub use error_code::ErrorCode;

@@ -209,13 +209,14 @@ impl LaneCode {
         self.ended = clock.read();
         let ended_ms = self.ended.ms;
         self.took_us = self.ended.us - started.us;
-        let fault = self.access.lock().fault();
-        let verdict = match fault {
-            Some(fault) => self.jobber_error(jobber, asked, reply, &fault),
-            None if done == status::ANSWERED => {
-                self.answered(jobber, asked, ended_ms, Output { reply, effects })
+        let verdict = if done == status::ANSWERED {
+            self.answered(jobber, asked, ended_ms, Output { reply, effects })
+        } else {
+            let fault = self.access.lock().fault();
+            match fault {
+                Some(fault) => self.jobber_error(jobber, asked, reply, &fault),
+                None => self.refused(jobber, asked, done, reply),
             }
-            None => self.refused(jobber, asked, done, reply),
         };
         if self.answer.capacity() > limits::ANSWER_BYTES_MAX / 16 {
             self.answer = RVec::new();
@@ -257,9 +258,7 @@ impl LaneCode {
         let committed = (self.access.lock()).commit(self.generation, effects, bytes_max);
         let changed = match committed {
             None => return Verdict::Void,
-            Some(Err(too_much)) => {
-                return self.jobber_error(jobber, asked, reply, &too_much.to_string());
-            }
+            Some(Err(fault)) => return self.jobber_error(jobber, asked, reply, &fault),
             Some(Ok(changed)) => changed,
         };
         encoder::reply(reply, type_name, asked.query_index, body);

@@ -80,20 +80,24 @@ impl Access {
     /// already.
     ///
     /// # Errors
-    /// It has changed more than `bytes_max`. It goes on, to be rolled back, and `effects` are as before.
+    /// It has changed more than `bytes_max`, or did wrong with its state. It goes on, to be rolled back, and
+    /// `effects` are as before.
     pub fn commit(
         &mut self,
         generation: u64,
         effects: &mut Vec<u8>,
         bytes_max: usize,
-    ) -> Option<Result<bool, TooMuch>> {
+    ) -> Option<Result<bool, String>> {
         if self.generation != generation {
             return None;
+        }
+        if let Some(fault) = self.fault() {
+            return Some(Err(fault));
         }
         if self.kept
             && let Err(too_much) = self.transaction.tell(&self.states, effects, bytes_max)
         {
-            return Some(Err(too_much));
+            return Some(Err(too_much.to_string()));
         }
         self.running = false;
         Some(Ok(self.transaction.commit()))

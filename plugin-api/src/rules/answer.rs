@@ -1,5 +1,7 @@
 //! The rules about an answer: is it a JSON object, and does it bear the type that its jobber registered?
 
+mod plain;
+
 use std::{fmt, ops::Range};
 
 use serde::de::{DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, Visitor};
@@ -86,6 +88,21 @@ pub fn check<'a>(answer: &'a mut [u8], type_name: &str) -> Result<&'a [u8], Answ
             bytes: answer.len(),
         });
     }
+    if str::from_utf8(answer).is_ok()
+        && let Some(type_end) = plain::type_end(answer, type_name)
+    {
+        // What follows the type becomes the object.
+        let start = match answer[type_end] {
+            b',' => type_end,
+            _ => type_end - 1,
+        };
+        answer[start] = b'{';
+        return Ok(&answer[start..]);
+    }
+    check_carefully(answer, type_name)
+}
+
+fn check_carefully<'a>(answer: &'a mut [u8], type_name: &str) -> Result<&'a [u8], AnswerFault> {
     let text = str::from_utf8(answer).map_err(|error| AnswerFault::NoObject(error.to_string()))?;
     let entry = find_type(text, type_name)?;
     Ok(without(answer, entry))
@@ -204,8 +221,7 @@ impl Visitor<'_> for KeyIsType {
     }
 }
 
-/// Takes the entry out by moving the shorter side: for what plugin-api writes, with the type in front, that
-/// is one byte.
+/// Takes the entry out by moving what stands before it.
 #[inline]
 fn without(answer: &mut [u8], entry: TypeEntry) -> &[u8] {
     let object = answer.iter().position(|byte| *byte == b'{');
@@ -251,7 +267,62 @@ fn skip_space(bytes: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Bits of answers in any order: what is read the plain way is what the careful way makes of it.
+        #[test]
+        fn the_plain_way_reads_nothing_otherwise(bits in proptest::collection::vec(0..BITS.len(), 0..12)) {
+            let bits: String = bits.into_iter().map(|bit| BITS[bit]).collect();
+            for answer in [format!("{{\"type\":\"t\"{bits}}}"), format!("{{\"type\":\"t\",\"a\":{bits}}}"), bits] {
+                let (mut plainly, mut carefully) = (answer.clone().into_bytes(), answer.into_bytes());
+                let plainly = check(&mut plainly, "t");
+                prop_assert_eq!(plainly, check_carefully(&mut carefully, "t"));
+            }
+        }
+    }
+
+    const BITS: [&str; 24] = [
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"",
+        "\"b\":",
+        ",\"c\":",
+        "\"type\"",
+        ",\"type\":",
+        "\"t\"",
+        "1",
+        "0",
+        "-2",
+        "3.5",
+        "1e5",
+        "true",
+        "null",
+        "false",
+        "\"é\"",
+        "\\",
+        " ",
+        "[1,{\"type\":[]}]",
+    ];
+
+    #[test]
+    fn answers_as_plugin_api_writes_them_are_read_the_plain_way() {
+        for answer in [
+            r#"{"type":"t"}"#,
+            r#"{"type":"t","tickets":[1,20,0],"left":0,"token":{"type":"x","é":[]},"a":[true,false,null,{}]}"#,
+        ] {
+            assert!(
+                plain::type_end(answer.as_bytes(), "t").is_some(),
+                "{answer}"
+            );
+        }
+    }
 
     fn checked(answer: &str) -> Result<String, AnswerFault> {
         let mut answer = answer.as_bytes().to_vec();
