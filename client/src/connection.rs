@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, OnceCell, Semaphore};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout};
 
 use crate::error::ClientError;
 use crate::exchange::{Answer, Ended, Exchange};
@@ -46,40 +46,12 @@ struct Shared {
 }
 
 impl Connection {
-    /// Connects to the first of the server's addresses that answers, within `wait` for all of them.
+    /// Connects within `wait`.
     pub(crate) async fn open(server: &Server, wait: Option<Duration>) -> Result<Self, ClientError> {
-        let failed = |tried: String| ClientError::NoConnection {
-            server: server.clone(),
-            tried,
-        };
-        // A limit so far away that the clock cannot tell it is none.
-        let until = wait.and_then(|wait| Instant::now().checked_add(wait));
-        let lookup = tokio::net::lookup_host((server.host.as_str(), server.port));
-        let addresses = within(until, lookup)
-            .await
-            .map_err(|reason| failed(format!("its name: {reason}")))?;
-        let mut tried = Vec::new();
-        for address in addresses {
-            match within(until, TcpStream::connect(address)).await {
-                Ok(stream) => {
-                    tracing::debug!(%address, "connected");
-                    return Ok(Self::over(stream));
-                }
-                Err(reason) => tried.push(format!("{address}: {reason}")),
-            }
-        }
-        Err(failed(if tried.is_empty() {
-            "it has no address".to_owned()
-        } else {
-            tried.join(", ")
-        }))
+        server.connect(wait).await.map(Self::over)
     }
 
     fn over(stream: TcpStream) -> Self {
-        if let Err(error) = stream.set_nodelay(true) {
-            // Only slower without.
-            tracing::debug!(%error, "small messages may be held back");
-        }
         let shared = Arc::new(Shared {
             exchange: Mutex::default(),
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
@@ -345,18 +317,4 @@ async fn write_requests(mut writing: OwnedWriteHalf, shared: &Shared) -> Ended {
             }
         }
     }
-}
-
-/// The result within the time, or a sentence.
-async fn within<T>(
-    until: Option<Instant>,
-    work: impl Future<Output = std::io::Result<T>>,
-) -> Result<T, String> {
-    let result = match until {
-        Some(until) => timeout_at(until, work)
-            .await
-            .map_err(|_| "no answer in time".to_owned())?,
-        None => work.await,
-    };
-    result.map_err(|error| error.to_string())
 }

@@ -3,8 +3,13 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::time::Duration;
 
 use protocol::limits::DEFAULT_PORT;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use crate::error::ClientError;
 
 /// A host's name or address with its port. By default `localhost` and the protocol's port.
 ///
@@ -78,6 +83,59 @@ impl FromStr for Server {
             port,
         })
     }
+}
+
+impl Server {
+    /// A bare connection to the first of the server's addresses that answers, for who speaks the protocol itself; small
+    /// messages leave at once. `wait` holds for all addresses together; `None`: without end.
+    ///
+    /// # Errors
+    /// [`ClientError::NoConnection`], naming every address tried.
+    pub async fn connect(&self, wait: Option<Duration>) -> Result<TcpStream, ClientError> {
+        let failed = |tried: String| ClientError::NoConnection {
+            server: self.clone(),
+            tried,
+        };
+        // A limit so far away that the clock cannot tell it is none.
+        let until = wait.and_then(|wait| Instant::now().checked_add(wait));
+        let lookup = tokio::net::lookup_host((self.host.as_str(), self.port));
+        let addresses = within(until, lookup)
+            .await
+            .map_err(|reason| failed(format!("its name: {reason}")))?;
+        let mut tried = Vec::new();
+        for address in addresses {
+            match within(until, TcpStream::connect(address)).await {
+                Ok(stream) => {
+                    tracing::debug!(%address, "connected");
+                    if let Err(error) = stream.set_nodelay(true) {
+                        // Only slower without.
+                        tracing::debug!(%error, "small messages may be held back");
+                    }
+                    return Ok(stream);
+                }
+                Err(reason) => tried.push(format!("{address}: {reason}")),
+            }
+        }
+        Err(failed(if tried.is_empty() {
+            "it has no address".to_owned()
+        } else {
+            tried.join(", ")
+        }))
+    }
+}
+
+/// The result within the time, or a sentence.
+async fn within<T>(
+    until: Option<Instant>,
+    work: impl Future<Output = std::io::Result<T>>,
+) -> Result<T, String> {
+    let result = match until {
+        Some(until) => timeout_at(until, work)
+            .await
+            .map_err(|_| "no answer in time".to_owned())?,
+        None => work.await,
+    };
+    result.map_err(|error| error.to_string())
 }
 
 impl fmt::Display for Server {

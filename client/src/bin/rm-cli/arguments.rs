@@ -11,6 +11,7 @@ use jiff::SignedDuration;
 use protocol::limits::DEFAULT_WAIT;
 use serde_json::value::RawValue;
 
+use crate::bench::{BENCH_HELP, BenchOptions};
 use crate::outcome::{Failure, USAGE};
 use crate::payload;
 use crate::plugins::{Do, PluginsOrder};
@@ -77,6 +78,9 @@ enum Command {
         #[arg(long, value_name = "SESSION")]
         session: String,
     },
+    /// Ask as fast as the host answers, or at a fixed rate, and print how fast that was
+    #[command(after_help = BENCH_HELP)]
+    Bench(BenchOptions),
     /// Ask whether the host answers
     Ping,
     /// Have the host print its queue to its log, and print it here
@@ -185,6 +189,18 @@ impl Arguments {
     /// How long to wait for what has no end of its own; `None`: without end.
     pub(crate) fn patience(&self) -> Option<Duration> {
         Some(self.timeout.unwrap_or(DEFAULT_WAIT)).filter(|wait| !wait.is_zero())
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// What is to be measured, if that is the command.
+    pub(crate) fn bench(&self) -> Option<&BenchOptions> {
+        match &self.command {
+            Command::Bench(options) => Some(options),
+            _ => None,
+        }
     }
 
     /// What is to be done with a session, if that is the command.

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod bench;
 mod json_text;
 mod outcome;
 mod payload;
@@ -23,10 +24,14 @@ async fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(status) => return status,
     };
-    let done = match (arguments.plugins(), arguments.of_session()) {
-        (Some(order), _) => plugins::run(&arguments, order).await,
-        (None, Some(order)) => of_session(&arguments, order).await,
-        (None, None) => ask(arguments).await.map(|result| outcome::print(&result)),
+    let done = if let Some(options) = arguments.bench() {
+        bench::run(arguments.server(), arguments.patience(), options).await
+    } else if let Some(order) = arguments.plugins() {
+        plugins::run(&arguments, order).await
+    } else if let Some(order) = arguments.of_session() {
+        of_session(&arguments, order).await
+    } else {
+        ask(arguments).await.map(|result| outcome::print(&result))
     };
     done.unwrap_or_else(|failure| outcome::complain(&failure))
 }

@@ -1,0 +1,228 @@
+//! One connection of a benchmark: keeps so many requests in flight, and hears their replies.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
+
+use client::limits::REPLY_BYTES_MAX;
+use protocol::{Decoder, Refusal, Reply};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::Bench;
+use super::tally::Tally;
+use super::template::{NUMBERS, Template};
+
+/// What is written, and not yet sent, before nothing more is written.
+const UNSENT_BYTES_MAX: usize = 256 * 1024;
+
+pub(super) struct Connection {
+    stream: TcpStream,
+    places: Places,
+    decoder: Decoder,
+    out: Vec<u8>,
+    /// How much of `out` is sent.
+    sent: usize,
+    lost: bool,
+    /// Wakes its task; kept only where somebody else has it send.
+    waker: Option<Waker>,
+}
+
+/// The requests in flight. Each stands in a place of its own, which its number tells.
+struct Places {
+    all: Vec<Place>,
+    free: Vec<usize>,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    /// Of its last request.
+    number: u64,
+    /// When that was sent or due; `None`: it is answered.
+    since: Option<Instant>,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, pipeline: usize) -> Self {
+        let numbers = (NUMBERS.start..).take(pipeline);
+        Self {
+            stream,
+            places: Places {
+                all: numbers
+                    .map(|number| Place {
+                        number,
+                        since: None,
+                    })
+                    .collect(),
+                free: (0..pipeline).rev().collect(),
+            },
+            decoder: Decoder::with_limit(REPLY_BYTES_MAX),
+            out: Vec::new(),
+            sent: 0,
+            lost: false,
+            waker: None,
+        }
+    }
+
+    pub(super) fn in_flight(&self) -> u64 {
+        (self.places.all.len() - self.places.free.len()) as u64
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        !self.lost && !self.places.free.is_empty() && self.out.len() < UNSENT_BYTES_MAX
+    }
+
+    /// Writes a request that counts from `since`. Only with [`Connection::has_room`].
+    pub(super) fn ask(&mut self, template: &Template, since: Instant) {
+        let number = self.places.begin(since);
+        template.write(&mut self.out, number);
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// It is lost: nothing more can be asked on it.
+    pub(super) fn give_up(&mut self) {
+        self.lost = true;
+    }
+
+    /// Runs until all was sent and answered.
+    ///
+    /// # Errors
+    /// Why the connection is lost.
+    pub(super) fn poll(&mut self, bench: &Bench, cx: &mut Context<'_>) -> Poll<Result<(), String>> {
+        if bench.pace.is_some() {
+            self.waker = Some(cx.waker().clone());
+        }
+        let mut now = Instant::now();
+        loop {
+            self.fill(bench, now);
+            while self.sent < self.out.len() {
+                match Pin::new(&mut self.stream).poll_write(cx, &self.out[self.sent..]) {
+                    Poll::Ready(Ok(bytes)) => self.sent += bytes,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error.to_string())),
+                    Poll::Pending => break,
+                }
+            }
+            if self.sent == self.out.len() {
+                self.out.clear();
+                self.sent = 0;
+            }
+            if self.in_flight() == 0 && bench.tally.borrow().is_over(now) {
+                return Poll::Ready(Ok(()));
+            }
+            let mut buffer = bench.buffer.borrow_mut();
+            let mut read = ReadBuf::new(&mut buffer);
+            if let Err(error) = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read)) {
+                return Poll::Ready(Err(error.to_string()));
+            }
+            if read.filled().is_empty() {
+                return Poll::Ready(Err("the host closed it".to_owned()));
+            }
+            now = Instant::now();
+            let tally = &mut bench.tally.borrow_mut();
+            if let Err(reason) = self.hear(read.filled(), &bench.template, tally, now) {
+                return Poll::Ready(Err(reason));
+            }
+        }
+    }
+
+    /// Writes as many requests as may be sent.
+    fn fill(&mut self, bench: &Bench, now: Instant) {
+        if !self.has_room() {
+            return;
+        }
+        let mut tally = bench.tally.borrow_mut();
+        let bytes = bench.template.bytes();
+        let mut pace = bench.pace.as_ref().map(|pace| pace.borrow_mut());
+        while self.has_room() {
+            let since = match &mut pace {
+                // Those that wait for room are late by the host's fault.
+                Some(pace) if !tally.is_over(now) => pace.take(now),
+                Some(_) => None,
+                None => Some(now),
+            };
+            let Some(since) = since else { return };
+            if !tally.sends(now, bytes) {
+                return;
+            }
+            let number = self.places.begin(since);
+            bench.template.write(&mut self.out, number);
+        }
+    }
+
+    /// Takes what has come.
+    fn hear(
+        &mut self,
+        bytes: &[u8],
+        template: &Template,
+        tally: &mut Tally,
+        now: Instant,
+    ) -> Result<(), String> {
+        tally.received(now, bytes.len());
+        let mut frames = self.decoder.feed(bytes);
+        while let Some(frame) = frames.next().map_err(|error| error.to_string())? {
+            let (number, result, refusal) = match template.read(frame) {
+                Some((number, result)) => (Some(number), result, refusal_in(result)),
+                // In other words than usual, or an answer to something else.
+                None => {
+                    let reply = Reply::parse(frame).map_err(|error| error.to_string())?;
+                    let number = reply.query_index.parse().ok();
+                    (number, reply.result.as_bytes(), reply.refusal())
+                }
+            };
+            match number.and_then(|number| self.places.end(number)) {
+                Some(since) => tally.answered(since, now),
+                None => tally.counts.strangers += 1,
+            }
+            match (refusal, &mut tally.unique) {
+                (Some(refusal), _) => tally.refused(&refusal),
+                (None, Some(unique)) => unique.look_at(result),
+                (None, None) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Places {
+    /// Takes a free place, and gives its request's number.
+    fn begin(&mut self, since: Instant) -> u64 {
+        let place = self.free.pop().expect("there is room");
+        let step = self.all.len() as u64;
+        let place = &mut self.all[place];
+        place.since = Some(since);
+        place.number += step;
+        if place.number >= NUMBERS.end {
+            // Its first one again, after thousands of millions.
+            place.number = NUMBERS.start + (place.number - NUMBERS.start) % step;
+        }
+        place.number
+    }
+
+    /// Ends the request with this number, and says since when it was in flight. `None`: it is not.
+    fn end(&mut self, number: u64) -> Option<Instant> {
+        let offset = number.checked_sub(NUMBERS.start)?;
+        let place = usize::try_from(offset % self.all.len() as u64).ok()?;
+        let of = &mut self.all[place];
+        if of.number != number {
+            return None;
+        }
+        let since = of.since.take()?;
+        self.free.push(place);
+        Some(since)
+    }
+}
+
+/// What a result says that is an error, as the host writes it.
+fn refusal_in(result: &[u8]) -> Option<Refusal<'_>> {
+    if !result.starts_with(b"{\"err\":") {
+        return None;
+    }
+    Reply {
+        type_name: "".into(),
+        query_index: "0",
+        result: str::from_utf8(result).ok()?,
+    }
+    .refusal()
+}
