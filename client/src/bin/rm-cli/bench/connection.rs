@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use client::limits::REPLY_BYTES_MAX;
-use protocol::{Decoder, Refusal, Reply};
+use protocol::{Decoder, Reply};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -163,7 +163,7 @@ impl Connection {
         let mut frames = self.decoder.feed(bytes);
         while let Some(frame) = frames.next().map_err(|error| error.to_string())? {
             let (number, result, refusal) = match template.read(frame) {
-                Some((number, result)) => (Some(number), result, refusal_in(result)),
+                Some((number, result)) => (Some(number), result, template.refusal_in(result)),
                 // In other words than usual, or an answer to something else.
                 None => {
                     let reply = Reply::parse(frame).map_err(|error| error.to_string())?;
@@ -212,17 +212,4 @@ impl Places {
         self.free.push(place);
         Some(since)
     }
-}
-
-/// What a result says that is an error, as the host writes it.
-fn refusal_in(result: &[u8]) -> Option<Refusal<'_>> {
-    if !result.starts_with(b"{\"err\":") {
-        return None;
-    }
-    Reply {
-        type_name: "".into(),
-        query_index: "0",
-        result: str::from_utf8(result).ok()?,
-    }
-    .refusal()
 }

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use protocol::limits::MESSAGE_BYTES_MAX;
-use protocol::{encoder, limits::SEPARATOR};
+use memchr::memmem::Finder;
+use protocol::limits::{MESSAGE_BYTES_MAX, SEPARATOR};
+use protocol::{Refusal, Reply, encoder};
 
 use crate::outcome::Failure;
 
@@ -19,6 +20,7 @@ pub(super) struct Template {
     digits_at: usize,
     /// How a reply begins, up to its number: as the request does.
     reply_opening: Vec<u8>,
+    err: Finder<'static>,
 }
 
 impl Template {
@@ -39,6 +41,7 @@ impl Template {
             reply_opening: message[..digits_at].to_vec(),
             message,
             digits_at,
+            err: Finder::new(b"\"err\""),
         })
     }
 
@@ -68,6 +71,18 @@ impl Template {
         }
         let result = rest.strip_prefix(BEFORE_RESULT)?.strip_suffix(b"}")?;
         Some((number, result))
+    }
+
+    /// What a result says, if it is an error.
+    pub(super) fn refusal_in<'a>(&self, result: &'a [u8]) -> Option<Refusal<'a>> {
+        // Hardly any has the key, and only those are read.
+        self.err.find(result)?;
+        Reply {
+            type_name: "".into(),
+            query_index: "0",
+            result: str::from_utf8(result).ok()?,
+        }
+        .refusal()
     }
 }
 
