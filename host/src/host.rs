@@ -25,7 +25,7 @@ use crate::{
     crash_mark,
     data_folder::{DataFolder, STATE_FOLDER, UNFINISHED_FOLDER},
     limits,
-    net::{Hub, Listeners},
+    net::{Admission, Hub, Listeners},
     plugins::{PluginEvent, Watcher},
     state::{BatchNo, Durability, Keeper, Kept, Store, disk::RealDisk, log::FileLog},
     ticker::Ticker,
@@ -159,6 +159,7 @@ impl Host {
             .map(|address| format!("ready: listening on {address}"))
             .context("none of the addresses to listen on can be had; name one with --listen")?;
         log_start(&config, &addresses);
+        let admission = Admission::new();
         let plugins = config.plugins.clone();
         let watcher = Watcher::start(plugins, crashes, config.settle, move |event| {
             tell(&to_core, FromThreads::Plugin(event));
@@ -169,7 +170,7 @@ impl Host {
                 config.plugins.display()
             )
         })?;
-        let acceptors = listeners.accept(&hub);
+        let acceptors = listeners.accept(&hub, admission);
         Ok(Self {
             hub,
             signal,

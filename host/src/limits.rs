@@ -24,8 +24,12 @@ pub const LINGER: Duration = Duration::from_secs(2);
 /// See [`LINGER`]; bytes.
 pub const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Clients connected at once.
+/// Clients connected at once, unless the system lets the host open fewer files.
 pub const CONNECTIONS_MAX: usize = 10_000;
+
+/// Open files that clients never get: those of the log, of plugins that come, of their trials; half of all that the
+/// host may open, if that is less.
+pub const FILES_KEPT: usize = 512;
 
 /// Requests queued for one lane, unless `--queue-max` says otherwise.
 pub const QUEUE_JOBS_MAX: usize = 1_000_000;

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
-    os::unix::process::ExitStatusExt as _,
+    os::unix::{fs::PermissionsExt as _, process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
@@ -86,6 +86,17 @@ impl HostPlan {
     /// Takes this program for the host.
     pub fn program(self, program: PathBuf) -> Self {
         Self { program, ..self }
+    }
+
+    /// Lets the host open so many files and no more.
+    pub fn open_files_max(self, files: usize) -> Self {
+        let limited = self.folder.path().join("limited");
+        let program = self.program.display();
+        let script = format!("#!/bin/sh\nulimit -n {files}\nexec '{program}' \"$@\"\n");
+        fs::write(&limited, script).expect("a temporary folder can be written");
+        let executable = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&limited, executable).expect("it was just written");
+        self.program(limited)
     }
 
     /// Has the host write its state to a disk that does what the test says.

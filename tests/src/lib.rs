@@ -27,7 +27,7 @@ pub use editions::Edition;
 pub use gate::{AtGate, Gate};
 pub use host::{Ended, HostPlan, SERVES, TestHost, failed_start};
 pub use log::Log;
-pub use marked::{marked, wishing};
+pub use marked::{marked, stripped, wishing};
 pub use numbered::Numbered;
 pub use reply::Reply;
 pub use usage::Usage;

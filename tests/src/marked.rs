@@ -1,6 +1,6 @@
 //! Libraries in which a test changes a byte or some, in place of building them anew.
 
-use std::fs;
+use std::{fs, path::Path, process::Command};
 
 use crate::artifacts;
 
@@ -31,4 +31,21 @@ pub fn marked(fixture: &str, marker: &[u8], byte: u8) -> Vec<u8> {
 /// A fixture with another wish, which it fulfils when it is loaded.
 pub fn wishing(fixture: &str, wish: u8) -> Vec<u8> {
     marked(fixture, b"wish of the tester: ", wish)
+}
+
+/// A library without what is never loaded of it: in a debug build that is nine tenths.
+///
+/// # Panics
+/// `strip`, which comes with every linker, is not there.
+pub fn stripped(library: &Path) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let stripped = folder.path().join("stripped.so");
+    let status = Command::new("strip")
+        .arg("-o")
+        .arg(&stripped)
+        .arg(library)
+        .status()
+        .expect("expected `strip`, install binutils");
+    assert!(status.success(), "strip: {status}");
+    fs::read(stripped).expect("it was just written")
 }

@@ -1,8 +1,11 @@
 //! As many versions of a plugin as a test wants, without building them.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
-use crate::{artifacts, marked::place_behind};
+use crate::{
+    artifacts,
+    marked::{place_behind, stripped},
+};
 
 /// Stands before the number in the fixture.
 const MARKER: &[u8] = b"the number stands here: ";
@@ -18,18 +21,9 @@ impl Numbered {
     /// Takes the fixture, without what is never loaded of it: in a debug build that is nine tenths.
     ///
     /// # Panics
-    /// `strip`, which comes with every linker, is not there; or there is not one place for the number.
+    /// As [`stripped`]; or there is not one place for the number.
     pub fn built() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let stripped = folder.path().join("libnumbered.so");
-        let status = Command::new("strip")
-            .arg("-o")
-            .arg(&stripped)
-            .arg(artifacts::fixture("numbered"))
-            .status()
-            .expect("expected `strip`, install binutils");
-        assert!(status.success(), "strip: {status}");
-        let library = fs::read(stripped).expect("it was just written");
+        let library = stripped(&artifacts::fixture("numbered"));
         let at = place_behind(&library, MARKER);
         Self { library, at }
     }

@@ -1,15 +1,13 @@
 //! The sockets that clients connect to.
 
-use std::{cell::Cell, io, net::SocketAddr, rc::Rc, time::Duration};
+use std::{io, net::SocketAddr, rc::Rc, time::Duration};
 
-use protocol::{ErrorCode, encoder};
 use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream},
+    net::{TcpListener, TcpSocket},
     task::JoinHandle,
 };
 
-use super::{Hub, connection};
-use crate::limits;
+use super::{Hub, admission::Admission, connection};
 
 /// All of them, bound.
 pub struct Listeners(Vec<TcpListener>);
@@ -81,10 +79,10 @@ impl Listeners {
     }
 
     /// Accepts clients from now on. Ends with the handles' abortion.
-    pub fn accept(self, hub: &Rc<Hub>) -> Vec<JoinHandle<()>> {
-        let connected = Rc::new(Cell::new(0));
+    pub fn accept(self, hub: &Rc<Hub>, admission: Admission) -> Vec<JoinHandle<()>> {
+        let admission = Rc::new(admission);
         let accept = |listener| {
-            tokio::task::spawn_local(accept(listener, Rc::clone(hub), Rc::clone(&connected)))
+            tokio::task::spawn_local(accept(listener, Rc::clone(hub), Rc::clone(&admission)))
         };
         self.0.into_iter().map(accept).collect()
     }
@@ -108,38 +106,23 @@ fn is_missing(cause: &io::Error) -> bool {
     cause.kind() == io::ErrorKind::AddrNotAvailable || code == Some(rustix::io::Errno::AFNOSUPPORT)
 }
 
-async fn accept(listener: TcpListener, hub: Rc<Hub>, connected: Rc<Cell<usize>>) {
+async fn accept(listener: TcpListener, hub: Rc<Hub>, admission: Rc<Admission>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                if connected.get() >= limits::CONNECTIONS_MAX {
-                    turn_away(&stream, peer);
+                if !admission.admits(&stream, peer) {
                     continue;
                 }
-                connected.set(connected.get() + 1);
-                let (hub, connected) = (Rc::clone(&hub), Rc::clone(&connected));
+                let (hub, admission) = (Rc::clone(&hub), Rc::clone(&admission));
                 tokio::task::spawn_local(async move {
                     connection::serve(hub, stream, peer).await;
-                    connected.set(connected.get() - 1);
+                    admission.leave();
                 });
             }
             Err(error) => {
-                tracing::warn!("a client could not be accepted: {error}");
+                admission.failed(&error);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-}
-
-/// Says why, as far as the socket takes it at once, and hangs up.
-fn turn_away(stream: &TcpStream, peer: SocketAddr) {
-    let max = limits::CONNECTIONS_MAX;
-    let text =
-        format!("{max} clients are connected already, as many as this host takes; try again later");
-    tracing::warn!(%peer, "turned away: {text}");
-    let mut words = Vec::new();
-    let code = ErrorCode::Busy.as_str();
-    encoder::error(&mut words, encoder::BAD_MESSAGE_TYPE, "0", code, &text);
-    // It is only a courtesy: a client that it does not reach sees its connection closed.
-    let _ = stream.try_write(&words);
 }

@@ -1,9 +1,11 @@
 //! Sockets: what comes in goes to the coordinator, what it answers goes out.
 
+mod admission;
 mod connection;
 mod listener;
 mod pipe;
 
+pub use admission::Admission;
 pub use listener::{ListenError, Listeners};
 
 use std::{cell::RefCell, rc::Rc};
