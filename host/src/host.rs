@@ -159,7 +159,7 @@ impl Host {
             .map(|address| format!("ready: listening on {address}"))
             .context("none of the addresses to listen on can be had; name one with --listen")?;
         log_start(&config, &addresses);
-        let admission = Admission::new();
+        let admission = Admission::raised();
         let plugins = config.plugins.clone();
         let watcher = Watcher::start(plugins, crashes, config.settle, move |event| {
             tell(&to_core, FromThreads::Plugin(event));

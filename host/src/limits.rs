@@ -125,6 +125,10 @@ pub const OPENING_EFFECTS_BYTES_MAX: usize = 768 * 1024 * 1024;
 /// The effects of one batch, in bytes.
 pub const BATCH_EFFECTS_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
+/// What gathers for one batch, in bytes. What comes on top begins the next one; room is left for the answers that are
+/// kept with it, and for what a lane on the core thread adds.
+pub const BATCH_GATHERED_BYTES_MAX: usize = 896 * 1024 * 1024;
+
 /// So much of an export is put into one batch when it is imported, in bytes.
 pub const IMPORTED_AT_ONCE_BYTES: usize = 4 * 1024 * 1024;
 
@@ -240,14 +244,11 @@ const _: () = {
             < BATCH_EFFECTS_BYTES_MAX
     );
     assert!(plugin_api::limits::STATE_ENTRY_BYTES_MAX < JOB_EFFECTS_BYTES_MAX);
+    assert!(OPENING_EFFECTS_BYTES_MAX <= BATCH_GATHERED_BYTES_MAX);
     assert!(
-        UNSYNCED_BYTES_MAX
-            + HELD_REPLY_BYTES_MAX
-            + ANSWER_BYTES_MAX
-            + JOB_EFFECTS_BYTES_MAX
-            + OPENING_EFFECTS_BYTES_MAX
+        BATCH_GATHERED_BYTES_MAX + JOB_EFFECTS_BYTES_MAX + 4 * ANSWER_BYTES_MAX
             <= BATCH_EFFECTS_BYTES_MAX,
-        "what has gathered when lanes pause, what one lane adds to that, and an opening are one batch"
+        "a job that runs inline, and its answer, are added to what has gathered"
     );
     assert!(ZEROED_AHEAD_BYTES <= SEGMENT_BYTES);
     assert!(WATCHDOG_LOOK.as_millis() <= INLINE_STUCK.as_millis());

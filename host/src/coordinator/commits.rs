@@ -4,11 +4,11 @@
 //! jobs end meanwhile share the next sync. A reply is held until the batch is durable in which its lane has
 //! changed something last. A lane that has changed nothing waits for nobody.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use super::job::ClientSlot;
 use crate::{
-    limits::UNSYNCED_BYTES_MAX,
+    limits::{BATCH_GATHERED_BYTES_MAX, UNSYNCED_BYTES_MAX},
     state::{BatchNo, Keeper},
 };
 
@@ -17,10 +17,13 @@ pub struct Commits {
     /// `None`: what is in memory is all there is, and nothing waits.
     keeper: Option<Keeper>,
     gathering: Batch,
+    /// Full, and waiting for those before them. Hardly ever are there any.
+    full: VecDeque<Batch>,
     under_way: Option<Batch>,
     /// Of the batch that gathers.
     number: BatchNo,
     failed: bool,
+    gathered_bytes_max: usize,
 }
 
 /// Effects that are committed together, and the replies that tell of them.
@@ -47,9 +50,11 @@ impl Commits {
         Self {
             keeper,
             gathering: Batch::default(),
+            full: VecDeque::new(),
             under_way: None,
             number,
             failed: false,
+            gathered_bytes_max: BATCH_GATHERED_BYTES_MAX,
         }
     }
 
@@ -63,6 +68,16 @@ impl Commits {
         &mut self.gathering.effects
     }
 
+    /// Sees that so many bytes of effects, at most those of one opening, can be added without making a batch larger
+    /// than the log takes.
+    pub fn make_room(&mut self, bytes: usize) {
+        let gathered = self.gathering.effects.len();
+        if self.keeper.is_some() && gathered > 0 && gathered + bytes > self.gathered_bytes_max {
+            self.full.push_back(std::mem::take(&mut self.gathering));
+            self.number.0 += 1;
+        }
+    }
+
     /// The last batch in which anything is, durable or not.
     pub fn latest(&self) -> BatchNo {
         match self.gathering.effects.is_empty() {
@@ -73,17 +88,22 @@ impl Commits {
 
     /// Whether a batch is still on its way.
     pub fn is_awaited(&self, batch: BatchNo) -> bool {
-        let first = self.number.0 - u64::from(self.under_way.is_some());
-        batch.0 >= first
+        let before = self.full.len() as u64 + u64::from(self.under_way.is_some());
+        batch.0 >= self.number.0 - before
     }
 
     /// Keeps a reply until `batch` is durable, which is still on its way.
     /// `undone`: what it tells of has not happened if the batch never comes to be.
     pub fn hold(&mut self, batch: BatchNo, slot: ClientSlot, reply: &[u8], undone: bool) {
         debug_assert!(self.is_awaited(batch));
-        let into = match &mut self.under_way {
-            Some(under_way) if batch < self.number => under_way,
-            _ => &mut self.gathering,
+        let before = usize::try_from(self.number.0 - batch.0).unwrap_or(usize::MAX);
+        let into = match (before, &mut self.under_way) {
+            (0, _) => &mut self.gathering,
+            (_, Some(under_way)) if before > self.full.len() => under_way,
+            _ => {
+                let index = self.full.len() - before;
+                &mut self.full[index]
+            }
         };
         into.replies.extend_from_slice(reply);
         into.held.push(Held {
@@ -99,15 +119,22 @@ impl Commits {
             self.gathering.effects.clear();
             return;
         };
-        if self.failed || self.under_way.is_some() || self.gathering.effects.is_empty() {
+        if self.failed || self.under_way.is_some() {
             return;
         }
-        let mut batch = std::mem::take(&mut self.gathering);
+        let number = BatchNo(self.number.0 - self.full.len() as u64);
+        let mut batch = match self.full.pop_front() {
+            Some(full) => full,
+            None if self.gathering.effects.is_empty() => return,
+            None => {
+                self.number.0 += 1;
+                std::mem::take(&mut self.gathering)
+            }
+        };
         let effects = std::mem::take(&mut batch.effects);
         batch.submitted_bytes = effects.len();
-        keeper.commit(self.number, now_ms(), effects);
+        keeper.commit(number, now_ms(), effects);
         self.under_way = Some(batch);
-        self.number.0 += 1;
     }
 
     /// What was on its way is durable. `buffer` is what its effects were in.
@@ -124,7 +151,12 @@ impl Commits {
     pub fn fail(&mut self) -> (Batch, Batch) {
         self.failed = true;
         let in_doubt = self.under_way.take().unwrap_or_default();
-        (in_doubt, std::mem::take(&mut self.gathering))
+        let mut void = Batch::default();
+        for batch in self.full.drain(..) {
+            void.follow_with(batch);
+        }
+        void.follow_with(std::mem::take(&mut self.gathering));
+        (in_doubt, void)
     }
 
     /// Whether it has come to that, and nothing is to be changed before the state is what is durable.
@@ -142,6 +174,7 @@ impl Commits {
     /// The state is what is durable: the next batch is `number`.
     pub fn go_on(&mut self, number: BatchNo) {
         self.gathering = Batch::default();
+        self.full.clear();
         self.number = number;
         self.failed = false;
     }
@@ -149,12 +182,14 @@ impl Commits {
     /// Whether so much waits to be durable that jobs with state have to wait.
     pub fn are_full(&self) -> bool {
         let under_way = self.under_way.as_ref().map_or(0, Batch::bytes);
-        self.gathering.bytes() + under_way > UNSYNCED_BYTES_MAX
+        let full: usize = self.full.iter().map(Batch::bytes).sum();
+        self.gathering.bytes() + full + under_way > UNSYNCED_BYTES_MAX
     }
 
     /// Whether nothing is on its way and nobody waits. What comes after a failure is not kept.
     pub fn are_empty(&self) -> bool {
-        self.failed || (self.under_way.is_none() && self.gathering.bytes() == 0)
+        let none_waits = self.under_way.is_none() && self.full.is_empty();
+        self.failed || (none_waits && self.gathering.bytes() == 0)
     }
 
     /// Ends the keeping, with all that was submitted; false if that takes longer than `patience`.
@@ -173,6 +208,12 @@ impl Batch {
         self.effects.len() + self.submitted_bytes + self.replies.len()
     }
 
+    /// Adds the replies of a later batch.
+    fn follow_with(&mut self, later: Self) {
+        self.replies.extend_from_slice(&later.replies);
+        self.held.extend(later.held);
+    }
+
     /// The replies, in the order in which they were held, and whether what they tell of is undone with the batch.
     pub fn replies(&self) -> impl Iterator<Item = (ClientSlot, &[u8], bool)> {
         let mut rest = &self.replies[..];
@@ -187,16 +228,36 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::{Durability, log::MemoryLog};
+    use crate::state::{
+        Durability, Kept,
+        effects::{self, StateId},
+        log::MemoryLog,
+    };
 
-    #[test]
-    fn what_is_under_way_counts_until_it_is_durable() {
+    fn commits() -> (Commits, std::sync::mpsc::Receiver<Kept>) {
         let (tell, told) = std::sync::mpsc::channel();
         let keeper = Keeper::start(MemoryLog::default(), Durability::Sync, move |kept| {
             let _ = tell.send(kept);
         });
         let keeper = keeper.expect("a thread can be started");
-        let mut commits = Commits::new(Some(keeper), BatchNo(1));
+        (Commits::new(Some(keeper), BatchNo(1)), told)
+    }
+
+    fn next(commits: &mut Commits, told: &std::sync::mpsc::Receiver<Kept>) -> Vec<Vec<u8>> {
+        commits.submit(|| 0);
+        match told.recv().expect("the keeper's thread runs") {
+            Kept::Committed { buffer } => commits.committed(buffer),
+            Kept::Failed(error) => panic!("{error}"),
+            Kept::Rebuilt(_) => panic!("nobody asked for it"),
+        }
+        .replies()
+        .map(|(_, reply, _)| reply.to_vec())
+        .collect()
+    }
+
+    #[test]
+    fn what_is_under_way_counts_until_it_is_durable() {
+        let (mut commits, told) = commits();
         // Put of the state 0, without a key, with a value of this length.
         let length = [0x80, 0x80, 0x80, 0x28];
         commits.effects().extend_from_slice(&[1, 0, 0]);
@@ -212,5 +273,60 @@ mod tests {
         let _ = told.recv();
         commits.committed(Vec::new());
         assert!(!commits.are_full());
+    }
+
+    #[test]
+    fn more_than_a_batch_may_have_becomes_several_that_follow_one_another() {
+        let (mut commits, told) = commits();
+        let state = StateId(1);
+        let declared = effects::Declared {
+            plugin: "p",
+            name: "s",
+            kind: "value",
+            schema: 1,
+        };
+        effects::declare(commits.effects(), state, &declared);
+        let mut put = Vec::new();
+        effects::put(&mut put, state, b"key", &[0; 90]);
+        commits.gathered_bytes_max = 100 * 3 + 50;
+        for number in 1..=6_u8 {
+            commits.make_room(put.len());
+            commits.effects().extend_from_slice(&put);
+            let latest = commits.latest();
+            assert!(commits.is_awaited(latest));
+            commits.hold(latest, ClientSlot(0), &[number], true);
+        }
+        // Three fit into each.
+        assert_eq!(commits.latest(), BatchNo(2));
+        assert!(!commits.are_empty());
+        let first = next(&mut commits, &told);
+        assert_eq!(first, [[1], [2], [3]]);
+        assert!(!commits.is_awaited(BatchNo(1)) && commits.is_awaited(BatchNo(2)));
+        let second = next(&mut commits, &told);
+        assert_eq!(second, [[4], [5], [6]]);
+        assert!(commits.are_empty());
+    }
+
+    #[test]
+    fn what_waits_for_a_batch_that_failed_is_void_with_all_that_follow() {
+        let (mut commits, _told) = commits();
+        commits.gathered_bytes_max = 4;
+        for number in 1..=3_u8 {
+            commits.make_room(3);
+            commits.effects().extend_from_slice(&[0; 3]);
+            commits.hold(commits.latest(), ClientSlot(0), &[number], true);
+            if number == 1 {
+                commits.submit(|| 0);
+            }
+        }
+        let told = |batch: &Batch| {
+            batch
+                .replies()
+                .map(|(_, reply, _)| reply[0])
+                .collect::<Vec<_>>()
+        };
+        let (in_doubt, void) = commits.fail();
+        assert_eq!((told(&in_doubt), told(&void)), (vec![1], vec![2, 3]));
+        assert!(commits.are_empty());
     }
 }

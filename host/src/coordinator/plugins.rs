@@ -277,6 +277,9 @@ impl Coordinator {
         let kept = kept_lanes(old.as_ref(), &prepared.description);
         let plugin: Rc<str> = name.into();
         let mut lanes = Vec::new();
+        // All of it, and what its states are declared as, is durable together.
+        let effects: usize = opened.iter().map(|lane| lane.effects.len()).sum();
+        self.commits.make_room(effects);
         for ((described, opened), kept) in prepared.description.lanes.iter().zip(opened).zip(kept) {
             let time_limit = prepared.settings.time_limit.unwrap_or(limits::TIME_LIMIT);
             let origin = Origin {

@@ -302,6 +302,7 @@ impl Coordinator {
             let (changed, later) = effects.split_at(effect_bytes);
             (replies, effects) = (rest, later);
             if counts {
+                self.commits.make_room(changed.len());
                 self.commits.effects().extend_from_slice(changed);
             }
             self.note_served(handed.job.type_id, &handed.job.asked(), &verdict, || took);

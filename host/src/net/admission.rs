@@ -33,7 +33,7 @@ struct Repeated {
 impl Admission {
     /// Raises the process's limit of open files as far as it may and as is of use. Some of them are kept for plugins,
     /// for the log of the states and for whatever else must not fail because there are many clients.
-    pub fn new() -> Self {
+    pub fn raised() -> Self {
         let wanted = limits::CONNECTIONS_MAX + limits::FILES_KEPT;
         let files = raise_to(wanted).unwrap_or(wanted);
         let max = (files - limits::FILES_KEPT.min(files / 2)).min(limits::CONNECTIONS_MAX);
