@@ -28,7 +28,9 @@ pub fn example_plugin(name: &str) -> PathBuf {
 
 /// The library of a plugin in `fixtures/`.
 pub fn fixture(name: &str) -> PathBuf {
-    built().join("examples").join(format!("lib{name}.so"))
+    fixtures_built()
+        .join("examples")
+        .join(format!("lib{name}.so"))
 }
 
 /// Where a plugin finds the crate that it is written against.
@@ -49,31 +51,44 @@ pub(crate) fn workspace() -> &'static Path {
     own.parent().expect("this package lies in the workspace")
 }
 
-/// Builds all of them, which takes a moment where nothing has changed. `cargo test` alone would build the fixtures
-/// only, and those only if no single test is named.
+/// Builds the programs and the example plugins, which takes a moment where nothing has changed. `cargo test` alone
+/// would build the fixtures only, and those only if no single test is named.
 fn built() -> &'static Path {
     // A failure is kept too: what cannot be built once is not tried again for every test.
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let built = BUILT.get_or_init(|| {
-        let profile = profile_folder();
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
-        let mut build = Command::new(cargo);
-        build
-            .current_dir(workspace())
-            .args(["build", "--quiet", "--bins", "--lib", "--examples"])
-            .args(["-p", "rm-host", "-p", "rm-client", "-p", "rm-tests"])
-            .args(EXAMPLES.iter().flat_map(|name| ["-p", name]))
-            .arg("--target-dir")
-            .arg(profile.parent().expect("profiles lie in the target folder"));
-        if profile.file_name().is_some_and(|name| name == "release") {
-            build.arg("--release");
-        }
-        let status = build.status().expect("cargo runs this test");
-        if status.success() {
-            Ok(profile)
-        } else {
-            Err(format!("what is to be tested cannot be built: {build:?}"))
-        }
-    });
+    let packages = ["rm-host", "rm-client"].iter().chain(&EXAMPLES);
+    let packages = packages.flat_map(|name| ["-p", name]);
+    let what: Vec<_> = ["--bins", "--lib"].into_iter().chain(packages).collect();
+    or_panic(BUILT.get_or_init(|| build(&what)))
+}
+
+/// Builds the fixtures. Optimized that takes minutes, so what needs none does without.
+fn fixtures_built() -> &'static Path {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    or_panic(BUILT.get_or_init(|| build(&["--examples", "-p", "rm-tests"])))
+}
+
+fn build(what: &[&str]) -> Result<PathBuf, String> {
+    let profile = profile_folder();
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+    let mut build = Command::new(cargo);
+    build
+        .current_dir(workspace())
+        .args(["build", "--quiet"])
+        .args(what)
+        .arg("--target-dir")
+        .arg(profile.parent().expect("profiles lie in the target folder"));
+    if profile.file_name().is_some_and(|name| name == "release") {
+        build.arg("--release");
+    }
+    let status = build.status().expect("cargo runs this test");
+    if status.success() {
+        Ok(profile)
+    } else {
+        Err(format!("what is to be tested cannot be built: {build:?}"))
+    }
+}
+
+fn or_panic(built: &'static Result<PathBuf, String>) -> &'static Path {
     built.as_ref().unwrap_or_else(|failure| panic!("{failure}"))
 }

@@ -16,6 +16,9 @@ struct Config {
     /// How long each answer takes, in milliseconds.
     #[serde(default)]
     delay_ms: u64,
+    /// Whether each number is counted on a thread of its own, as what may block is in any case.
+    #[serde(default)]
+    own_thread: bool,
 }
 
 struct Counter {
@@ -61,7 +64,7 @@ fn get_ip(counter: &mut Counter) -> Answer<Ip> {
 
 /// What sleeps must not run where requests arrive: it would hold up all the others.
 fn never_blocks(config: &Config) -> bool {
-    config.delay_ms == 0
+    config.delay_ms == 0 && !config.own_thread
 }
 
 plugin! {

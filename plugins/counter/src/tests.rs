@@ -30,7 +30,7 @@ fn all_clients_share_the_numbers() {
 }
 
 #[test]
-fn it_runs_where_requests_arrive_unless_it_sleeps() {
+fn it_runs_where_requests_arrive_unless_it_sleeps_or_is_told_not_to() {
     let inline = |config| {
         let plugin = TestPlugin::<RmPlugin>::new(config);
         let lanes = &plugin.description().lanes;
@@ -39,6 +39,7 @@ fn it_runs_where_requests_arrive_unless_it_sleeps() {
     };
     assert!(inline(json!({ "delay_ms": 0 })));
     assert!(!inline(json!({ "delay_ms": 1 })));
+    assert!(!inline(json!({ "own_thread": true })));
 }
 
 #[test]
