@@ -43,10 +43,10 @@ fn main() {
     {
         return be_the_ceiling(|address| println!("{address}"));
     }
-    let numbers = arguments
+    let mut numbers = arguments
         .iter()
         .filter_map(|argument| argument.parse().ok());
-    let rounds: usize = numbers.last().unwrap_or(5);
+    let rounds: usize = numbers.next_back().unwrap_or(5);
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let cores = cores();
     // What is started has the first core, this thread the last one.
