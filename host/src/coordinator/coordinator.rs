@@ -278,7 +278,7 @@ impl Coordinator {
 
     /// Whether all jobs that had begun are answered.
     pub fn is_idle(&self) -> bool {
-        self.schedule.len() == 0
+        self.schedule.is_empty()
             && self.commits.are_empty()
             && self.lanes.iter().flatten().all(|lane| !lane.is_busy())
     }

@@ -42,3 +42,14 @@ pub(crate) use lane_code::{LaneCode, OpenLane, Output, Verdict};
 pub use once::SessionKey;
 pub use opener::{Opened, Opener};
 pub use signal::Signal;
+
+/// What a job passes through, each part by itself: for the micro benchmarks, and for nothing else.
+#[doc(hidden)]
+pub mod parts {
+    pub use super::{
+        job::{Asked, ClientSlot, Job, TypeId},
+        lane_code::{LaneCode, OpenLane, Output, Verdict},
+        lane_thread::{Fetched, Handed, LaneThread},
+        schedule::{LaneId, Schedule},
+    };
+}

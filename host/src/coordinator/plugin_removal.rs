@@ -64,7 +64,7 @@ impl Coordinator {
         }
         let lanes = self.lanes_of(name);
         let idle = |lane: &LaneId| {
-            self.schedule.is_empty(*lane)
+            self.schedule.is_idle(*lane)
                 && !self.lanes[lane.0 as usize]
                     .as_ref()
                     .is_some_and(Lane::is_busy)

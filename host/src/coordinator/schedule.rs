@@ -106,7 +106,7 @@ impl Schedule {
 
     /// Gives a lane up. It must be empty.
     pub fn close_lane(&mut self, lane: LaneId) {
-        debug_assert!(self.is_empty(lane), "a lane is drained before it is closed");
+        debug_assert!(self.is_idle(lane), "a lane is drained before it is closed");
         self.lanes.remove(lane.0 as usize);
     }
 
@@ -226,7 +226,7 @@ impl Schedule {
     }
 
     /// Whether a lane holds no job at all.
-    pub fn is_empty(&self, lane: LaneId) -> bool {
+    pub fn is_idle(&self, lane: LaneId) -> bool {
         self.lanes[lane.0 as usize].len() == 0
     }
 
@@ -362,6 +362,11 @@ impl Schedule {
     /// All jobs of the host that wait for something.
     pub fn len(&self) -> usize {
         self.jobs.len()
+    }
+
+    /// Whether nothing of the host waits for anything.
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
     }
 
     fn ids_of(&self, lane: LaneId) -> Vec<u32> {

@@ -62,7 +62,7 @@ fn jobs_run_in_the_order_in_which_they_came() {
     let mut bench = Bench::new();
     (0..5).for_each(|number| bench.queue(number));
     assert_eq!(bench.runs(), ["0", "1", "2", "3", "4"]);
-    assert_eq!(bench.schedule.len(), 0);
+    assert!(bench.schedule.is_empty());
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn what_bears_an_id_is_found_wherever_it_waits() {
         assert_eq!((job.once, found), (Some(once), did));
         assert!(bench.schedule.take(once).is_none());
     }
-    assert_eq!(bench.schedule.len(), 0);
+    assert!(bench.schedule.is_empty());
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_client_that_goes_takes_its_jobs_out_of_every_list() {
     bench.schedule.due(1_000, &mut expired, &mut ready);
     assert_eq!(expired.len(), 1);
     assert_eq!(expired[0].query_index(), "2");
-    assert!(bench.schedule.is_empty(bench.lane));
+    assert!(bench.schedule.is_idle(bench.lane));
     assert_eq!(bench.schedule.next_due_ms(), None);
 }
 
@@ -153,7 +153,7 @@ fn a_job_to_be_tried_again_holds_nobody_up_and_comes_behind_them() {
         .retry_at(bench.lane, job(1, 0, 0, NEVER), 1_000);
     bench.queue(2);
     bench.queue(3);
-    assert!(!bench.schedule.is_empty(bench.lane));
+    assert!(!bench.schedule.is_idle(bench.lane));
     let mut ready = Vec::new();
     bench.schedule.due(999, &mut Vec::new(), &mut ready);
     assert!(ready.is_empty());
