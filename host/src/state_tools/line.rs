@@ -7,7 +7,7 @@
 //! {"key":"02ff","hex":"ff00"}
 //! {"end":{"states":1,"entries":2}}
 //! ```
-//! Keys are hexadecimal; a value is text where it is UTF-8, else hexadecimal.
+//! Keys are hexadecimal; a value is text where it is UTF-8 that a person can read, else hexadecimal.
 
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +65,7 @@ pub(super) struct Counts {
 
 impl Entry {
     pub(super) fn new(key: &[u8], value: &[u8]) -> Self {
-        let text = std::str::from_utf8(value).ok();
+        let text = (std::str::from_utf8(value).ok()).filter(|text| is_readable(text));
         Self {
             key: key.to_owned(),
             value: text.map(str::to_owned),
@@ -83,4 +83,10 @@ impl Entry {
         };
         Ok((self.key, value))
     }
+}
+
+/// Whether a terminal shows it as it is. Numbers are often UTF-8 too, and JSON takes six characters for each of their bytes, or
+/// leaves it to do to the terminal what it likes.
+fn is_readable(text: &str) -> bool {
+    !text.contains(|character: char| character.is_control() && !"\n\r\t".contains(character))
 }

@@ -60,6 +60,13 @@ fn exported(recovered: &Recovered) -> Vec<u8> {
     text
 }
 
+/// An entry as the line of an export, and what that line is read as.
+fn as_a_line(key: &[u8], value: &[u8]) -> (String, Entries) {
+    let line = serde_json::to_string(&line::Entry::new(key, value)).expect("memory takes it");
+    let read: line::Entry = serde_json::from_str(&line).expect("it was written as one");
+    (line, vec![read.into_parts().expect("it was written whole")])
+}
+
 fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(any::<u8>(), 0..6)
 }
@@ -77,6 +84,32 @@ proptest! {
         let after = imported(&exported(&before)).expect("it is whole");
         prop_assert_eq!(&after.states, &before.states);
         prop_assert_eq!((after.now_ms, after.next_state), (before.now_ms, before.next_state));
+    }
+
+    #[test]
+    fn any_entry_is_a_line_that_a_terminal_can_show(
+        key in proptest::collection::vec(any::<u8>(), 0..24),
+        bytes in proptest::collection::vec(any::<u8>(), 0..64),
+        chars in proptest::collection::vec(prop_oneof![any::<char>(), any::<u8>().prop_map(char::from)], 0..24),
+    ) {
+        for value in [bytes, String::from_iter(chars).into_bytes()] {
+            let (line, read) = as_a_line(&key, &value);
+            prop_assert!(!line.contains(char::is_control), "{line:?}");
+            prop_assert_eq!(read, [(key.clone(), value)]);
+        }
+    }
+}
+
+#[test]
+fn values_are_text_where_a_person_can_read_it() {
+    for code in 0..=0xff_u8 {
+        let character = char::from(code);
+        let value = format!("a{character}b").into_bytes();
+        let (line, read) = as_a_line(b"k", &value);
+        assert_eq!(read, [(b"k".to_vec(), value)]);
+        let is_text = !character.is_control() || "\n\r\t".contains(character);
+        assert_eq!(line.contains("\"value\""), is_text, "{line:?}");
+        assert!(!line.contains(char::is_control), "{line:?}");
     }
 }
 
