@@ -100,6 +100,55 @@ proptest! {
     }
 }
 
+/// Hexadecimal, text, and a state that is empty.
+fn some_export() -> String {
+    let entries = vec![
+        (b"a".to_vec(), b"1".to_vec()),
+        (b"b".to_vec(), vec![0xff]),
+        (b"c".to_vec(), "a \"note\"\n".into()),
+    ];
+    let text = exported(&recovered(vec![(0, entries), (2, Vec::new())], 1));
+    String::from_utf8(text).expect("it is JSON")
+}
+
+#[test]
+fn a_change_of_any_byte_of_an_export_is_noticed() {
+    let text = some_export().into_bytes();
+    for at in 0..text.len() - 1 {
+        let mut changed = text.clone();
+        changed[at] ^= 1;
+        assert!(imported(&changed).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn a_changed_value_is_refused_by_checksum_with_a_way_out() {
+    let text = some_export();
+    let changed = text.replace("\"value\":\"1\"", "\"value\":\"2\"");
+    assert_ne!(changed, text);
+    let refusal = imported(changed.as_bytes()).unwrap_err().to_string();
+    let found = format!("{:08x}", crc32fast::hash(lines_before_end(&changed)));
+    let expected = format!("{:08x}", crc32fast::hash(lines_before_end(&text)));
+    assert!(text.contains(&expected), "{text}");
+    for part in [
+        "/export",
+        &*expected,
+        &*found,
+        "Nothing was imported",
+        "export anew",
+    ] {
+        assert!(refusal.contains(part), "{part}: {refusal}");
+    }
+    // As hosts wrote it before there was one, and as whoever changes it on purpose may.
+    let (without, _) = changed.rsplit_once(",\"crc32\"").expect("it is the last");
+    imported(format!("{without}}}\n").as_bytes()).expect("there is nothing to compare");
+}
+
+fn lines_before_end(text: &str) -> &[u8] {
+    let end = text.find("{\"end\"").expect("it has one");
+    &text.as_bytes()[..end]
+}
+
 #[test]
 fn values_are_text_where_a_person_can_read_it() {
     for code in 0..=0xff_u8 {
