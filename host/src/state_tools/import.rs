@@ -8,6 +8,8 @@ use std::{
     sync::Arc,
 };
 
+use plugin_api::limits::STATE_ENTRY_BYTES_MAX;
+
 use super::{
     StateError, UNFINISHED, holds_something,
     line::{Counts, End, Entry, FORMAT, Head, Kind, StateLine, digits},
@@ -214,6 +216,13 @@ impl<R: BufRead> Import<R> {
             self.source
                 .wrong("an entry with a `value` or a `hex`", found)
         })?;
+        if let Err(too_large) = plugin_api::rules::entry(&key, &value) {
+            let expected = format!(
+                "an entry of at most {STATE_ENTRY_BYTES_MAX} bytes, key and value together"
+            );
+            let found = format!("one of {}", too_large.bytes);
+            return Err(self.source.wrong(expected, found));
+        }
         if self
             .key_before
             .as_ref()

@@ -1,11 +1,12 @@
-//! An export as it is read: line by line, with the checksum of those before.
+//! An export as it is read: line by line, each bounded, with the checksum of those before.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read as _};
 
 use crc32fast::Hasher;
 use serde::de::DeserializeOwned;
 
 use super::StateError;
+use crate::limits::EXPORT_LINE_BYTES_MAX;
 
 /// Of what was found, as much is shown to people.
 const SHOWN_CHARS: usize = 200;
@@ -38,9 +39,14 @@ impl<R: BufRead> Source<R> {
         self.checksum.update(&self.line);
         self.number += 1;
         self.line.clear();
-        let read = self.lines.read_until(b'\n', &mut self.line);
+        let mut bounded = (&mut self.lines).take(EXPORT_LINE_BYTES_MAX as u64 + 1);
+        let read = bounded.read_until(b'\n', &mut self.line);
         if read.map_err(StateError::io(&*self.name, "read"))? == 0 {
             return Err(self.wrong(expected, "the end of the file: it was cut off"));
+        }
+        if self.line.len() > EXPORT_LINE_BYTES_MAX && !self.line.ends_with(b"\n") {
+            let most = format!("a line of at most {EXPORT_LINE_BYTES_MAX} bytes");
+            return Err(self.wrong(most + ", as much as any entry takes", "a longer one"));
         }
         Ok(())
     }
@@ -105,4 +111,50 @@ pub(super) fn shown(text: &str) -> String {
         shown.push('…');
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, BufReader, Read};
+
+    use super::*;
+
+    /// Counts what is taken of it.
+    struct Endless(u64);
+
+    impl Read for Endless {
+        fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+            // Whoever takes more has no bound.
+            let most = (2 * EXPORT_LINE_BYTES_MAX as u64).saturating_sub(self.0);
+            let read = io::repeat(b'x').take(most).read(room)?;
+            self.0 += read as u64;
+            Ok(read)
+        }
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_refused_as_soon_as_it_is_too_long() {
+        let before = "{}\n".as_bytes();
+        let mut source = Source::new("export", BufReader::new(before.chain(Endless(0))));
+        source.advance("a line").expect("it is short");
+        let refusal = source.advance("a line").unwrap_err().to_string();
+        let limit = EXPORT_LINE_BYTES_MAX.to_string();
+        for part in ["line 2 of export", &*limit, "a longer one"] {
+            assert!(refusal.contains(part), "{refusal}");
+        }
+        let (_, endless) = source.lines.into_inner().into_inner();
+        assert!(endless.0 < EXPORT_LINE_BYTES_MAX as u64 + 64 * 1024);
+        assert!(source.line.capacity() <= 2 * EXPORT_LINE_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_line_as_long_as_may_be_is_read_with_and_without_an_end() {
+        for end in ["\n", ""] {
+            let bytes = EXPORT_LINE_BYTES_MAX as u64;
+            let line = io::repeat(b' ').take(bytes).chain(end.as_bytes());
+            let mut source = Source::new("export", BufReader::new(line));
+            source.advance("a line").expect("it is not too long");
+            source.end().expect("nothing follows");
+        }
+    }
 }

@@ -1,12 +1,16 @@
 //! An export is the state, to the byte, and a wrong one is none.
 
+use plugin_api::limits::STATE_ENTRY_BYTES_MAX;
 use proptest::prelude::*;
 
 use super::*;
-use crate::state::{
-    StateMap,
-    effects::StateId,
-    log::{BatchNo, Recovered, RecoveredState},
+use crate::{
+    limits::EXPORT_LINE_BYTES_MAX,
+    state::{
+        StateMap,
+        effects::StateId,
+        log::{BatchNo, Recovered, RecoveredState},
+    },
 };
 
 type Entries = Vec<(Vec<u8>, Vec<u8>)>;
@@ -147,6 +151,26 @@ fn a_changed_value_is_refused_by_checksum_with_a_way_out() {
 fn lines_before_end(text: &str) -> &[u8] {
     let end = text.find("{\"end\"").expect("it has one");
     &text.as_bytes()[..end]
+}
+
+#[test]
+fn the_largest_entry_is_imported_and_a_larger_one_is_not() {
+    for (byte, larger) in [(0xff, 0), (b'a', 1)] {
+        let key = vec![0xfe; 100];
+        let value = vec![byte; STATE_ENTRY_BYTES_MAX - key.len() + larger];
+        let before = recovered(vec![(0, vec![(key, value)])], 0);
+        let text = exported(&before);
+        assert!(text.len() < EXPORT_LINE_BYTES_MAX);
+        let after = imported(&text).map(|after| after.states == before.states);
+        if larger == 0 {
+            assert!(after.expect("it may be"));
+            continue;
+        }
+        let refusal = after.expect_err("no job could have written it").to_string();
+        for part in ["line 3 of", &*STATE_ENTRY_BYTES_MAX.to_string()] {
+            assert!(refusal.contains(part), "{refusal}");
+        }
+    }
 }
 
 #[test]
