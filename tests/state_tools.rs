@@ -1,9 +1,9 @@
 //! What an operator does with the state on the disk, with and without a host that serves from it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     thread,
 };
@@ -130,7 +130,7 @@ fn what_is_damaged_torn_or_not_there_is_told_apart() {
     assert!(!nowhere.exists());
 }
 
-fn segment_of(data: &Path) -> std::path::PathBuf {
+fn segment_of(data: &Path) -> PathBuf {
     let mut files = fs::read_dir(data.join("state")).expect("it is there");
     let segment = files.next().expect("there is a log");
     segment.expect("it can be read").path()
@@ -218,6 +218,48 @@ fn what_is_dropped_is_gone_and_only_an_idle_folder_is_changed() {
     assert!(told.starts_with("dropped: tickets hall"), "{told}");
     assert!(!done(&state(&data, &["verify"])).contains("tickets hall"));
     assert_eq!(ticket(&mut plan.plugin("tickets").start().connect()), 1);
+}
+
+#[test]
+fn what_is_not_dropped_is_not_touched() {
+    let plan = sold(20);
+    let (data, segment) = (plan.data(), segment_of(&plan.data()));
+    let whole = fs::read(&segment).expect("it can be read");
+    let end = whole.iter().rposition(|byte| *byte != 0);
+    let end = end.expect("it holds something");
+    fs::write(&segment, &whole[..end - 3]).expect("it can be written");
+    // As a crash leaves them, and as a copy without what is nobody's.
+    fs::write(data.join("state/log-00000000000000000999.rml.new"), "half")
+        .expect("it can be written");
+    fs::remove_file(data.join("lock")).expect("a host had it");
+    let before = all_within(&data);
+    for (words, part) in [
+        (&["drop", "tickets"][..], "--yes to drop tickets hall"),
+        (&["drop", "hotels", "--yes"], "there are: tickets hall"),
+        (&["drop", "tickets", "balcony", "--yes"], "`balcony`"),
+    ] {
+        let told = refused(&state(&data, words));
+        assert!(told.contains(part), "{told}");
+        assert!(all_within(&data) == before, "{words:?}");
+    }
+    done(&state(&data, &["drop", "tickets", "--yes"]));
+    assert!(!done(&state(&data, &["verify"])).contains("torn end"));
+}
+
+/// The files within a folder, with what they hold.
+fn all_within(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).expect("it is there") {
+        let path = entry.expect("it can be read").path();
+        match path.is_dir() {
+            true => found.extend(all_within(&path)),
+            false => {
+                let content = fs::read(&path).expect("it can be read");
+                found.insert(path, content);
+            }
+        }
+    }
+    found
 }
 
 #[test]
