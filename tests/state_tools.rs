@@ -8,16 +8,20 @@ use std::{
     thread,
 };
 
-use rm_tests::{HostPlan, RawClient, TestHost, failed_start, host};
+use rm_tests::{Disk, HostPlan, RawClient, TestHost, failed_start, host};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// Runs `rm-host state` on a data folder.
 fn state(data: &Path, words: &[&str]) -> Output {
+    order(data, words).output().expect("the host was built")
+}
+
+fn order(data: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(host());
-    let command = command.arg("state").args(words).arg("--data").arg(data);
-    let command = command.env_remove("RM_DATA").stdin(Stdio::null());
-    command.output().expect("the host was built")
+    command.arg("state").args(words).arg("--data").arg(data);
+    command.env_remove("RM_DATA").stdin(Stdio::null());
+    command
 }
 
 #[track_caller]
@@ -218,6 +222,40 @@ fn what_is_dropped_is_gone_and_only_an_idle_folder_is_changed() {
     assert!(told.starts_with("dropped: tickets hall"), "{told}");
     assert!(!done(&state(&data, &["verify"])).contains("tickets hall"));
     assert_eq!(ticket(&mut plan.plugin("tickets").start().connect()), 1);
+}
+
+#[test]
+fn what_is_said_to_be_done_is_there_after_a_loss_of_power() {
+    let plan = sold(3);
+    let data = plan.data();
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let outside = fs::canonicalize(folder.path()).expect("it is there");
+    let export = outside.join("export.jsonl");
+    let (backup, import) = (outside.join("copies/of/today"), outside.join("a/new/host"));
+    for (data, words, made) in [
+        (&data, &["export", "--out", text(&export)][..], &export),
+        (&data, &["backup", text(&backup)], &backup),
+        (&import, &["import", text(&export)], &import),
+    ] {
+        let disk = Disk::new();
+        disk.begin("note");
+        let mut command = order(data, words);
+        done(&command.envs(disk.environment()).output().expect("it runs"));
+        let noted = disk.noted();
+        let mut names: Vec<_> = (noted.iter().enumerate())
+            .filter_map(|(at, line)| Some((at, Path::new(line.strip_prefix("made ")?))))
+            .filter(|(_, path)| path.exists())
+            .collect();
+        names.push((0, made));
+        for (at, path) in names {
+            let folder = path.parent().expect("it is not the root");
+            let synced = format!("synced {}", folder.display());
+            assert!(
+                noted[at..].contains(&synced),
+                "{words:?}: {path:?} in {noted:#?}"
+            );
+        }
+    }
 }
 
 #[test]

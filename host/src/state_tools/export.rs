@@ -14,7 +14,7 @@ use super::{
     StateError, inspection,
     line::{Counts, End, Entry, FORMAT, Head, StateLine, digits},
 };
-use crate::state::log::Recovered;
+use crate::{data_folder::sync_name, state::log::Recovered};
 
 /// Writes the state in a data folder as JSON lines to a new file, or to stdout. A host may serve from it: it is the state
 /// after one batch. With `salvage`, what stands before a damage is written as well.
@@ -45,7 +45,9 @@ pub fn export(data: &Path, out: Option<&Path>, salvage: bool) -> Result<(), Stat
             let mut buffered = BufWriter::new(&file);
             let written = write(&recovered, told, &mut buffered);
             drop(buffered);
-            let written = written.and_then(|()| file.sync_all());
+            let written = written
+                .and_then(|()| file.sync_all())
+                .and_then(|()| sync_name(path));
             if let Err(cause) = written {
                 // A half of it must not be taken for the whole.
                 let _ = fs::remove_file(path);

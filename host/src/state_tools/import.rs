@@ -17,7 +17,7 @@ use super::{
     verify::Verified,
 };
 use crate::{
-    data_folder::{DataFolder, STATE_FOLDER},
+    data_folder::{DataFolder, STATE_FOLDER, sync_name},
     limits::IMPORTED_AT_ONCE_BYTES,
     state::{
         disk::{Disk, RealDisk},
@@ -42,6 +42,9 @@ pub fn import(data: &Path, from: &Path) -> Result<Verified, StateError> {
             remedy: "import into another folder with --data DIR, or move it away first",
         });
     }
+    // Whoever made the folder just now need not have seen to that.
+    let because = StateError::io(folder.path().display().to_string(), "synced");
+    sync_name(folder.path()).map_err(because)?;
     // Of an import that was killed.
     match fs::remove_dir_all(&unfinished) {
         Err(cause) if cause.kind() != ErrorKind::NotFound => {
