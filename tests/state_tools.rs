@@ -1,23 +1,27 @@
 //! What an operator does with the state on the disk, with and without a host that serves from it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     thread,
 };
 
-use rm_tests::{HostPlan, RawClient, TestHost, failed_start, host};
+use rm_tests::{Disk, HostPlan, RawClient, TestHost, failed_start, host};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// Runs `rm-host state` on a data folder.
 fn state(data: &Path, words: &[&str]) -> Output {
+    order(data, words).output().expect("the host was built")
+}
+
+fn order(data: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(host());
-    let command = command.arg("state").args(words).arg("--data").arg(data);
-    let command = command.env_remove("RM_DATA").stdin(Stdio::null());
-    command.output().expect("the host was built")
+    command.arg("state").args(words).arg("--data").arg(data);
+    command.env_remove("RM_DATA").stdin(Stdio::null());
+    command
 }
 
 #[track_caller]
@@ -130,7 +134,7 @@ fn what_is_damaged_torn_or_not_there_is_told_apart() {
     assert!(!nowhere.exists());
 }
 
-fn segment_of(data: &Path) -> std::path::PathBuf {
+fn segment_of(data: &Path) -> PathBuf {
     let mut files = fs::read_dir(data.join("state")).expect("it is there");
     let segment = files.next().expect("there is a log");
     segment.expect("it can be read").path()
@@ -218,6 +222,82 @@ fn what_is_dropped_is_gone_and_only_an_idle_folder_is_changed() {
     assert!(told.starts_with("dropped: tickets hall"), "{told}");
     assert!(!done(&state(&data, &["verify"])).contains("tickets hall"));
     assert_eq!(ticket(&mut plan.plugin("tickets").start().connect()), 1);
+}
+
+#[test]
+fn what_is_said_to_be_done_is_there_after_a_loss_of_power() {
+    let plan = sold(3);
+    let data = plan.data();
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let outside = fs::canonicalize(folder.path()).expect("it is there");
+    let export = outside.join("export.jsonl");
+    let (backup, import) = (outside.join("copies/of/today"), outside.join("a/new/host"));
+    for (data, words, made) in [
+        (&data, &["export", "--out", text(&export)][..], &export),
+        (&data, &["backup", text(&backup)], &backup),
+        (&import, &["import", text(&export)], &import),
+    ] {
+        let disk = Disk::new();
+        disk.begin("note");
+        let mut command = order(data, words);
+        done(&command.envs(disk.environment()).output().expect("it runs"));
+        let noted = disk.noted();
+        let mut names: Vec<_> = (noted.iter().enumerate())
+            .filter_map(|(at, line)| Some((at, Path::new(line.strip_prefix("made ")?))))
+            .filter(|(_, path)| path.exists())
+            .collect();
+        names.push((0, made));
+        for (at, path) in names {
+            let folder = path.parent().expect("it is not the root");
+            let synced = format!("synced {}", folder.display());
+            assert!(
+                noted[at..].contains(&synced),
+                "{words:?}: {path:?} in {noted:#?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_not_dropped_is_not_touched() {
+    let plan = sold(20);
+    let (data, segment) = (plan.data(), segment_of(&plan.data()));
+    let whole = fs::read(&segment).expect("it can be read");
+    let end = whole.iter().rposition(|byte| *byte != 0);
+    let end = end.expect("it holds something");
+    fs::write(&segment, &whole[..end - 3]).expect("it can be written");
+    // As a crash leaves them, and as a copy without what is nobody's.
+    fs::write(data.join("state/log-00000000000000000999.rml.new"), "half")
+        .expect("it can be written");
+    fs::remove_file(data.join("lock")).expect("a host had it");
+    let before = all_within(&data);
+    for (words, part) in [
+        (&["drop", "tickets"][..], "--yes to drop tickets hall"),
+        (&["drop", "hotels", "--yes"], "there are: tickets hall"),
+        (&["drop", "tickets", "balcony", "--yes"], "`balcony`"),
+    ] {
+        let told = refused(&state(&data, words));
+        assert!(told.contains(part), "{told}");
+        assert!(all_within(&data) == before, "{words:?}");
+    }
+    done(&state(&data, &["drop", "tickets", "--yes"]));
+    assert!(!done(&state(&data, &["verify"])).contains("torn end"));
+}
+
+/// The files within a folder, with what they hold.
+fn all_within(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).expect("it is there") {
+        let path = entry.expect("it can be read").path();
+        match path.is_dir() {
+            true => found.extend(all_within(&path)),
+            false => {
+                let content = fs::read(&path).expect("it can be read");
+                found.insert(path, content);
+            }
+        }
+    }
+    found
 }
 
 #[test]

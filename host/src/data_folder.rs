@@ -67,11 +67,7 @@ impl DataFolder {
             }
         };
         if !fs::metadata(folder).is_ok_and(|found| found.is_dir()) {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)
-                .map_err(because("made"))?;
+            make_folder(folder).map_err(because("made"))?;
         }
         // What is found out now need not be found out by the first crash.
         tempfile::tempfile_in(folder).map_err(because("written"))?;
@@ -92,6 +88,30 @@ impl DataFolder {
     /// Absolute.
     pub fn path(&self) -> &Path {
         &self.folder
+    }
+}
+
+/// Makes a folder and those above it that are missing, for the host's user alone. They are there after a loss of power too.
+///
+/// # Errors
+/// What the system says.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
+    let folder = std::path::absolute(folder)?;
+    let missing = |folder: &&Path| !folder.is_dir();
+    let missing: Vec<_> = folder.ancestors().take_while(missing).collect();
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(&folder)?;
+    missing.into_iter().try_for_each(sync_name)
+}
+
+/// Makes durable that a file or a folder is there.
+///
+/// # Errors
+/// What the system says.
+pub fn sync_name(path: &Path) -> io::Result<()> {
+    match std::path::absolute(path)?.parent() {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
     }
 }
 

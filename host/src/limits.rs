@@ -132,6 +132,10 @@ pub const BATCH_GATHERED_BYTES_MAX: usize = 896 * 1024 * 1024;
 /// So much of an export is put into one batch when it is imported, in bytes.
 pub const IMPORTED_AT_ONCE_BYTES: usize = 4 * 1024 * 1024;
 
+/// A line of an export that is read, in bytes: the largest entry's. Hosts write two bytes for each of such an entry's;
+/// JSON may have six, as `\u0001`, and so did older hosts. What stands around is less than the rest.
+pub const EXPORT_LINE_BYTES_MAX: usize = 6 * plugin_api::limits::STATE_ENTRY_BYTES_MAX + 1024;
+
 /// A segment of the log that has grown to this gets no further record, in bytes.
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 

@@ -34,7 +34,7 @@ impl Disk {
         ]
     }
 
-    /// From now on this happens: `hold`, `fail` or `full`.
+    /// From now on this happens: `hold`, `fail`, `full` or `note`.
     pub fn begin(&self, what: &str) {
         fs::write(self.folder.path().join(what), "").expect("a temporary folder can be written");
     }
@@ -42,6 +42,12 @@ impl Disk {
     /// It does not happen any more.
     pub fn end(&self, what: &str) {
         fs::remove_file(self.folder.path().join(what)).expect("it happens");
+    }
+
+    /// What was made and synced since this was asked for with `note`, in order: `made PATH`, `synced PATH`.
+    pub fn noted(&self) -> Vec<String> {
+        let noted = fs::read_to_string(self.folder.path().join("noted")).unwrap_or_default();
+        noted.lines().map(str::to_owned).collect()
     }
 
     /// Waits until a sync is held.

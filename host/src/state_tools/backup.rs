@@ -1,14 +1,10 @@
 //! A copy of the state that a host can be started on.
 
-use std::{
-    fs::{self, DirBuilder},
-    os::unix::fs::DirBuilderExt as _,
-    path::Path,
-};
+use std::{fs, path::Path};
 
 use super::{StateError, UNFINISHED, holds_something, inspection, verify::Verified};
 use crate::{
-    data_folder::STATE_FOLDER,
+    data_folder::{STATE_FOLDER, make_folder, sync_name},
     state::disk::{Disk as _, RealDisk},
 };
 
@@ -34,18 +30,15 @@ pub fn backup(data: &Path, to: &Path) -> Result<Verified, StateError> {
         });
     }
     // What is in it is nobody's but the host's.
-    let mut builder = DirBuilder::new();
-    let made = builder.recursive(true).mode(0o700).create(to);
-    made.map_err(because("made"))?;
+    make_folder(to).map_err(because("made"))?;
     let absolute = fs::canonicalize(to).map_err(because("found"))?;
+    // Whoever made it just now need not have seen to that.
+    sync_name(&absolute).map_err(because("synced"))?;
     // No host takes it for a state before it is whole.
     let (unfinished, state) = (absolute.join(UNFINISHED), absolute.join(STATE_FOLDER));
     let copied = inspection.copy(&unfinished)?;
-    std::fs::rename(&unfinished, &state)
+    fs::rename(&unfinished, &state)
         .and_then(|()| RealDisk.sync_folder(&absolute))
         .map_err(because("put in its place"))?;
-    if let Some(parent) = absolute.parent() {
-        RealDisk.sync_folder(parent).map_err(because("synced"))?;
-    }
     Ok(Verified::of(&copied))
 }

@@ -2,13 +2,13 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::{StateError, holds_something, title};
+use super::{StateError, inspection, title};
 use crate::{
     data_folder::{DataFolder, STATE_FOLDER},
     state::{
         disk::RealDisk,
         effects,
-        log::{FileLog, Log as _, RecoveredState},
+        log::{FileLog, Log as _, Recovered, RecoveredState},
     },
 };
 
@@ -16,49 +16,63 @@ use crate::{
 /// people.
 ///
 /// # Errors
-/// There is no such state; a host has the folder; it is not `confirmed`; the disk fails.
+/// There is no such state, or it is not `confirmed`: nothing in the folder is touched then. A host has the folder; the disk fails.
 pub fn drop_states(
     data: &Path,
     plugin: &str,
     state: Option<&str>,
     confirmed: bool,
 ) -> Result<Vec<String>, StateError> {
-    if !holds_something(&data.join(STATE_FOLDER))? {
-        return Err(StateError::NoState(data.to_owned()));
+    // Whoever opens the log to write cuts off its torn end, so that comes last.
+    let seen = inspection(data)?.read()?;
+    let titles_seen = titles(&meant(data, &seen, plugin, state)?);
+    if !confirmed {
+        return Err(StateError::NotConfirmed(titles_seen.join("; ")));
     }
+    drop(seen);
     let folder = DataFolder::open(data)?;
     let state_folder = folder.path().join(STATE_FOLDER);
     let (mut log, recovered) = FileLog::open(Arc::new(RealDisk), &state_folder)?;
-    // The host's own have a plugin without a name, and are not to be named.
-    let is_meant = |found: &&RecoveredState| {
-        !plugin.is_empty() && found.plugin == plugin && state.is_none_or(|name| found.name == name)
-    };
-    let meant: Vec<_> = recovered.states.iter().filter(is_meant).collect();
-    let told = |found: &RecoveredState| {
-        let entries = found.map.iter().count();
-        format!("{}, {entries} entries", title(&found.plugin, &found.name))
-    };
-    let titles: Vec<String> = meant.iter().map(|found| told(found)).collect();
-    if meant.is_empty() {
-        let known = (recovered.states.iter()).filter(|found| !found.plugin.is_empty());
-        let known: Vec<String> = known.map(told).collect();
-        return Err(StateError::Unknown {
-            wanted: state.map_or_else(
-                || format!("a state of the plugin `{plugin}`"),
-                |state| format!("the state `{state}` of the plugin `{plugin}`"),
-            ),
-            folder: data.to_owned(),
-            known: known.join("; "),
-        });
-    }
-    if !confirmed {
-        return Err(StateError::NotConfirmed(titles.join("; ")));
-    }
+    // A host may have served since.
+    let meant = meant(data, &recovered, plugin, state)?;
     let mut dropped = Vec::new();
-    for found in meant {
+    for found in &meant {
         effects::drop_state(&mut dropped, found.id);
     }
     log.append(recovered.last.next(), recovered.now_ms, &dropped)?;
     log.sync()?;
-    Ok(titles)
+    Ok(titles(&meant))
+}
+
+/// Those that an order speaks of, which are some.
+fn meant<'a>(
+    data: &Path,
+    recovered: &'a Recovered,
+    plugin: &str,
+    state: Option<&str>,
+) -> Result<Vec<&'a RecoveredState>, StateError> {
+    // The host's own have a plugin without a name, and are not to be named.
+    let of_plugins = (recovered.states.iter()).filter(|found| !found.plugin.is_empty());
+    let (meant, others): (Vec<_>, Vec<_>) = of_plugins
+        .partition(|found| found.plugin == plugin && state.is_none_or(|name| found.name == name));
+    if !meant.is_empty() {
+        return Ok(meant);
+    }
+    Err(StateError::Unknown {
+        wanted: state.map_or_else(
+            || format!("a state of the plugin `{plugin}`"),
+            |state| format!("the state `{state}` of the plugin `{plugin}`"),
+        ),
+        folder: data.to_owned(),
+        known: titles(&others).join("; "),
+    })
+}
+
+/// For people.
+fn titles(states: &[&RecoveredState]) -> Vec<String> {
+    let told = |found: &&RecoveredState| {
+        let entries = found.map.iter().count();
+        format!("{}, {entries} entries", title(&found.plugin, &found.name))
+    };
+    states.iter().map(told).collect()
 }

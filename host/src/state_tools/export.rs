@@ -7,13 +7,14 @@ use std::{
     path::Path,
 };
 
+use crc32fast::Hasher;
 use serde::Serialize;
 
 use super::{
     StateError, inspection,
-    line::{Counts, End, Entry, FORMAT, Head, StateLine},
+    line::{Counts, End, Entry, FORMAT, Head, StateLine, digits},
 };
-use crate::state::log::Recovered;
+use crate::{data_folder::sync_name, state::log::Recovered};
 
 /// Writes the state in a data folder as JSON lines to a new file, or to stdout. A host may serve from it: it is the state
 /// after one batch. With `salvage`, what stands before a damage is written as well.
@@ -44,7 +45,9 @@ pub fn export(data: &Path, out: Option<&Path>, salvage: bool) -> Result<(), Stat
             let mut buffered = BufWriter::new(&file);
             let written = write(&recovered, told, &mut buffered);
             drop(buffered);
-            let written = written.and_then(|()| file.sync_all());
+            let written = written
+                .and_then(|()| file.sync_all())
+                .and_then(|()| sync_name(path));
             if let Err(cause) = written {
                 // A half of it must not be taken for the whole.
                 let _ = fs::remove_file(path);
@@ -61,39 +64,52 @@ pub(super) fn write(
     out: &mut impl Write,
 ) -> io::Result<()> {
     let mut counts = Counts::default();
-    line(
+    let mut lines = Lines {
         out,
-        &Head {
-            format: FORMAT,
-            host: env!("CARGO_PKG_VERSION").to_owned(),
-            batch: recovered.last.0,
-            now_ms: recovered.now_ms,
-            next_state: recovered.next_state.0,
-            damage,
-        },
-    )?;
+        line: Vec::new(),
+        checksum: Hasher::new(),
+    };
+    lines.add(&Head {
+        format: FORMAT,
+        host: env!("CARGO_PKG_VERSION").to_owned(),
+        batch: recovered.last.0,
+        now_ms: recovered.now_ms,
+        next_state: recovered.next_state.0,
+        damage,
+    })?;
     for state in &recovered.states {
         counts.states += 1;
-        line(
-            out,
-            &StateLine {
-                state: state.id.0,
-                plugin: state.plugin.clone(),
-                name: state.name.clone(),
-                kind: state.kind.clone(),
-                schema: state.schema,
-            },
-        )?;
+        lines.add(&StateLine {
+            state: state.id.0,
+            plugin: state.plugin.clone(),
+            name: state.name.clone(),
+            kind: state.kind.clone(),
+            schema: state.schema,
+        })?;
         for (key, value) in state.map.iter() {
             counts.entries += 1;
-            line(out, &Entry::new(key, value))?;
+            lines.add(&Entry::new(key, value))?;
         }
     }
-    line(out, &End { end: counts })?;
-    out.flush()
+    let crc32 = Some(digits(lines.checksum.clone()));
+    lines.add(&End { end: counts, crc32 })?;
+    lines.out.flush()
 }
 
-fn line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, line)?;
-    out.write_all(b"\n")
+/// Lines as they are written.
+struct Lines<'a, W> {
+    out: &'a mut W,
+    line: Vec<u8>,
+    /// Of all before.
+    checksum: Hasher,
+}
+
+impl<W: Write> Lines<'_, W> {
+    fn add(&mut self, line: &impl Serialize) -> io::Result<()> {
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, line)?;
+        self.line.push(b'\n');
+        self.checksum.update(&self.line);
+        self.out.write_all(&self.line)
+    }
 }

@@ -8,16 +8,16 @@ use std::{
     sync::Arc,
 };
 
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use plugin_api::limits::STATE_ENTRY_BYTES_MAX;
 
 use super::{
     StateError, UNFINISHED, holds_something,
-    line::{Counts, End, Entry, FORMAT, Head, StateLine},
+    line::{Counts, End, Entry, FORMAT, Head, Kind, StateLine, digits},
+    source::{Source, shown},
     verify::Verified,
 };
 use crate::{
-    data_folder::{DataFolder, STATE_FOLDER},
+    data_folder::{DataFolder, STATE_FOLDER, sync_name},
     limits::IMPORTED_AT_ONCE_BYTES,
     state::{
         disk::{Disk, RealDisk},
@@ -42,6 +42,9 @@ pub fn import(data: &Path, from: &Path) -> Result<Verified, StateError> {
             remedy: "import into another folder with --data DIR, or move it away first",
         });
     }
+    // Whoever made the folder just now need not have seen to that.
+    let because = StateError::io(folder.path().display().to_string(), "synced");
+    sync_name(folder.path()).map_err(because)?;
     // Of an import that was killed.
     match fs::remove_dir_all(&unfinished) {
         Err(cause) if cause.kind() != ErrorKind::NotFound => {
@@ -52,13 +55,13 @@ pub fn import(data: &Path, from: &Path) -> Result<Verified, StateError> {
         _ => {}
     }
     let name = from.display().to_string();
-    let (name, lines): (&str, Box<dyn BufRead>) = if name == "-" {
-        ("stdin", Box::new(io::stdin().lock()))
+    let source: Source<Box<dyn BufRead>> = if name == "-" {
+        Source::new("stdin", Box::new(io::stdin().lock()))
     } else {
         let file = File::open(from).map_err(StateError::io(&*name, "opened"))?;
-        (&name, Box::new(BufReader::new(file)))
+        Source::new(&name, Box::new(BufReader::new(file)))
     };
-    let imported = Import::new(&unfinished, name).and_then(|import| import.run(lines));
+    let imported = Import::new(&unfinished, source).and_then(Import::run);
     let verified = imported.and_then(|()| {
         let read = Inspection::new(Arc::new(RealDisk), &unfinished).read()?;
         Ok(Verified::of(&read))
@@ -78,10 +81,9 @@ pub fn import(data: &Path, from: &Path) -> Result<Verified, StateError> {
 }
 
 /// An import under way.
-struct Import<'a> {
+struct Import<R> {
     log: FileLog,
-    source_name: &'a str,
-    line: u64,
+    source: Source<R>,
     last: BatchNo,
     now_ms: u64,
     effects: Vec<u8>,
@@ -93,13 +95,12 @@ struct Import<'a> {
     names: HashSet<(String, String)>,
 }
 
-impl<'a> Import<'a> {
-    fn new(folder: &Path, source_name: &'a str) -> Result<Self, StateError> {
+impl<R: BufRead> Import<R> {
+    fn new(folder: &Path, source: Source<R>) -> Result<Self, StateError> {
         let (log, _) = FileLog::open(Arc::new(RealDisk), folder)?;
         Ok(Self {
             log,
-            source_name,
-            line: 0,
+            source,
             last: BatchNo::default(),
             now_ms: 0,
             effects: Vec::new(),
@@ -111,53 +112,75 @@ impl<'a> Import<'a> {
         })
     }
 
-    fn run(mut self, lines: impl BufRead) -> Result<(), StateError> {
-        let mut lines = lines.split(b'\n');
-        let head: Head = self.read(&mut lines, "the head of an export")?;
-        if head.format != FORMAT {
-            return Err(self.wrong(
-                format!("the format {FORMAT}, which is all that this host reads"),
-                head.format.to_string(),
-            ));
-        }
-        if let Some(damage) = head.damage {
-            return Err(self.wrong(
-                "the export of a whole state",
-                format!("one that ends at a damage: {damage}"),
-            ));
-        }
-        (self.now_ms, self.next_state) = (head.now_ms, StateId(head.next_state));
+    fn run(mut self) -> Result<(), StateError> {
+        self.head()?;
         let end: End = loop {
-            let any: Value = self.read(&mut lines, "a state, an entry, or the end")?;
-            if any.get("end").is_some() {
-                break self.typed(any, "the end, with its counts")?;
+            let expected = "a state, an entry, or the end";
+            self.source.advance(expected)?;
+            let kind: Kind = self.source.read(expected)?;
+            if kind.end.is_some() {
+                break self.source.read("the end, with its counts")?;
             }
-            if any.get("key").is_some() {
-                let entry = self.typed(any, "an entry, with `key` and `value` or `hex`")?;
+            if kind.key.is_some() {
+                let entry = self
+                    .source
+                    .read("an entry, with `key` and `value` or `hex`")?;
                 self.entry(entry)?;
             } else {
-                let state =
-                    self.typed(any, "a state, with number, plugin, name, kind and schema")?;
+                let expected = "a state, with number, plugin, name, kind and schema";
+                let state = self.source.read(expected)?;
                 self.state(&state)?;
             }
             if self.effects.len() > IMPORTED_AT_ONCE_BYTES {
                 self.append()?;
             }
         };
+        self.end(end)?;
+        self.keep_next_state();
+        self.append()?;
+        Ok(self.log.sync()?)
+    }
+
+    fn head(&mut self) -> Result<(), StateError> {
+        let expected = "the head of an export";
+        self.source.advance(expected)?;
+        let head: Head = self.source.read(expected)?;
+        if head.format != FORMAT {
+            return Err(self.source.wrong(
+                format!("the format {FORMAT}, which is all that this host reads"),
+                head.format.to_string(),
+            ));
+        }
+        if let Some(damage) = head.damage {
+            return Err(self.source.wrong(
+                "the export of a whole state",
+                format!("one that ends at a damage: {}", shown(&damage)),
+            ));
+        }
+        (self.now_ms, self.next_state) = (head.now_ms, StateId(head.next_state));
+        Ok(())
+    }
+
+    /// Whether all that it speaks of was there, as it was written.
+    fn end(&mut self, end: End) -> Result<(), StateError> {
         if end.end != self.counts {
             let told = |counts: Counts| {
                 format!("{} states with {} entries", counts.states, counts.entries)
             };
-            return Err(self.wrong(told(end.end), format!("{} before it", told(self.counts))));
+            let found = format!("{} before it", told(self.counts));
+            return Err(self.source.wrong(told(end.end), found));
         }
-        self.line += 1;
-        if let Some(more) = lines.next() {
-            let more = more.map_err(StateError::io(self.source_name, "read"))?;
-            return Err(self.wrong("nothing behind the end", format!("{} bytes", more.len())));
+        let found = digits(self.source.checksum());
+        if let Some(expected) = end.crc32
+            && expected != found
+        {
+            return Err(StateError::Checksum {
+                source_name: self.source.name().to_owned(),
+                expected: shown(&expected),
+                found,
+            });
         }
-        self.keep_next_state();
-        self.append()?;
-        Ok(self.log.sync()?)
+        self.source.end()
     }
 
     fn state(&mut self, line: &StateLine) -> Result<(), StateError> {
@@ -168,11 +191,11 @@ impl<'a> Import<'a> {
                 "a state with a higher number than the one before, and a lower one than {}",
                 self.next_state
             );
-            return Err(self.wrong(expected, id.to_string()));
+            return Err(self.source.wrong(expected, id.to_string()));
         }
         if !self.names.insert((line.plugin.clone(), line.name.clone())) {
-            let found = format!("{} of {} again", line.name, line.plugin);
-            return Err(self.wrong("each state of a plugin once", found));
+            let found = format!("{} of {} again", shown(&line.name), shown(&line.plugin));
+            return Err(self.source.wrong("each state of a plugin once", found));
         }
         let declared = Declared {
             plugin: &line.plugin,
@@ -188,11 +211,21 @@ impl<'a> Import<'a> {
 
     fn entry(&mut self, entry: Entry) -> Result<(), StateError> {
         let Some(state) = self.state else {
-            return Err(self.wrong("a state before its first entry", "an entry"));
+            return Err(self
+                .source
+                .wrong("a state before its first entry", "an entry"));
         };
-        let (key, value) = entry
-            .into_parts()
-            .map_err(|found| self.wrong("an entry with a `value` or a `hex`", found))?;
+        let (key, value) = entry.into_parts().map_err(|found| {
+            self.source
+                .wrong("an entry with a `value` or a `hex`", found)
+        })?;
+        if let Err(too_large) = plugin_api::rules::entry(&key, &value) {
+            let expected = format!(
+                "an entry of at most {STATE_ENTRY_BYTES_MAX} bytes, key and value together"
+            );
+            let found = format!("one of {}", too_large.bytes);
+            return Err(self.source.wrong(expected, found));
+        }
         if self
             .key_before
             .as_ref()
@@ -200,9 +233,11 @@ impl<'a> Import<'a> {
         {
             let found = format!(
                 "{}, which does not come after the one before",
-                hex::encode(&key)
+                shown(&hex::encode(&key))
             );
-            return Err(self.wrong("entries in the order of their keys", found));
+            return Err(self
+                .source
+                .wrong("entries in the order of their keys", found));
         }
         effects::put(&mut self.effects, state, &key, &value);
         self.key_before = Some(key);
@@ -227,32 +262,6 @@ impl<'a> Import<'a> {
         self.effects.clear();
         self.last = next;
         Ok(())
-    }
-
-    fn read<T: DeserializeOwned>(
-        &mut self,
-        lines: &mut impl Iterator<Item = io::Result<Vec<u8>>>,
-        expected: &str,
-    ) -> Result<T, StateError> {
-        self.line += 1;
-        let Some(line) = lines.next() else {
-            return Err(self.wrong(expected, "the end of the file: it was cut off"));
-        };
-        let line = line.map_err(StateError::io(self.source_name, "read"))?;
-        serde_json::from_slice(&line).map_err(|error| self.wrong(expected, error.to_string()))
-    }
-
-    fn typed<T: DeserializeOwned>(&self, any: Value, expected: &str) -> Result<T, StateError> {
-        serde_json::from_value(any).map_err(|error| self.wrong(expected, error.to_string()))
-    }
-
-    fn wrong(&self, expected: impl Into<String>, found: impl Into<String>) -> StateError {
-        StateError::Line {
-            line: self.line,
-            source_name: self.source_name.to_owned(),
-            expected: expected.into(),
-            found: found.into(),
-        }
     }
 }
 

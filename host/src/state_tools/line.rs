@@ -5,11 +5,14 @@
 //! {"state":0,"plugin":"tickets","name":"hall","kind":"numbers","schema":1}
 //! {"key":"01","value":"500"}
 //! {"key":"02ff","hex":"ff00"}
-//! {"end":{"states":1,"entries":2}}
+//! {"end":{"states":1,"entries":2},"crc32":"ca11ab1e"}
 //! ```
-//! Keys are hexadecimal; a value is text where it is UTF-8, else hexadecimal.
+//! The checksum is the CRC-32 of all lines before, ends of lines included.
+//!
+//! Keys are hexadecimal; a value is text where it is UTF-8 that a person can read, else hexadecimal.
 
-use serde::{Deserialize, Serialize};
+use crc32fast::Hasher;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 /// The format that this host writes, and the only one that it reads.
 pub(super) const FORMAT: u32 = 1;
@@ -38,6 +41,15 @@ pub(super) struct StateLine {
     pub schema: u32,
 }
 
+/// What tells an end and an entry from a state. It keeps nothing of the line, which may be anything.
+#[derive(Debug, Deserialize)]
+pub(super) struct Kind {
+    #[serde(default)]
+    pub end: Option<IgnoredAny>,
+    #[serde(default)]
+    pub key: Option<IgnoredAny>,
+}
+
 /// It has a `value` or a `hex`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,6 +66,9 @@ pub(super) struct Entry {
 #[serde(deny_unknown_fields)]
 pub(super) struct End {
     pub end: Counts,
+    /// Eight digits. Hosts before there was one wrote none, and who changes an export on purpose may leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crc32: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +80,7 @@ pub(super) struct Counts {
 
 impl Entry {
     pub(super) fn new(key: &[u8], value: &[u8]) -> Self {
-        let text = std::str::from_utf8(value).ok();
+        let text = (std::str::from_utf8(value).ok()).filter(|text| is_readable(text));
         Self {
             key: key.to_owned(),
             value: text.map(str::to_owned),
@@ -83,4 +98,15 @@ impl Entry {
         };
         Ok((self.key, value))
     }
+}
+
+/// Whether a terminal shows it as it is. Numbers are often UTF-8 too, and JSON takes six characters for each of their bytes, or
+/// leaves it to do to the terminal what it likes.
+fn is_readable(text: &str) -> bool {
+    !text.contains(|character: char| character.is_control() && !"\n\r\t".contains(character))
+}
+
+/// A checksum, as the end has it.
+pub(super) fn digits(checksum: Hasher) -> String {
+    format!("{:08x}", checksum.finalize())
 }

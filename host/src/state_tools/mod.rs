@@ -6,6 +6,7 @@ mod drop;
 mod export;
 mod import;
 mod line;
+mod source;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -79,6 +80,20 @@ pub enum StateError {
         /// What should stand there.
         expected: String,
         /// What does.
+        found: String,
+    },
+    /// An export is whole, and not what was written.
+    #[error(
+        "{source_name} is not as it was written: expected lines with the CRC-32 {expected}, as its end says, found {found}. \
+         Nothing was imported; take another copy of it, or export anew; if it was changed on purpose, take `crc32` out of its \
+         last line"
+    )]
+    Checksum {
+        /// The export.
+        source_name: String,
+        /// As its end says.
+        expected: String,
+        /// Of what stands before it.
         found: String,
     },
     /// Nothing is kept under that name.

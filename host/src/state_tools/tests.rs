@@ -1,12 +1,16 @@
 //! An export is the state, to the byte, and a wrong one is none.
 
+use plugin_api::limits::STATE_ENTRY_BYTES_MAX;
 use proptest::prelude::*;
 
 use super::*;
-use crate::state::{
-    StateMap,
-    effects::StateId,
-    log::{BatchNo, Recovered, RecoveredState},
+use crate::{
+    limits::EXPORT_LINE_BYTES_MAX,
+    state::{
+        StateMap,
+        effects::StateId,
+        log::{BatchNo, Recovered, RecoveredState},
+    },
 };
 
 type Entries = Vec<(Vec<u8>, Vec<u8>)>;
@@ -60,6 +64,13 @@ fn exported(recovered: &Recovered) -> Vec<u8> {
     text
 }
 
+/// An entry as the line of an export, and what that line is read as.
+fn as_a_line(key: &[u8], value: &[u8]) -> (String, Entries) {
+    let line = serde_json::to_string(&line::Entry::new(key, value)).expect("memory takes it");
+    let read: line::Entry = serde_json::from_str(&line).expect("it was written as one");
+    (line, vec![read.into_parts().expect("it was written whole")])
+}
+
 fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(any::<u8>(), 0..6)
 }
@@ -77,6 +88,101 @@ proptest! {
         let after = imported(&exported(&before)).expect("it is whole");
         prop_assert_eq!(&after.states, &before.states);
         prop_assert_eq!((after.now_ms, after.next_state), (before.now_ms, before.next_state));
+    }
+
+    #[test]
+    fn any_entry_is_a_line_that_a_terminal_can_show(
+        key in proptest::collection::vec(any::<u8>(), 0..24),
+        bytes in proptest::collection::vec(any::<u8>(), 0..64),
+        chars in proptest::collection::vec(prop_oneof![any::<char>(), any::<u8>().prop_map(char::from)], 0..24),
+    ) {
+        for value in [bytes, String::from_iter(chars).into_bytes()] {
+            let (line, read) = as_a_line(&key, &value);
+            prop_assert!(!line.contains(char::is_control), "{line:?}");
+            prop_assert_eq!(read, [(key.clone(), value)]);
+        }
+    }
+}
+
+/// Hexadecimal, text, and a state that is empty.
+fn some_export() -> String {
+    let entries = vec![
+        (b"a".to_vec(), b"1".to_vec()),
+        (b"b".to_vec(), vec![0xff]),
+        (b"c".to_vec(), "a \"note\"\n".into()),
+    ];
+    let text = exported(&recovered(vec![(0, entries), (2, Vec::new())], 1));
+    String::from_utf8(text).expect("it is JSON")
+}
+
+#[test]
+fn a_change_of_any_byte_of_an_export_is_noticed() {
+    let text = some_export().into_bytes();
+    for at in 0..text.len() - 1 {
+        let mut changed = text.clone();
+        changed[at] ^= 1;
+        assert!(imported(&changed).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn a_changed_value_is_refused_by_checksum_with_a_way_out() {
+    let text = some_export();
+    let changed = text.replace("\"value\":\"1\"", "\"value\":\"2\"");
+    assert_ne!(changed, text);
+    let refusal = imported(changed.as_bytes()).unwrap_err().to_string();
+    let found = format!("{:08x}", crc32fast::hash(lines_before_end(&changed)));
+    let expected = format!("{:08x}", crc32fast::hash(lines_before_end(&text)));
+    assert!(text.contains(&expected), "{text}");
+    for part in [
+        "/export",
+        &*expected,
+        &*found,
+        "Nothing was imported",
+        "export anew",
+    ] {
+        assert!(refusal.contains(part), "{part}: {refusal}");
+    }
+    // As hosts wrote it before there was one, and as whoever changes it on purpose may.
+    let (without, _) = changed.rsplit_once(",\"crc32\"").expect("it is the last");
+    imported(format!("{without}}}\n").as_bytes()).expect("there is nothing to compare");
+}
+
+fn lines_before_end(text: &str) -> &[u8] {
+    let end = text.find("{\"end\"").expect("it has one");
+    &text.as_bytes()[..end]
+}
+
+#[test]
+fn the_largest_entry_is_imported_and_a_larger_one_is_not() {
+    for larger in [0, 1] {
+        let key = vec![0xfe; 100];
+        let value = vec![b'a'; STATE_ENTRY_BYTES_MAX - key.len() + larger];
+        let before = recovered(vec![(0, vec![(key, value)])], 0);
+        let text = exported(&before);
+        assert!(text.len() < EXPORT_LINE_BYTES_MAX);
+        let after = imported(&text).map(|after| after.states == before.states);
+        if larger == 0 {
+            assert!(after.expect("it may be"));
+            continue;
+        }
+        let refusal = after.expect_err("no job could have written it").to_string();
+        for part in ["line 3 of", &*STATE_ENTRY_BYTES_MAX.to_string()] {
+            assert!(refusal.contains(part), "{refusal}");
+        }
+    }
+}
+
+#[test]
+fn values_are_text_where_a_person_can_read_it() {
+    for code in 0..=0xff_u8 {
+        let character = char::from(code);
+        let value = format!("a{character}b").into_bytes();
+        let (line, read) = as_a_line(b"k", &value);
+        assert_eq!(read, [(b"k".to_vec(), value)]);
+        let is_text = !character.is_control() || "\n\r\t".contains(character);
+        assert_eq!(line.contains("\"value\""), is_text, "{line:?}");
+        assert!(!line.contains(char::is_control), "{line:?}");
     }
 }
 
