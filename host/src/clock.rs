@@ -1,6 +1,6 @@
 //! The host's time: milliseconds since 1970 that never go back.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Reads the wall clock once and goes on by the monotonic one, so that a step of the wall clock neither
 /// expires every request nor lets one wait for hours.
@@ -47,6 +47,11 @@ impl Clock {
         }
     }
 
+    /// The same moment as the system's clock tells it, to the microsecond.
+    pub fn instant_at(&self, moment: Moment) -> Instant {
+        self.start + Duration::from_micros(moment.us)
+    }
+
     /// What [`Clock::now_ms`] was when [`Clock::now_us`] was `us`.
     pub fn ms_of(&self, us: u64) -> u64 {
         self.start_ms + us / 1_000
@@ -54,7 +59,7 @@ impl Clock {
 
     /// When this clock will say `ms`; now, if that is past.
     pub fn instant_of(&self, ms: u64) -> Instant {
-        let ahead = std::time::Duration::from_millis(ms.saturating_sub(self.start_ms));
+        let ahead = Duration::from_millis(ms.saturating_sub(self.start_ms));
         self.start.checked_add(ahead).unwrap_or_else(Instant::now)
     }
 }
@@ -75,6 +80,6 @@ impl Default for Clock {
     }
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
+fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

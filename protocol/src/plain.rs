@@ -13,6 +13,27 @@ pub(crate) fn request(text: &str, greeted: bool) -> Option<Request<'_>> {
     let (mut type_name, mut query_index, mut payload, mut meta) = (None, None, None, None);
     let mut rest = Rest(text);
     rest.skip(b'{')?;
+    // So nearly all begin: the keys in this order, and nothing between the tokens.
+    if let Some(opened) = rest.0.strip_prefix("\"type\":\"") {
+        let mut opened = Rest(opened);
+        let name = opened.string_end()?;
+        if let Some(behind) = opened.0.strip_prefix(",\"queryIndex\":")
+            && let Some(bytes) = whole_number_bytes(behind.as_bytes())
+        {
+            let mut behind = Rest(behind);
+            (type_name, query_index) = (Some(name), Some(behind.cut(bytes)));
+            if behind.0 == "}" {
+                return Some(Request {
+                    type_name: Cow::Borrowed(name),
+                    query_index: query_index?,
+                    payload,
+                    meta,
+                });
+            }
+            behind.skip(b',')?;
+            rest = behind;
+        }
+    }
     loop {
         let key = rest.string()?;
         rest.skip(b':')?;
@@ -67,6 +88,12 @@ impl<'a> Rest<'a> {
     #[inline(always)]
     fn string(&mut self) -> Option<&'a str> {
         self.skip(b'"')?;
+        self.string_end()
+    }
+
+    /// The same, behind the first quote.
+    #[inline(always)]
+    fn string_end(&mut self) -> Option<&'a str> {
         let bytes = self
             .0
             .bytes()

@@ -39,9 +39,6 @@ pub struct Job {
 impl Job {
     /// A request that has not been run yet.
     pub fn new(slot: ClientSlot, client: u64, type_id: TypeId, asked: &Asked<'_>) -> Self {
-        let mut text = String::with_capacity(asked.query_index.len() + asked.payload.len());
-        text.push_str(asked.query_index);
-        text.push_str(asked.payload);
         Self {
             slot,
             client,
@@ -50,7 +47,7 @@ impl Job {
             wait: asked.wait,
             deadline_ms: asked.deadline_ms,
             once: asked.once,
-            text: text.into(),
+            text: joined(asked.query_index, asked.payload),
             query_index_bytes: u32::try_from(asked.query_index.len())
                 .expect("a message is at most 1 MiB"),
         }
@@ -97,4 +94,15 @@ pub struct Asked<'a> {
     pub query_index: &'a str,
     /// JSON, empty if absent.
     pub payload: &'a str,
+}
+
+/// Both, in one piece of memory.
+fn joined(query_index: &str, payload: &str) -> Arc<str> {
+    if payload.is_empty() {
+        return query_index.into();
+    }
+    let mut text = String::with_capacity(query_index.len() + payload.len());
+    text.push_str(query_index);
+    text.push_str(payload);
+    text.into()
 }
