@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -105,6 +106,30 @@ async fn it_sends_what_it_is_told_to_and_counts_the_replies() {
     }
     assert!(row["latency_us"]["p99_9"].as_f64().unwrap() > 0.0);
     assert_eq!(row["errors"], json!({}));
+}
+
+#[tokio::test]
+async fn a_payload_that_is_no_argument_comes_from_stdin() {
+    let server = TestServer::start().await;
+    let address = server.address().to_string();
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_rm-cli"))
+        .args(["-s", &address, "bench", "--json", "-c", "1", "-P", "1"])
+        .args(["--requests", "1", "--payload", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let large = format!("\"{}\"", "x".repeat(1_000_000));
+    let mut stdin = bench.stdin.take().unwrap();
+    stdin.write_all(large.as_bytes()).unwrap();
+    drop(stdin);
+    let mut peer = server.accept().await;
+    let asked = peer.serve("{}").await;
+    assert_eq!(asked.payload, Some(large));
+    let ran = ended(bench).await;
+    assert_eq!(ran.status, Some(0), "{}", ran.err);
+    assert_eq!(ran.figures["payload_bytes"], 1_000_002);
 }
 
 #[tokio::test]

@@ -66,8 +66,11 @@ pub(crate) async fn run(
     patience: Option<Duration>,
     options: &BenchOptions,
 ) -> Result<ExitCode, Failure> {
-    let payload = options.payload.as_deref();
-    let payload = payload.map(payload::from_argument).transpose()?;
+    let payload = match options.payload.as_deref() {
+        Some("-") => Some(payload::required(std::io::stdin())?),
+        Some(json) => Some(payload::from_argument(json)?),
+        None => None,
+    };
     let payload = payload.as_deref().map(|payload| payload.get());
     let template = Rc::new(Template::new(&options.type_name, payload)?);
     let most = options.connections.iter().max().copied().unwrap_or(0);

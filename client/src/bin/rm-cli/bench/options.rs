@@ -13,7 +13,7 @@ pub(crate) struct BenchOptions {
     /// The request's type
     #[arg(long = "type", value_name = "TYPE", default_value = "ping")]
     pub(super) type_name: String,
-    /// The payload of every request
+    /// The payload of every request; `-` reads it from stdin
     #[arg(long, value_name = "JSON", allow_negative_numbers = true)]
     pub(super) payload: Option<String>,
     /// Connections; several numbers are measured one after the other
