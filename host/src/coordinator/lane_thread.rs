@@ -86,6 +86,8 @@ struct Window {
     abandoned: bool,
     /// Nothing is begun: the last job is to wait, or replies are to be fetched first.
     held: bool,
+    /// The thread waits to be woken. Waking one that does not is a call to the system all the same.
+    sleeps: bool,
 }
 
 /// What a thread leaves behind whose job does not end.
@@ -157,8 +159,7 @@ impl LaneThread {
             return;
         }
         window.inbox.extend(jobs);
-        drop(window);
-        self.shared.filled.notify_one();
+        self.shared.wake(window);
     }
 
     /// Takes back what has not been entered, last first, to be put back one before the other.
@@ -222,7 +223,9 @@ impl LaneThread {
         std::mem::swap(&mut window.fetched, fetched);
         window.finished_since = None;
         window.held = false;
-        self.shared.filled.notify_one();
+        if !window.inbox.is_empty() {
+            self.shared.wake(window);
+        }
     }
 
     /// Whether it has more than the job that runs.
@@ -240,14 +243,22 @@ impl LaneThread {
 
 impl Drop for LaneThread {
     fn drop(&mut self) {
-        self.shared.lock().ends = true;
-        self.shared.filled.notify_one();
+        let mut window = self.shared.lock();
+        window.ends = true;
+        self.shared.wake(window);
     }
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Window> {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self, mut window: MutexGuard<'_, Window>) {
+        if std::mem::take(&mut window.sleeps) {
+            drop(window);
+            self.filled.notify_one();
+        }
     }
 
     fn run(&self, mut code: LaneCode, clock: Clock, signal: &Signal) {
@@ -265,6 +276,7 @@ impl Shared {
                 if window.ends {
                     return;
                 }
+                window.sleeps = true;
                 window = self
                     .filled
                     .wait(window)
