@@ -44,7 +44,7 @@ pub const QUEUE_BYTES_ALL_MAX: usize = 1024 * 1024 * 1024;
 pub const BUSY_RETRY_AFTER_MS: u64 = 1_000;
 
 /// Jobs handed to a lane's thread at once.
-pub const WINDOW_JOBS_MAX: usize = 256;
+pub const WINDOW_JOBS_MAX: usize = 1_024;
 
 /// Replies that a lane's thread gathers before it waits for them to be fetched, in bytes.
 pub const HELD_REPLY_BYTES_MAX: usize = 1024 * 1024;

@@ -1,6 +1,6 @@
 //! One request inside the host, from its arrival to its reply.
 
-use std::sync::Arc;
+use smol_str::{SmolStr, SmolStrBuilder};
 
 use super::once::UnderWayId;
 
@@ -31,8 +31,8 @@ pub struct Job {
     pub deadline_ms: u64,
     /// Set if it bears an id.
     pub once: Option<UnderWayId>,
-    /// The digits of `queryIndex`, then the payload's JSON: one allocation for both.
-    text: Arc<str>,
+    /// The digits of `queryIndex`, then the payload's JSON: one allocation for both, or none if they are short.
+    text: SmolStr,
     query_index_bytes: u32,
 }
 
@@ -97,12 +97,9 @@ pub struct Asked<'a> {
 }
 
 /// Both, in one piece of memory.
-fn joined(query_index: &str, payload: &str) -> Arc<str> {
-    if payload.is_empty() {
-        return query_index.into();
-    }
-    let mut text = String::with_capacity(query_index.len() + payload.len());
+fn joined(query_index: &str, payload: &str) -> SmolStr {
+    let mut text = SmolStrBuilder::new();
     text.push_str(query_index);
     text.push_str(payload);
-    text.into()
+    text.finish()
 }
