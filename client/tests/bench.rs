@@ -92,7 +92,7 @@ async fn it_sends_what_it_is_told_to_and_counts_the_replies() {
     numbers.dedup();
     assert_eq!(numbers.len(), 5, "each request has a number of its own");
     let row = &ran.figures["figures"][0];
-    assert_eq!(ran.figures["type"], "a b");
+    assert_eq!(ran.figures["types"], json!(["a b"]));
     assert_eq!(
         (&row["connections"], &row["pipeline"], &row["requests"]),
         (&json!(1), &json!(2), &json!(5))
@@ -106,6 +106,35 @@ async fn it_sends_what_it_is_told_to_and_counts_the_replies() {
     }
     assert!(row["latency_us"]["p99_9"].as_f64().unwrap() > 0.0);
     assert_eq!(row["errors"], json!({}));
+}
+
+#[tokio::test]
+async fn several_types_are_asked_in_turn() {
+    let server = TestServer::start().await;
+    let order = ["--type", "a", "--type", "b c", "--type", "d", "-P", "1"];
+    let bench = bench(&server, &[&order[..], &["--requests", "7"]].concat());
+    let mut peer = server.accept().await;
+    let mut asked = Vec::new();
+    for _ in 0..7 {
+        // Two kinds of seats may well have the same number.
+        asked.push(peer.serve(r#"{"token":1}"#).await.type_name);
+    }
+    let ran = ended(bench).await;
+    assert_eq!((ran.status, &*ran.err), (Some(0), ""));
+    let turns = ["a", "b c", "d"];
+    let first = turns.iter().position(|turn| *turn == asked[0]);
+    let mut expected = turns.iter().cycle().skip(first.unwrap());
+    assert!(
+        asked.iter().all(|of| Some(&&**of) == expected.next()),
+        "{asked:?}"
+    );
+    assert_eq!(ran.figures["types"], json!(turns));
+    let row = &ran.figures["figures"][0];
+    assert_eq!(
+        (&row["requests"], &row["unexpected_replies"]),
+        (&json!(7), &json!(0))
+    );
+    assert_eq!(row["unique"], Value::Null);
 }
 
 #[tokio::test]

@@ -11,13 +11,15 @@ use tokio::net::TcpStream;
 
 use super::Bench;
 use super::tally::Tally;
-use super::template::{NUMBERS, Template};
+use super::template::{NUMBERS, Requests};
 
 /// What is written, and not yet sent, before nothing more is written.
 const UNSENT_BYTES_MAX: usize = 256 * 1024;
 
 pub(super) struct Connection {
     stream: TcpStream,
+    /// See [`Requests::of`].
+    shift: usize,
     places: Places,
     decoder: Decoder,
     out: Vec<u8>,
@@ -43,10 +45,11 @@ struct Place {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, pipeline: usize) -> Self {
+    pub(super) fn new(stream: TcpStream, pipeline: usize, shift: usize) -> Self {
         let numbers = (NUMBERS.start..).take(pipeline);
         Self {
             stream,
+            shift,
             places: Places {
                 all: numbers
                     .map(|number| Place {
@@ -72,10 +75,14 @@ impl Connection {
         !self.lost && !self.places.free.is_empty() && self.out.len() < UNSENT_BYTES_MAX
     }
 
+    /// How long the next request is. Only with [`Connection::has_room`].
+    pub(super) fn next_bytes(&self, requests: &Requests) -> usize {
+        requests.of(self.places.next(), self.shift).bytes()
+    }
+
     /// Writes a request that counts from `since`. Only with [`Connection::has_room`].
-    pub(super) fn ask(&mut self, template: &Template, since: Instant) {
-        let number = self.places.begin(since);
-        template.write(&mut self.out, number);
+    pub(super) fn ask(&mut self, requests: &Requests, since: Instant) {
+        self.write(requests, since);
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }
@@ -121,7 +128,7 @@ impl Connection {
             }
             now = Instant::now();
             let tally = &mut bench.tally.borrow_mut();
-            if let Err(reason) = self.hear(read.filled(), &bench.template, tally, now) {
+            if let Err(reason) = self.hear(read.filled(), &bench.requests, tally, now) {
                 return Poll::Ready(Err(reason));
             }
         }
@@ -133,7 +140,6 @@ impl Connection {
             return;
         }
         let mut tally = bench.tally.borrow_mut();
-        let bytes = bench.template.bytes();
         let mut pace = bench.pace.as_ref().map(|pace| pace.borrow_mut());
         while self.has_room() {
             let since = match &mut pace {
@@ -143,27 +149,31 @@ impl Connection {
                 None => Some(now),
             };
             let Some(since) = since else { return };
-            if !tally.sends(now, bytes) {
+            if !tally.sends(now, self.next_bytes(&bench.requests)) {
                 return;
             }
-            let number = self.places.begin(since);
-            bench.template.write(&mut self.out, number);
+            self.write(&bench.requests, since);
         }
+    }
+
+    fn write(&mut self, requests: &Requests, since: Instant) {
+        let number = self.places.begin(since);
+        requests.of(number, self.shift).write(&mut self.out, number);
     }
 
     /// Takes what has come.
     fn hear(
         &mut self,
         bytes: &[u8],
-        template: &Template,
+        requests: &Requests,
         tally: &mut Tally,
         now: Instant,
     ) -> Result<(), String> {
         tally.received(now, bytes.len());
         let mut frames = self.decoder.feed(bytes);
         while let Some(frame) = frames.next().map_err(|error| error.to_string())? {
-            let (number, result, refusal) = match template.read(frame) {
-                Some((number, result)) => (Some(number), result, template.refusal_in(result)),
+            let (number, result, refusal) = match requests.read(frame, self.shift) {
+                Some((number, result)) => (Some(number), result, requests.refusal_in(result)),
                 // In other words than usual, or an answer to something else.
                 None => {
                     let reply = Reply::parse(frame).map_err(|error| error.to_string())?;
@@ -186,18 +196,26 @@ impl Connection {
 }
 
 impl Places {
+    /// The number of the next request. Only with a free place.
+    fn next(&self) -> u64 {
+        let step = self.all.len() as u64;
+        let number = self.all[*self.free.last().expect("there is room")].number + step;
+        match number < NUMBERS.end {
+            true => number,
+            // Its first one again, after thousands of millions.
+            false => NUMBERS.start + (number - NUMBERS.start) % step,
+        }
+    }
+
     /// Takes a free place, and gives its request's number.
     fn begin(&mut self, since: Instant) -> u64 {
+        let number = self.next();
         let place = self.free.pop().expect("there is room");
-        let step = self.all.len() as u64;
-        let place = &mut self.all[place];
-        place.since = Some(since);
-        place.number += step;
-        if place.number >= NUMBERS.end {
-            // Its first one again, after thousands of millions.
-            place.number = NUMBERS.start + (place.number - NUMBERS.start) % step;
-        }
-        place.number
+        self.all[place] = Place {
+            number,
+            since: Some(since),
+        };
+        number
     }
 
     /// Ends the request with this number, and says since when it was in flight. `None`: it is not.

@@ -28,7 +28,7 @@ use self::options::{Load, Until};
 use self::pace::{Alarm, Pace};
 use self::report::{Measured, Report};
 use self::tally::Tally;
-use self::template::Template;
+use self::template::Requests;
 use self::unique::Unique;
 use crate::outcome::{self, Failure};
 use crate::payload;
@@ -53,7 +53,7 @@ const INTERRUPTED: u8 = 130;
 
 /// What the connections of one measurement share.
 struct Bench {
-    template: Rc<Template>,
+    requests: Rc<Requests>,
     tally: RefCell<Tally>,
     buffer: RefCell<Vec<u8>>,
     /// Where requests are due at a fixed rate.
@@ -72,13 +72,13 @@ pub(crate) async fn run(
         None => None,
     };
     let payload = payload.as_deref().map(|payload| payload.get());
-    let template = Rc::new(Template::new(&options.type_name, payload)?);
+    let requests = Rc::new(Requests::new(&options.types, payload)?);
     let most = options.connections.iter().max().copied().unwrap_or(0);
     allow_files(most)?;
     let mut report = Report::new(server, options, payload.map_or(0, str::len));
     report.begin();
     for load in options.loads() {
-        let measured = measure(server, patience, options, load, &template).await?;
+        let measured = measure(server, patience, options, load, &requests).await?;
         let interrupted = measured.interrupted;
         report.add(load, measured);
         if interrupted {
@@ -95,18 +95,21 @@ async fn measure(
     patience: Option<Duration>,
     options: &BenchOptions,
     load: Load,
-    template: &Rc<Template>,
+    requests: &Rc<Requests>,
 ) -> Result<Measured, Failure> {
     let streams = connect(server, patience, load.connections).await?;
-    let unique = (!options.no_unique).then(|| Unique::new(options.unique.as_deref()));
+    let unique = options
+        .looks_for_unique()
+        .then(|| Unique::new(options.unique.as_deref()));
     let bench = Rc::new(Bench {
-        template: Rc::clone(template),
+        requests: Rc::clone(requests),
         tally: RefCell::new(Tally::new(options.until(), unique)),
         buffer: RefCell::new(vec![0; READ_BYTES]),
         pace: options.rate.map(|rate| RefCell::new(Pace::new(rate))),
     });
-    let connections = streams.into_iter();
-    let connections = connections.map(|stream| Connection::new(stream, load.pipeline));
+    let connections = streams.into_iter().enumerate();
+    let connections =
+        connections.map(|(index, stream)| Connection::new(stream, load.pipeline, index));
     let connections: Vec<_> = connections
         .map(|connection| Rc::new(RefCell::new(connection)))
         .collect();
@@ -204,12 +207,13 @@ async fn keep_pace(bench: Rc<Bench>, connections: Vec<Rc<RefCell<Connection>>>, 
                 late = true;
                 break;
             };
-            if !bench.tally.borrow_mut().sends(now, bench.template.bytes()) {
+            let bytes = connections[index].borrow().next_bytes(&bench.requests);
+            if !bench.tally.borrow_mut().sends(now, bytes) {
                 return;
             }
             let due = pace.borrow_mut().take(now).expect("it is due");
             bench.tally.borrow_mut().sent_late(due, now);
-            connections[index].borrow_mut().ask(&bench.template, due);
+            connections[index].borrow_mut().ask(&bench.requests, due);
         }
         if bench.tally.borrow().is_over(now) {
             return;

@@ -10,9 +10,9 @@ const PIPELINE_MAX: u64 = 100_000;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct BenchOptions {
-    /// The request's type
+    /// The request's type; repeatable, several are asked in turn
     #[arg(long = "type", value_name = "TYPE", default_value = "ping")]
-    pub(super) type_name: String,
+    pub(super) types: Vec<String>,
     /// The payload of every request; `-` reads it from stdin
     #[arg(long, value_name = "JSON", allow_negative_numbers = true)]
     pub(super) payload: Option<String>,
@@ -32,7 +32,8 @@ pub(crate) struct BenchOptions {
     /// pipeline is then the most that a connection has in flight [default: each as soon as one was answered]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub(super) rate: Option<u64>,
-    /// The field of the results whose numbers may never be given twice [default: `token`, where there is one]
+    /// The field of the results whose numbers may never be given twice, by any of the types [default: `token`,
+    /// where there is one; none with several types, which may count each for itself]
     #[arg(long, value_name = "FIELD", conflicts_with = "no_unique")]
     pub(super) unique: Option<String>,
     /// Do not look for numbers that are given twice
@@ -66,6 +67,10 @@ pub(super) enum Until {
 }
 
 impl BenchOptions {
+    pub(super) fn looks_for_unique(&self) -> bool {
+        !self.no_unique && (self.unique.is_some() || self.types.len() == 1)
+    }
+
     pub(super) fn until(&self) -> Until {
         match self.requests {
             Some(requests) => Until::Answered(requests),

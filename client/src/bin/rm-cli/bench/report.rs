@@ -60,7 +60,7 @@ impl<'a> Report<'a> {
         };
         let mut text = format!(
             "{} at {}, a payload of {} bytes, {amount}",
-            harmless(&self.options.type_name),
+            harmless(&named(&self.options.types)),
             self.server,
             self.payload_bytes
         );
@@ -105,13 +105,21 @@ impl<'a> Report<'a> {
         if self.options.json {
             let figures = json!({
                 "server": self.server,
-                "type": self.options.type_name,
+                "types": self.options.types,
                 "payload_bytes": self.payload_bytes,
                 "rate": self.options.rate,
                 "figures": self.rows,
             });
             outcome::print_text(&figures.to_string());
         }
+    }
+}
+
+/// The types, as far as they fit into a line.
+fn named(types: &[String]) -> String {
+    match types {
+        [first, _, _, .., last] => format!("{first} … {last} ({} types)", types.len()),
+        few => few.join(", "),
     }
 }
 
