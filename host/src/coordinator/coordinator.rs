@@ -18,7 +18,7 @@ use super::{
     host_error::host_error,
     job::{Asked, ClientSlot, Job},
     lane::{Lane, Runner},
-    lane_thread::Fetched,
+    lane_thread::{Fetched, Handed},
     once::{Answers, SessionKey, UnderWay, answers_state},
     opener::Opener,
     plugin_slot::PluginSlot,
@@ -88,6 +88,8 @@ pub struct Coordinator {
     pub(super) turn_us: u64,
     pub(super) stopping: bool,
     pub(super) fetched: Fetched,
+    /// Jobs on their way to a lane's thread. Kept and reused, as `fetched` is.
+    pub(super) window: Vec<Handed>,
     pub(super) expired: Vec<Job>,
 }
 
@@ -131,6 +133,7 @@ impl Coordinator {
             turn_us: 0,
             stopping: false,
             fetched: Fetched::default(),
+            window: Vec::new(),
             expired: Vec::new(),
             settings,
             clock,

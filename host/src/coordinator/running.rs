@@ -246,7 +246,7 @@ impl Coordinator {
         };
         let now = Instant::now();
         let room = thread.room(now);
-        let mut window = Vec::new();
+        let mut window = std::mem::take(&mut self.window);
         while window.len() < room
             && let Some((job, waited)) = self.next(id)
         {
@@ -260,15 +260,17 @@ impl Coordinator {
         let lane = self.lanes[id.0 as usize]
             .as_mut()
             .expect("it has just been run");
-        if let Runner::Thread(thread) = lane.runner()
-            && !window.is_empty()
-        {
+        let Runner::Thread(thread) = lane.runner() else {
+            unreachable!("no lane changes its runner while jobs are taken out of its queue");
+        };
+        if !window.is_empty() {
             if (window.len() > 1 || !thread.is_idle()) && !self.loaded.contains(&id) {
                 self.loaded.push(id);
             }
-            thread.hand(window);
+            thread.hand(window.drain(..));
             self.watch(id, now);
         }
+        self.window = window;
     }
 
     /// Fetches what a lane's thread has finished, and gives it more.
