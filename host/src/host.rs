@@ -242,7 +242,7 @@ impl Host {
             let interval = self.config.queue_report.unwrap_or(Duration::MAX);
             self.next_report = Instant::now().checked_add(interval);
         }
-        let settled = self.looked && coordinator.plugins_are_settled();
+        let settled = self.ready.is_some() && self.looked && coordinator.plugins_are_settled();
         drop(coordinator);
         if settled && let Some(line) = self.ready.take() {
             say_ready(&line);
