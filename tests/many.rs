@@ -198,7 +198,7 @@ fn a_client_that_does_not_read_is_let_go_and_disturbs_nobody() {
     let host = TestHost::with_fixture("gates");
     let (gate, mut deaf, mut other) = (Gate::new(), host.connect(), host.connect());
     // Asked for before a single reply could pile up, and together more than is ever kept for one client.
-    let large = (0..100).map(|_| ("large", json!({ "bytes": 1_000_000 })));
+    let large = (0..85).map(|_| ("large", json!({ "bytes": 1_000_000 })));
     deaf.tell_all(
         [("stopBeforeLarge", gate.payload(""))]
             .into_iter()

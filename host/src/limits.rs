@@ -43,8 +43,11 @@ pub const QUEUE_BYTES_ALL_MAX: usize = 1024 * 1024 * 1024;
 /// What a client is told to wait after `busy`, in milliseconds.
 pub const BUSY_RETRY_AFTER_MS: u64 = 1_000;
 
-/// Jobs handed to a lane's thread at once.
+/// Jobs handed to a lane's thread at once, at most.
 pub const WINDOW_JOBS_MAX: usize = 1_024;
+
+/// Jobs handed to a lane's thread at once are as many as take about so long.
+pub const WINDOW_TIME: Duration = Duration::from_millis(1);
 
 /// Replies that a lane's thread gathers before it waits for them to be fetched, in bytes.
 pub const HELD_REPLY_BYTES_MAX: usize = 1024 * 1024;
@@ -59,7 +62,7 @@ pub const INLINE_TURN_US: u64 = 500;
 /// How long a finished reply may lie on a lane's thread before it is fetched.
 pub const REPLY_HELD_MAX: Duration = Duration::from_micros(500);
 
-/// A job that took longer than this on a lane's thread is answered before the next one starts.
+/// A job that took longer than this on a lane's thread is answered at once, and what stands behind it waits in the queue.
 pub const QUICK_JOB: Duration = Duration::from_micros(100);
 
 /// How long after "try again" a request is run again.

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::{
+    collections::VecDeque,
     hint::black_box,
     sync::{Arc, mpsc},
     time::Duration,
@@ -359,13 +360,14 @@ fn lanes(criterion: &mut Criterion) {
     let thread = LaneThread::start("measured", code, clock, signal);
     let thread = thread.expect("a thread can be started");
     group.bench_function("a batch of 64 jobs, there and back", |bench| {
-        let mut fetched = Fetched::default();
+        let (mut fetched, mut jobs) = (Fetched::default(), VecDeque::new());
         bench.iter(|| {
-            thread.hand((0..PER_READ).map(|_| Handed {
+            jobs.extend((0..PER_READ).map(|_| Handed {
                 job: job(),
                 jobber,
                 waited: false,
             }));
+            thread.hand(&mut jobs);
             let mut finished = 0;
             while finished < PER_READ {
                 thread.fetch(&mut fetched);

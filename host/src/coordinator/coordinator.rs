@@ -3,7 +3,7 @@
 //! host is told to stop.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -89,7 +89,7 @@ pub struct Coordinator {
     pub(super) stopping: bool,
     pub(super) fetched: Fetched,
     /// Jobs on their way to a lane's thread. Kept and reused, as `fetched` is.
-    pub(super) window: Vec<Handed>,
+    pub(super) window: VecDeque<Handed>,
     pub(super) expired: Vec<Job>,
 }
 
@@ -133,7 +133,7 @@ impl Coordinator {
             turn_us: 0,
             stopping: false,
             fetched: Fetched::default(),
-            window: Vec::new(),
+            window: VecDeque::new(),
             expired: Vec::new(),
             settings,
             clock,

@@ -15,8 +15,10 @@ use std::{
 use super::{
     job::{ClientSlot, Job},
     lane_code::{LaneCode, Output, Verdict},
+    once::UnderWayId,
     schedule::LaneId,
     signal::Signal,
+    window_size::WindowSize,
 };
 use crate::{clock::Clock, limits};
 
@@ -74,6 +76,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Window {
     inbox: VecDeque<Handed>,
+    size: WindowSize,
     /// The job that runs, and since when.
     entered: Option<(Handed, Instant)>,
     fetched: Fetched,
@@ -148,18 +151,24 @@ impl LaneThread {
         if window.held || window.is_slow(now) {
             return 0;
         }
-        limits::WINDOW_JOBS_MAX.saturating_sub(window.inbox.len())
+        window.size.jobs().saturating_sub(window.inbox.len())
     }
 
-    /// Hands over jobs, to be run after those that it has.
-    pub fn hand(&self, jobs: impl IntoIterator<Item = Handed>) {
+    /// Hands over jobs, to be run after those that it has, and leaves none. Says whether it has more than one now.
+    pub fn hand(&self, jobs: &mut VecDeque<Handed>) -> bool {
         let mut window = self.shared.lock();
         if window.held {
-            window.fetched.returned.extend(jobs);
-            return;
+            window.fetched.returned.extend(jobs.drain(..));
+            return true;
         }
-        window.inbox.extend(jobs);
+        if window.inbox.is_empty() {
+            std::mem::swap(&mut window.inbox, jobs);
+        } else {
+            window.inbox.extend(jobs.drain(..));
+        }
+        let has_more = window.inbox.len() > 1 || !window.has_nothing_begun();
         self.shared.wake(window);
+        has_more
     }
 
     /// Takes back what has not been entered, last first, to be put back one before the other.
@@ -167,19 +176,36 @@ impl LaneThread {
         let mut window = self.shared.lock();
         let inbox = std::mem::take(&mut window.inbox);
         let returned = std::mem::take(&mut window.fetched.returned);
-        inbox.into_iter().rev().chain(returned.into_iter().rev())
+        // What was returned was handed over after what lies in the inbox.
+        returned.into_iter().rev().chain(inbox.into_iter().rev())
     }
 
-    /// Takes back what has not been entered, if the job that runs has not been quick.
-    pub fn take_back_if_slow(&self, now: Instant) -> impl Iterator<Item = Handed> + use<> {
+    /// Takes back what lies there for too long: all, if the job that runs has not been quick; what is far more than
+    /// the thread would be given now. Last first. Says whether it has more than the job that runs after that.
+    pub fn take_back_surplus(&self, now: Instant) -> (impl Iterator<Item = Handed> + use<>, bool) {
         let mut window = self.shared.lock();
-        let slow = window.is_slow(now);
-        let taken = if slow {
-            std::mem::take(&mut window.inbox)
-        } else {
-            VecDeque::new()
+        let stays = match window.is_slow(now) {
+            true => 0,
+            false => window.size.jobs(),
         };
-        taken.into_iter().rev()
+        let surplus = match window.inbox.len() > 2 * stays {
+            true => window.inbox.split_off(stays),
+            false => VecDeque::new(),
+        };
+        let is_loaded = !window.inbox.is_empty() || !window.fetched.finished.is_empty();
+        (surplus.into_iter().rev(), is_loaded)
+    }
+
+    /// Takes out the job that bears an id, if it is here and has not been entered.
+    pub fn take_once(&self, once: UnderWayId) -> Option<Handed> {
+        let mut window = self.shared.lock();
+        let bears_it = |handed: &Handed| handed.job.once == Some(once);
+        if let Some(at) = window.inbox.iter().position(bears_it) {
+            return window.inbox.remove(at);
+        }
+        let returned = &mut window.fetched.returned;
+        let at = returned.iter().position(bears_it)?;
+        Some(returned.remove(at))
     }
 
     /// Since when the job runs that runs.
@@ -207,11 +233,12 @@ impl LaneThread {
     pub fn remove_client(&self, slot: ClientSlot) -> Vec<Handed> {
         let mut window = self.shared.lock();
         let is_its = |handed: &Handed| handed.job.slot == slot;
-        let (mut removed, kept): (Vec<_>, VecDeque<_>) = {
+        let mut removed = Vec::new();
+        if window.inbox.iter().any(is_its) {
             let (its, others): (Vec<_>, Vec<_>) = window.inbox.drain(..).partition(is_its);
-            (its, others.into())
-        };
-        window.inbox = kept;
+            window.inbox.extend(others);
+            removed = its;
+        }
         let returned = &mut window.fetched.returned;
         removed.extend(returned.extract_if(.., |handed| is_its(handed)));
         removed
@@ -228,16 +255,10 @@ impl LaneThread {
         }
     }
 
-    /// Whether it has more than the job that runs.
-    pub fn is_loaded(&self) -> bool {
-        let window = self.shared.lock();
-        !window.inbox.is_empty() || !window.fetched.finished.is_empty()
-    }
-
     /// Whether it has nothing: nothing to begin, nothing that runs, and nothing to be fetched.
     pub fn is_idle(&self) -> bool {
         let window = self.shared.lock();
-        window.inbox.is_empty() && window.entered.is_none() && window.fetched.finished.is_empty()
+        window.inbox.is_empty() && window.has_nothing_begun()
     }
 }
 
@@ -297,7 +318,8 @@ impl Shared {
             };
             let asked = handed.job.asked();
             let verdict = code.run(handed.jobber, &asked, &clock, moment, out);
-            now = Some(code.ended());
+            // Code that is made anew after a panic took its time after that.
+            now = (!verdict.is_panic()).then(|| code.ended());
             let ended = clock.instant_at(code.ended());
 
             window = self.lock();
@@ -334,12 +356,17 @@ impl Window {
             effect_bytes: effects.len(),
             took,
         });
+        self.size.ran(took);
         self.finished_since.get_or_insert(ended);
         if waits {
             self.fetched.returned.extend(self.inbox.drain(..));
         }
         let held_bytes = self.fetched.replies.len() + self.fetched.effects.len();
         self.held = waits || held_bytes > limits::HELD_REPLY_BYTES_MAX;
+    }
+
+    fn has_nothing_begun(&self) -> bool {
+        self.entered.is_none() && self.fetched.finished.is_empty()
     }
 
     fn is_slow(&self, now: Instant) -> bool {
@@ -357,3 +384,7 @@ impl Window {
             || held > limits::REPLY_HELD_MAX / 2
     }
 }
+
+#[cfg(test)]
+#[path = "lane_thread_tests.rs"]
+mod tests;

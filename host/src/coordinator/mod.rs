@@ -32,6 +32,7 @@ mod schedule;
 mod signal;
 mod storage;
 mod types;
+mod window_size;
 
 pub use clients::Outlet;
 pub use commits::Commits;

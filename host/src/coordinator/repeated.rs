@@ -8,7 +8,9 @@ use super::{
     coordinator::{Coordinator, HOST, SHUTTING_DOWN},
     host_error::host_error,
     job::{Asked, ClientSlot, Job},
+    lane::Runner,
     lane_code::Outcome,
+    lane_thread::Handed,
     once::{Answers, Fingerprint, Joined, Looked, RequestId, UnderWayId, answers_state},
     schedule::LaneId,
     storage::{VOID, storage_unknown},
@@ -319,11 +321,16 @@ impl Coordinator {
         }
         // It may lie on its lane's thread, which has not entered it yet.
         let lane = self.types[self.under_way.type_of(once)].lane;
-        self.take_back(lane);
-        if self.schedule.has_next(lane) {
-            self.mark(lane);
+        let of = self.lanes[lane.0 as usize].as_mut()?;
+        let Runner::Thread(thread) = of.runner() else {
+            return None;
+        };
+        let Handed { job, waited, .. } = thread.take_once(once)?;
+        if waited {
+            self.waits_no_more(lane, job.type_id);
+            return Some((job, "waiting"));
         }
-        self.schedule.take(once)
+        Some((job, "queued"))
     }
 
     fn note_cancelled(&mut self, of: RequestId) -> BatchNo {

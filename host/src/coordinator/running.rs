@@ -31,8 +31,8 @@ impl Coordinator {
                 continue;
             };
             if let Runner::Thread(thread) = of.runner() {
-                let taken = thread.take_back_if_slow(Instant::now());
-                if thread.is_loaded() && !self.loaded.contains(&lane) {
+                let (taken, is_loaded) = thread.take_back_surplus(Instant::now());
+                if is_loaded && !self.loaded.contains(&lane) {
                     self.loaded.push(lane);
                 }
                 self.put_back(lane, taken);
@@ -62,8 +62,8 @@ impl Coordinator {
         if !of.marked {
             of.marked = true;
             self.marked.push(lane);
+            self.bell.notify_one();
         }
-        self.bell.notify_one();
     }
 
     pub(super) fn state_changed(&mut self, lane: LaneId) {
@@ -153,7 +153,8 @@ impl Coordinator {
     /// Begins what a lane may begin.
     pub(super) fn run(&mut self, id: LaneId) {
         if self.is_held_up(id) {
-            return;
+            // What its thread would go on with would only be more to keep.
+            return self.take_back(id);
         }
         let Some(lane) = self.lanes[id.0 as usize]
             .as_mut()
@@ -251,7 +252,7 @@ impl Coordinator {
             && let Some((job, waited)) = self.next(id)
         {
             let jobber = self.types[job.type_id].jobber;
-            window.push(Handed {
+            window.push_back(Handed {
                 job,
                 jobber,
                 waited,
@@ -264,10 +265,9 @@ impl Coordinator {
             unreachable!("no lane changes its runner while jobs are taken out of its queue");
         };
         if !window.is_empty() {
-            if (window.len() > 1 || !thread.is_idle()) && !self.loaded.contains(&id) {
+            if thread.hand(&mut window) && !self.loaded.contains(&id) {
                 self.loaded.push(id);
             }
-            thread.hand(window.drain(..));
             self.watch(id, now);
         }
         self.window = window;
