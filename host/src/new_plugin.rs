@@ -367,7 +367,8 @@ mod tests {
         let manifest: toml::Table = manifest.parse().unwrap();
         assert_eq!(manifest["package"]["name"].as_str(), Some("big-hall"));
         assert_eq!(manifest["dependencies"]["plugin-api"].as_str(), Some("0.1"));
-        assert!(manifest.contains_key("workspace") && !manifest.contains_key("profile"));
+        assert!(manifest.contains_key("workspace"));
+        assert_eq!(manifest["profile"]["release"]["lto"].as_str(), Some("fat"));
         assert!(source.contains("\"countBigHall\" => count"), "{source}");
         assert!(
             readme.contains("cp target/release/libbig_hall.so "),
