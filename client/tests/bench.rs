@@ -238,6 +238,139 @@ async fn at_a_fixed_rate_a_stall_counts_for_all_that_was_due_meanwhile() {
 }
 
 #[tokio::test]
+async fn what_was_due_and_could_not_be_sent_counts_with_the_time_that_it_waited() {
+    let server = TestServer::start().await;
+    let order = ["-P", "1", "--rate", "1000", "--seconds", "0.5"];
+    let bench = bench(&server, &order);
+    let mut peer = server.accept().await;
+    // Through the warm-up, and on for some of what counts.
+    for _ in 0..400 {
+        peer.serve("{}").await;
+    }
+    let last = peer.asked().await;
+    // Until it must be over, a stall.
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    peer.reply("ping", &last.query_index, "{}").await;
+    let ran = ended(bench).await;
+    let row = &ran.figures["figures"][0];
+    assert_eq!(ran.status, Some(2), "{row}");
+    assert!(row["overdue"].as_u64().unwrap() > 100, "{row}");
+    // Most of those that were due had waited for long by the end.
+    assert!(
+        row["latency_us"]["p50"].as_f64().unwrap() > 20_000.0,
+        "{row}"
+    );
+}
+
+#[tokio::test]
+async fn large_requests_are_as_many_in_flight_as_it_was_told() {
+    let server = TestServer::start().await;
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_rm-cli"))
+        .args(["-s", &server.address().to_string(), "bench", "--json"])
+        .args(["-c", "1", "-P", "8", "--requests", "8", "--payload", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let large = format!("\"{}\"", "x".repeat(300_000));
+    let mut stdin = bench.stdin.take().unwrap();
+    stdin.write_all(large.as_bytes()).unwrap();
+    drop(stdin);
+    let mut peer = server.accept().await;
+    let mut asked = Vec::new();
+    // None is answered before all have come.
+    for _ in 0..8 {
+        asked.push(peer.asked().await);
+    }
+    for request in asked {
+        peer.reply("ping", &request.query_index, "{}").await;
+    }
+    assert_eq!(ended(bench).await.status, Some(0));
+}
+
+#[tokio::test]
+async fn a_number_of_an_earlier_load_is_not_to_be_given_again() {
+    let server = TestServer::start().await;
+    let bench = bench(&server, &["-P", "1,2", "--requests", "2"]);
+    for numbers in [[1, 2], [3, 1]] {
+        let mut peer = server.accept().await;
+        for number in numbers {
+            peer.serve(&format!(r#"{{"token":{number}}}"#)).await;
+        }
+    }
+    let ran = ended(bench).await;
+    let unique = |at: usize| ran.figures["figures"][at]["unique"].clone();
+    assert_eq!((ran.status, &unique(0)["twice"]), (Some(1), &json!(0)));
+    assert_eq!(
+        (
+            &unique(1)["numbers"],
+            &unique(1)["twice"],
+            &unique(1)["example"]
+        ),
+        (&json!(2), &json!(1), &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn figures_of_earlier_loads_are_told_when_a_later_one_cannot_begin() {
+    let server = TestServer::start().await;
+    let bench = bench(
+        &server,
+        &["-P", "1,2", "--requests", "1", "--timeout", "1s"],
+    );
+    let mut peer = server.accept().await;
+    let asked = peer.asked().await;
+    // Before it can connect again.
+    drop(server);
+    peer.reply("ping", &asked.query_index, "{}").await;
+    let ran = ended(bench).await;
+    assert_eq!(ran.status, Some(2));
+    assert_eq!(ran.figures["figures"].as_array().map(Vec::len), Some(1));
+    assert!(ran.err.contains("is rm-host running there?"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn a_reply_of_another_type_is_none() {
+    let server = TestServer::start().await;
+    let bench = bench(&server, &["-P", "1", "--requests", "1"]);
+    let mut peer = server.accept().await;
+    let asked = peer.asked().await;
+    peer.reply("other", &asked.query_index, "{}").await;
+    peer.reply("ping", &asked.query_index, "{}").await;
+    let ran = ended(bench).await;
+    let row = &ran.figures["figures"][0];
+    assert_eq!(
+        (ran.status, &row["unexpected_replies"], &row["requests"]),
+        (Some(2), &json!(1), &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn a_pause_of_the_rate_is_no_silence_of_the_host() {
+    let server = TestServer::start().await;
+    let order = [
+        "-P",
+        "1",
+        "--rate",
+        "3",
+        "--requests",
+        "3",
+        "--timeout",
+        "250ms",
+    ];
+    let bench = bench(&server, &order);
+    let mut peer = server.accept().await;
+    for _ in 0..3 {
+        let asked = peer.asked().await;
+        // Less than it waits for a reply, and with the pause before it more.
+        tokio::time::sleep(Duration::from_millis(120)).await;
+        peer.reply("ping", &asked.query_index, "{}").await;
+    }
+    let ran = ended(bench).await;
+    assert_eq!(ran.status, Some(0), "{} {}", ran.figures, ran.err);
+}
+
+#[tokio::test]
 async fn a_lost_connection_and_a_reply_that_does_not_come_are_told() {
     let server = TestServer::start().await;
     let lost = bench(&server, &["-P", "2", "--requests", "10"]);
@@ -294,6 +427,33 @@ async fn interrupted_it_still_prints_its_figures() {
     assert_eq!(ran.figures["figures"][0]["interrupted"], true);
 }
 
+#[tokio::test]
+async fn interrupted_it_waits_for_the_replies_that_are_due_for_a_while_only() {
+    let server = TestServer::start().await;
+    let bench = bench(&server, &["-P", "50", "--seconds", "3600"]);
+    let id = bench.id().to_string();
+    let mut peer = server.accept().await;
+    let mut asked = Vec::new();
+    for _ in 0..50 {
+        asked.push(peer.asked().await);
+    }
+    let interrupt = Command::new("kill").args(["-INT", &id]).status().unwrap();
+    assert!(interrupt.success());
+    // One reply after the other, for longer than anybody waits.
+    let slowly = async {
+        for request in asked {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            peer.reply("ping", &request.query_index, "{}").await;
+        }
+    };
+    let ran = tokio::select! {
+        ran = ended(bench) => ran,
+        () = slowly => panic!("all were waited for"),
+    };
+    assert_eq!(ran.status, Some(130), "{}", ran.err);
+    assert!(ran.figures["figures"][0]["unanswered"].as_u64().unwrap() > 20);
+}
+
 async fn serve_all(mut peer: Peer) {
     while let Some(asked) = peer.next().await {
         peer.reply(&asked.type_name, &asked.query_index, "{}").await;
@@ -306,17 +466,30 @@ async fn what_cannot_be_measured_is_refused_with_a_remedy() {
     for (arguments, text) in [
         (&["--payload", "{"][..], "is not JSON"),
         (&["--pipeline", "0"], "0 is not in 1..="),
-        (&["--seconds", "0"], "expected seconds above 0"),
+        (&["--seconds", "0"], "expected seconds from 0.001"),
         (
             &["--seconds", "1", "--requests", "1"],
             "cannot be used with",
         ),
         (&["-c", "60001"], "is not in 1..=60000"),
+        (&["-P", "10", "--seconds", "1e-10"], "from 0.001"),
     ] {
         let ran = ended(bench(&server, arguments)).await;
         assert_eq!(ran.status, Some(64), "{arguments:?}");
         assert!(ran.err.contains(text), "{arguments:?}: {}", ran.err);
     }
+    let many = ["-c", "1000", "-P", "100000"];
+    let server_address = server.address().to_string();
+    let too_many = Command::new(env!("CARGO_BIN_EXE_rm-cli"))
+        .args([&["-s", &server_address, "bench"][..], &many].concat())
+        .output()
+        .unwrap();
+    assert_eq!(too_many.status.code(), Some(64));
+    let text = String::from_utf8_lossy(&too_many.stderr);
+    assert!(
+        text.contains("at most 10,000,000 requests in flight"),
+        "{text}"
+    );
     let nobody = server.address();
     drop(server);
     let alone = Command::new(env!("CARGO_BIN_EXE_rm-cli"))

@@ -103,17 +103,12 @@ impl Connection {
         }
         let mut now = Instant::now();
         loop {
-            self.fill(bench, now);
-            while self.sent < self.out.len() {
-                match Pin::new(&mut self.stream).poll_write(cx, &self.out[self.sent..]) {
-                    Poll::Ready(Ok(bytes)) => self.sent += bytes,
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error.to_string())),
-                    Poll::Pending => break,
+            loop {
+                let asked = self.fill(bench, now);
+                if self.poll_send(cx)?.is_pending() || !asked {
+                    break;
                 }
-            }
-            if self.sent == self.out.len() {
-                self.out.clear();
-                self.sent = 0;
+                // What is sent has left room for more.
             }
             if self.in_flight() == 0 && bench.tally.borrow().is_over(now) {
                 return Poll::Ready(Ok(()));
@@ -134,8 +129,28 @@ impl Connection {
         }
     }
 
-    /// Writes as many requests as may be sent.
-    fn fill(&mut self, bench: &Bench, now: Instant) {
+    /// Sends what is written; pending: not all of it can be now.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, String> {
+        while self.sent < self.out.len() {
+            match Pin::new(&mut self.stream).poll_write(cx, &self.out[self.sent..]) {
+                Poll::Ready(Ok(bytes)) => self.sent += bytes,
+                Poll::Ready(Err(error)) => return Err(error.to_string()),
+                Poll::Pending => return Ok(Poll::Pending),
+            }
+        }
+        self.out.clear();
+        self.sent = 0;
+        Ok(Poll::Ready(()))
+    }
+
+    /// Writes as many requests as may be sent, and says whether there was any.
+    fn fill(&mut self, bench: &Bench, now: Instant) -> bool {
+        let before = self.in_flight();
+        self.write_due(bench, now);
+        self.in_flight() > before
+    }
+
+    fn write_due(&mut self, bench: &Bench, now: Instant) {
         if !self.has_room() {
             return;
         }
@@ -177,8 +192,12 @@ impl Connection {
                 // In other words than usual, or an answer to something else.
                 None => {
                     let reply = Reply::parse(frame).map_err(|error| error.to_string())?;
-                    let number = reply.query_index.parse().ok();
-                    (number, reply.result.as_bytes(), reply.refusal())
+                    let refusal = reply.refusal();
+                    let number = reply.query_index.parse().ok().filter(|number| {
+                        // What refuses a request may be of the host's own type.
+                        refusal.is_some() || requests.is_of(&reply.type_name, *number, self.shift)
+                    });
+                    (number, reply.result.as_bytes(), refusal)
                 }
             };
             match number.and_then(|number| self.places.end(number)) {

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use client::{ClientError, Server};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::net::TcpStream;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinSet, LocalSet};
 
 use self::connection::Connection;
@@ -42,7 +43,7 @@ const OPENED_AT_ONCE: usize = 100;
 /// How often the bar moves, and it is seen whether nothing comes any more.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How long an interrupted benchmark waits for the replies that are due.
+/// How long an interrupted benchmark waits for the replies that are due, at most.
 const LAST_REPLIES_WAIT: Duration = Duration::from_secs(1);
 
 /// How long requests that are late because no connection has room wait before it is looked again.
@@ -75,32 +76,77 @@ pub(crate) async fn run(
     let requests = Rc::new(Requests::new(&options.types, payload)?);
     let most = options.connections.iter().max().copied().unwrap_or(0);
     allow_files(most)?;
+    let mut interrupt = Interrupt::new()?;
+    let mut unique = options
+        .looks_for_unique()
+        .then(|| Unique::new(options.unique.as_deref()));
     let mut report = Report::new(server, options, payload.map_or(0, str::len));
     report.begin();
-    for load in options.loads() {
-        let measured = measure(server, patience, options, load, &requests).await?;
-        let interrupted = measured.interrupted;
-        report.add(load, measured);
-        if interrupted {
+    for load in options.loads()? {
+        // What was given in an earlier measurement is not to be given again either.
+        let unique_so_far = unique.take().map(Unique::go_on);
+        let measured = measure(
+            server,
+            patience,
+            options,
+            load,
+            &requests,
+            unique_so_far,
+            &mut interrupt,
+        );
+        let measured = match measured.await {
+            Ok(measured) => measured,
+            Err(failure) => {
+                report.end();
+                return Err(failure);
+            }
+        };
+        let Some(mut measured) = measured else {
+            report.end();
+            return Ok(ExitCode::from(INTERRUPTED));
+        };
+        report.add(load, &measured);
+        if measured.interrupted {
             report.end();
             return Ok(ExitCode::from(INTERRUPTED));
         }
+        unique = measured.tally.unique.take();
     }
     report.end();
     Ok(ExitCode::from(report.status()))
 }
 
+/// What the user wants to stop, for the whole run.
+struct Interrupt(Signal);
+
+impl Interrupt {
+    fn new() -> Result<Self, Failure> {
+        let signal = signal(SignalKind::interrupt());
+        signal.map(Self).map_err(|error| {
+            Failure::Usage(format!("expected SIGINT to be caught, got none: {error}"))
+        })
+    }
+
+    /// Comes again with each. Safe to be dropped and called again.
+    async fn came(&mut self) {
+        self.0.recv().await;
+    }
+}
+
+/// `None`: it was interrupted before it began.
 async fn measure(
     server: &Server,
     patience: Option<Duration>,
     options: &BenchOptions,
     load: Load,
     requests: &Rc<Requests>,
-) -> Result<Measured, Failure> {
-    let streams = connect(server, patience, load.connections).await?;
-    let unique = options
-        .looks_for_unique()
-        .then(|| Unique::new(options.unique.as_deref()));
+    unique: Option<Unique>,
+    interrupt: &mut Interrupt,
+) -> Result<Option<Measured>, Failure> {
+    let streams = tokio::select! {
+        streams = connect(server, patience, load.connections) => streams?,
+        () = interrupt.came() => return Ok(None),
+    };
     let bench = Rc::new(Bench {
         requests: Rc::clone(requests),
         tally: RefCell::new(Tally::new(options.until(), unique)),
@@ -128,7 +174,7 @@ async fn measure(
         let connections = connections.clone();
         tasks.spawn_local(keep_pace(Rc::clone(&bench), connections, alarm));
     }
-    let watched = watch(&bench, options.until(), patience, &mut ends);
+    let watched = watch(&bench, options.until(), patience, &mut ends, interrupt);
     let interrupted = tasks.run_until(watched).await;
     drop(ends);
     drop(tasks);
@@ -138,11 +184,15 @@ async fn measure(
         .sum();
     drop(connections);
     let bench = Rc::into_inner(bench).expect("its tasks have ended");
-    Ok(Measured {
-        tally: bench.tally.into_inner(),
+    let mut tally = bench.tally.into_inner();
+    if let Some(pace) = &bench.pace {
+        tally.left_unsent(&pace.borrow());
+    }
+    Ok(Some(Measured {
+        tally,
         unanswered: in_flight,
         interrupted,
-    })
+    }))
 }
 
 /// Until all connections have ended, or nothing comes any more. Says whether it was interrupted.
@@ -151,12 +201,11 @@ async fn watch(
     until: Until,
     patience: Option<Duration>,
     ends: &mut JoinSet<()>,
+    interrupt: &mut Interrupt,
 ) -> bool {
     let bar = bar();
     let mut look = tokio::time::interval(LOOK_EVERY);
-    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
-    let mut interrupted = false;
-    let mut patience = patience;
+    let mut interrupted: Option<Instant> = None;
     loop {
         tokio::select! {
             ended = ends.join_next() => if ended.is_none() { break },
@@ -168,19 +217,24 @@ async fn watch(
                 if patience.is_some_and(|patience| tally.silence(now) > patience) {
                     break;
                 }
+                if interrupted.is_some_and(|since| now - since > LAST_REPLIES_WAIT) {
+                    break;
+                }
                 if tally.is_over(now) && tally.in_flight == 0 {
                     break;
                 }
             }
-            Ok(()) = &mut interrupt, if !interrupted => {
-                interrupted = true;
+            () = interrupt.came() => {
+                // Who asks twice does not want to wait.
+                if interrupted.replace(Instant::now()).is_some() {
+                    break;
+                }
                 bench.tally.borrow_mut().stop();
-                patience = Some(LAST_REPLIES_WAIT);
             }
         }
     }
     bar.finish_and_clear();
-    interrupted
+    interrupted.is_some()
 }
 
 async fn drive(bench: Rc<Bench>, connection: Rc<RefCell<Connection>>) {

@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use crate::outcome::{Failure, grouped};
+
 /// Connections at most: as many as one address has ports for them.
 const CONNECTIONS_MAX: u64 = 60_000;
 
 /// In flight on one connection at most: as many as a host lets one client queue.
 const PIPELINE_MAX: u64 = 100_000;
+
+/// In flight on all connections at most: each takes up some memory here.
+const IN_FLIGHT_MAX: u64 = 10_000_000;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct BenchOptions {
@@ -48,8 +53,9 @@ pub(crate) struct BenchOptions {
 }
 
 pub(crate) const BENCH_HELP: &str = "\
-Exit status: 0 all was answered; 1 an error reply whose code is not allowed, or a number given twice; 2 no connection,
-a connection lost, or no reply in time; 64 wrong usage; 130 interrupted, after the figures so far.
+Exit status: 0 all was answered; 1 an error reply whose code is not allowed, a number given twice or not compared, or a
+result without the --unique field; 2 no connection, a connection lost, no reply in time, or requests of a --rate that
+could not be sent; 64 wrong usage; 130 interrupted, after the figures so far.
 
 Examples:
   rm-cli bench
@@ -79,13 +85,27 @@ impl BenchOptions {
     }
 
     /// All that is to be measured: connections, and requests in flight on each.
-    pub(super) fn loads(&self) -> impl Iterator<Item = Load> + '_ {
-        self.connections.iter().flat_map(|&connections| {
-            self.pipeline.iter().map(move |&pipeline| Load {
+    ///
+    /// # Errors
+    /// Together they are too many.
+    pub(super) fn loads(&self) -> Result<Vec<Load>, Failure> {
+        let loads = self.connections.iter().flat_map(|&connections| {
+            let pipelines = self.pipeline.iter();
+            pipelines.map(move |&pipeline| (connections, pipeline))
+        });
+        let load = |(connections, pipeline)| match connections * pipeline {
+            0..=IN_FLIGHT_MAX => Ok(Load {
                 connections: usize::try_from(connections).expect("it is bounded"),
                 pipeline: usize::try_from(pipeline).expect("it is bounded"),
-            })
-        })
+            }),
+            in_flight => Err(Failure::Usage(format!(
+                "expected at most {} requests in flight on all connections, got {} ({connections} times {pipeline}); give \
+                 a smaller --connections or --pipeline",
+                grouped(IN_FLIGHT_MAX),
+                grouped(in_flight)
+            ))),
+        };
+        loads.map(load).collect()
     }
 }
 
@@ -101,10 +121,10 @@ fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|seconds| *seconds > 0.0);
     seconds
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .filter(|time| *time <= Duration::from_secs(30 * 24 * 3600))
+        .filter(|time| {
+            (Duration::from_millis(1)..=Duration::from_secs(30 * 24 * 3600)).contains(time)
+        })
         .ok_or_else(|| {
-            format!(
-                "expected seconds above 0 and up to 30 days, such as `3` or `0.5`, got `{text}`"
-            )
+            format!("expected seconds from 0.001 up to 30 days, such as `3` or `0.5`, got `{text}`")
         })
 }

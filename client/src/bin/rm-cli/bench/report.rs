@@ -79,25 +79,29 @@ impl<'a> Report<'a> {
         outcome::print_text(&text);
     }
 
-    pub(super) fn add(&mut self, load: Load, measured: Measured) {
+    pub(super) fn add(&mut self, load: Load, measured: &Measured) {
         let Measured {
             tally, unanswered, ..
-        } = &measured;
+        } = measured;
         let counts = &tally.counts;
         let refused = |(code, _): (&String, _)| !self.options.allow.contains(code);
         let found = tally.unique.as_ref().and_then(|unique| unique.found());
-        if counts.lost.is_some() || *unanswered > 0 || counts.strangers > 0 {
+        let unserved = *unanswered + counts.overdue + counts.strangers;
+        if counts.lost.is_some() || unserved > 0 || counts.replies == 0 {
             self.status = 2;
         } else if self.status == 0
             && (counts.errors.iter().any(refused)
-                || found.is_some_and(|found| found.twice > 0 || found.missing > 0))
+                || found.is_some_and(|found| {
+                    let misses = self.options.unique.is_some() && found.missing > 0;
+                    found.twice > 0 || found.not_compared > 0 || misses
+                }))
         {
             self.status = 1;
         }
         if self.options.json {
-            self.rows.push(row_json(load, &measured));
+            self.rows.push(row_json(load, measured));
         } else {
-            outcome::print_text(&row(load, &measured));
+            outcome::print_text(&row(load, measured));
         }
     }
 
@@ -163,6 +167,12 @@ fn remarks(measured: &Measured) -> Vec<String> {
             grouped(measured.unanswered)
         ));
     }
+    if counts.overdue > 0 {
+        lines.push(format!(
+            "{} requests were due and could not be sent by the end; each counts with the time that it had waited by then",
+            grouped(counts.overdue)
+        ));
+    }
     if counts.strangers > 0 {
         lines.push(format!(
             "{} replies were to no request in flight",
@@ -184,13 +194,13 @@ fn remarks(measured: &Measured) -> Vec<String> {
             }
         });
         if found.missing > 0 {
-            let _ = write!(line, "; {} results have none", grouped(found.missing));
+            let _ = write!(line, "; in {} places is none", grouped(found.missing));
         }
-        if let Some(compared) = found.compared_until {
+        if found.not_compared > 0 {
             let _ = write!(
                 line,
-                "; they lie so far apart that only the first {} are remembered",
-                grouped(compared)
+                "; {} MORE WERE NOT COMPARED, for they lie too far apart to be remembered all",
+                grouped(found.not_compared)
             );
         }
         lines.push(line);
@@ -229,7 +239,7 @@ fn row_json(load: Load, measured: &Measured) -> Value {
             "twice": found.twice,
             "example": found.example,
             "missing": found.missing,
-            "compared_until": found.compared_until,
+            "not_compared": found.not_compared,
         }))
     });
     json!({
@@ -245,6 +255,7 @@ fn row_json(load: Load, measured: &Measured) -> Value {
         "unique": unique,
         "lost_connections": counts.lost.as_ref().map_or(0, |(connections, _)| *connections),
         "unanswered": measured.unanswered,
+        "overdue": counts.overdue,
         "unexpected_replies": counts.strangers,
         "lag_us": lag(counts).map(|[p50, p99]| json!({ "p50": micros(p50), "p99": micros(p99) })),
         "interrupted": measured.interrupted,

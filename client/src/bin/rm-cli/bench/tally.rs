@@ -7,10 +7,14 @@ use hdrhistogram::Histogram;
 use protocol::Refusal;
 
 use super::options::Until;
+use super::pace::Pace;
 use super::unique::Unique;
 
 /// What comes before the measuring and does not count.
 const WARM_UP: Duration = Duration::from_millis(300);
+
+/// Requests that are due and not sent for so long count as such: a timer may be late.
+const OVERDUE: Duration = Duration::from_millis(10);
 
 /// Error codes that are told apart at most; a plugin may make up any number of them.
 const CODES_MAX: usize = 100;
@@ -25,6 +29,8 @@ pub(super) struct Tally {
     unsent: Option<u64>,
     stopped: Option<Instant>,
     last_reply: Instant,
+    /// Since when there has been something in flight all the time.
+    waits_since: Instant,
     pub(super) in_flight: u64,
     pub(super) counts: Counts,
     pub(super) unique: Option<Unique>,
@@ -45,6 +51,8 @@ pub(super) struct Counts {
     pub(super) errors: BTreeMap<String, (u64, String)>,
     /// Replies that nobody waited for.
     pub(super) strangers: u64,
+    /// Requests that were due and could not be sent by the end.
+    pub(super) overdue: u64,
     /// Connections that were lost, and why the first one was.
     pub(super) lost: Option<(u64, String)>,
 }
@@ -63,6 +71,7 @@ impl Tally {
             unsent,
             stopped: None,
             last_reply: now,
+            waits_since: now,
             in_flight: 0,
             counts: Counts {
                 replies: 0,
@@ -72,6 +81,7 @@ impl Tally {
                 lag_ns: histogram(),
                 errors: BTreeMap::new(),
                 strangers: 0,
+                overdue: 0,
                 lost: None,
             },
             unique,
@@ -85,6 +95,9 @@ impl Tally {
         }
         if let Some(unsent) = &mut self.unsent {
             *unsent -= 1;
+        }
+        if self.in_flight == 0 {
+            self.waits_since = now;
         }
         self.in_flight += 1;
         if now >= self.start {
@@ -147,11 +160,24 @@ impl Tally {
         record(&mut self.counts.lag_ns, now.saturating_duration_since(due));
     }
 
+    /// What was due before the end and has not been sent: each had waited at least until then.
+    pub(super) fn left_unsent(&mut self, pace: &Pace) {
+        // One that is due in the last moment is sent in the next one.
+        let Some(end) = self.end().and_then(|end| end.checked_sub(OVERDUE)) else {
+            return;
+        };
+        for (due, count) in pace.untaken(self.start, end) {
+            self.counts.overdue += count;
+            let waited = end + OVERDUE - due;
+            let _ = self.counts.times_ns.record_n(nanos(waited), count);
+        }
+    }
+
     /// How long nothing has come although something is due.
     pub(super) fn silence(&self, now: Instant) -> Duration {
         match self.in_flight {
             0 => Duration::ZERO,
-            _ => now.saturating_duration_since(self.last_reply),
+            _ => now.saturating_duration_since(self.last_reply.max(self.waits_since)),
         }
     }
 
@@ -167,17 +193,20 @@ impl Tally {
 
     /// For how long was counted.
     pub(super) fn measured(&self) -> Duration {
-        let end = match (self.until, self.stopped) {
-            (Some(until), Some(stopped)) => until.min(stopped),
-            (Some(until), None) => until,
-            // As many as were wanted: it ended with the last reply.
-            (None, _) => self.last_reply,
-        };
+        // As many as were wanted: it ended with the last reply.
+        let end = self.end().unwrap_or(self.last_reply);
         end.saturating_duration_since(self.start)
+    }
+
+    /// When it was over by the clock.
+    fn end(&self) -> Option<Instant> {
+        let until = self.until?;
+        Some(self.stopped.map_or(until, |stopped| until.min(stopped)))
     }
 
     /// For how long was counted up to `now`.
     pub(super) fn measured_so_far(&self, now: Instant) -> Duration {
+        let now = self.until.map_or(now, |until| until.min(now));
         now.saturating_duration_since(self.start)
     }
 
@@ -190,5 +219,9 @@ impl Tally {
 
 fn record(histogram: &mut Histogram<u64>, time: Duration) {
     // It grows as it must; what lies beyond 584 years is no time.
-    let _ = histogram.record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    let _ = histogram.record(nanos(time));
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

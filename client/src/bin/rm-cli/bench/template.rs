@@ -23,6 +23,7 @@ pub(super) struct Requests {
 }
 
 pub(super) struct Template {
+    type_name: String,
     message: Vec<u8>,
     digits_at: usize,
     /// How a reply begins, up to its number: as the request does.
@@ -49,6 +50,11 @@ impl Requests {
                 &several[(turn % several.len() as u64) as usize]
             }
         }
+    }
+
+    /// Whether the request with this number is of that type.
+    pub(super) fn is_of(&self, type_name: &str, number: u64, shift: usize) -> bool {
+        NUMBERS.contains(&number) && self.of(number, shift).type_name == type_name
     }
 
     /// A reply to one of these requests, read from its fixed places: number and result. `None`: read it as a whole.
@@ -99,6 +105,7 @@ impl Template {
             memchr::memmem::find(&message, BEFORE_NUMBER).expect("every request has a number");
         let digits_at = key_at + BEFORE_NUMBER.len();
         Ok(Self {
+            type_name: type_name.to_owned(),
             reply_opening: message[..digits_at].to_vec(),
             message,
             digits_at,

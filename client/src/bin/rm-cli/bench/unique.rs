@@ -9,13 +9,23 @@ const USUAL_FIELD: &str = "token";
 /// Results without the usual field after which nobody looks for it any more.
 const USUAL_FIELD_SOUGHT: u64 = 1_000;
 
-/// Numbers that one piece of memory remembers, a bit for each: 64 KiB.
+/// Numbers that one piece of memory remembers.
 const PIECE_NUMBERS: u64 = 1 << 19;
 
-/// Pieces at most: 512 MiB.
-const PIECES_MAX: usize = 8_192;
+/// Of them, how many are remembered one by one; with more, there is a bit for each of the piece.
+const FEW_NUMBERS: usize = 64;
 
-type Piece = Box<[u64; (PIECE_NUMBERS / 64) as usize]>;
+/// What is remembered takes up at most so much, by what follows.
+const BYTES_MAX: usize = 512 * 1024 * 1024;
+/// A piece with a place in a table, and room for some numbers.
+const FEW_BYTES: usize = 128;
+const MANY_BYTES: usize = PIECE_NUMBERS as usize / 8;
+
+/// The numbers of one piece that were seen.
+enum Piece {
+    Few(Vec<u32>),
+    Many(Box<[u64]>),
+}
 
 /// Remembers every number that the results bear in one field: an integer, or an array of integers.
 pub(super) struct Unique {
@@ -24,6 +34,8 @@ pub(super) struct Unique {
     /// Nobody asked for it: it may be missing.
     is_usual: bool,
     pieces: FxHashMap<u64, Piece>,
+    bytes: usize,
+    bytes_max: usize,
     found: Found,
 }
 
@@ -36,10 +48,10 @@ pub(super) struct Found {
     pub(super) twice: u64,
     /// One of them.
     pub(super) example: Option<u64>,
-    /// Results without such a number.
+    /// Places where there is something else.
     pub(super) missing: u64,
-    /// The numbers lie too far apart to be remembered all: those after so many were not compared.
-    pub(super) compared_until: Option<u64>,
+    /// Numbers that were not compared, for there are too many that lie too far apart to be remembered all.
+    pub(super) not_compared: u64,
 }
 
 impl Unique {
@@ -52,6 +64,8 @@ impl Unique {
             key: Finder::new(key.as_bytes()).into_owned(),
             is_usual: field.is_none(),
             pieces: FxHashMap::default(),
+            bytes: 0,
+            bytes_max: BYTES_MAX,
             found: Found::default(),
         }
     }
@@ -65,54 +79,98 @@ impl Unique {
         Some(self.found).filter(|found| !self.is_usual || found.numbers > 0)
     }
 
-    /// Looks at one result.
+    /// Counts anew, and still knows what was given before.
+    pub(super) fn go_on(self) -> Self {
+        Self {
+            found: Found::default(),
+            ..self
+        }
+    }
+
+    /// Looks at one result: at the field wherever it stands.
     pub(super) fn look_at(&mut self, result: &[u8]) {
         if self.is_usual && self.found.numbers == 0 && self.found.missing >= USUAL_FIELD_SOUGHT {
             return;
         }
-        let before = self.found.numbers;
-        if let Some(at) = self.key.find(result) {
-            let mut rest = skip_space(&result[at + self.key.needle().len()..]);
-            let is_list = rest.first() == Some(&b'[');
-            if is_list {
-                rest = skip_space(&rest[1..]);
-            }
-            while let Some((number, after)) = integer(rest) {
-                self.note(number);
-                rest = skip_space(after);
-                match rest.first() {
-                    Some(b',') if is_list => rest = skip_space(&rest[1..]),
-                    _ => break,
-                }
-            }
+        let mut at = 0;
+        let mut seen = false;
+        while let Some(key) = self.key.find(&result[at..]) {
+            at += key + self.key.needle().len();
+            seen = true;
+            self.look_at_value(skip_space(&result[at..]));
         }
-        if self.found.numbers == before {
+        if !seen {
             self.found.missing += 1;
+        }
+    }
+
+    fn look_at_value(&mut self, json: &[u8]) {
+        let Some(mut rest) = json.strip_prefix(b"[") else {
+            match integer(json) {
+                Some((number, _)) => self.note(number),
+                None => self.found.missing += 1,
+            }
+            return;
+        };
+        loop {
+            let Some((number, after)) = integer(skip_space(rest)) else {
+                self.found.missing += 1;
+                return;
+            };
+            self.note(number);
+            match skip_space(after).strip_prefix(b",") {
+                Some(next) => rest = next,
+                None => return,
+            }
         }
     }
 
     fn note(&mut self, number: u64) {
         let found = &mut self.found;
         found.numbers += 1;
-        let (piece, bit) = (number / PIECE_NUMBERS, number % PIECE_NUMBERS);
-        if self.pieces.len() == PIECES_MAX && !self.pieces.contains_key(&piece) {
-            found.compared_until.get_or_insert(found.numbers - 1);
-            return;
-        }
-        let piece = self.pieces.entry(piece).or_insert_with(empty_piece);
-        let word = &mut piece[(bit / 64) as usize];
-        let mask = 1 << (bit % 64);
-        if *word & mask != 0 {
+        let (at, bit) = (number / PIECE_NUMBERS, (number % PIECE_NUMBERS) as u32);
+        let is_full = self.bytes + MANY_BYTES > self.bytes_max;
+        let piece = match self.pieces.get_mut(&at) {
+            Some(piece) => piece,
+            None if is_full => return found.not_compared += 1,
+            None => {
+                self.bytes += FEW_BYTES;
+                self.pieces.entry(at).or_insert(Piece::Few(Vec::new()))
+            }
+        };
+        let is_known = match piece {
+            Piece::Few(few) if few.contains(&bit) => true,
+            Piece::Few(few) if few.len() < FEW_NUMBERS => {
+                few.push(bit);
+                // What the list grows by.
+                self.bytes += size_of::<u32>();
+                false
+            }
+            Piece::Few(_) if is_full => return found.not_compared += 1,
+            Piece::Few(few) => {
+                let mut words = vec![0; MANY_BYTES / 8].into_boxed_slice();
+                few.iter().chain([&bit]).for_each(|bit| {
+                    mark(&mut words, *bit);
+                });
+                *piece = Piece::Many(words);
+                self.bytes += MANY_BYTES;
+                false
+            }
+            Piece::Many(words) => mark(words, bit),
+        };
+        if is_known {
             found.twice += 1;
             found.example.get_or_insert(number);
         }
-        *word |= mask;
     }
 }
 
-fn empty_piece() -> Piece {
-    let words = vec![0; (PIECE_NUMBERS / 64) as usize].into_boxed_slice();
-    words.try_into().expect("it has so many")
+/// Sets a bit, and says whether it was set.
+fn mark(words: &mut [u64], bit: u32) -> bool {
+    let (word, mask) = (&mut words[(bit / 64) as usize], 1 << (bit % 64));
+    let was = *word & mask != 0;
+    *word |= mask;
+    was
 }
 
 fn skip_space(json: &[u8]) -> &[u8] {
@@ -179,13 +237,57 @@ mod tests {
     }
 
     #[test]
-    fn numbers_far_apart_do_not_take_all_memory() {
+    fn the_field_counts_wherever_it_stands_and_what_is_no_number_is_told() {
+        let results = [
+            r#"{"proxies":[{"token":1},{"token":7}]}"#,
+            r#"{"proxies":[{"token":2},{"token":7}],"\"token\":":1}"#,
+            r#"{"token":[3,null,7]}"#,
+        ];
+        let expected = Found {
+            numbers: 5,
+            twice: 1,
+            example: Some(7),
+            missing: 1,
+            ..Found::default()
+        };
+        assert_eq!(found(None, &results), Some(expected));
+    }
+
+    #[test]
+    fn it_goes_on_with_what_it_knows_and_counts_anew() {
         let mut unique = Unique::new(Some("n"));
-        for number in 0..PIECES_MAX as u64 + 5 {
-            unique.note(number * PIECE_NUMBERS);
-        }
+        unique.note(5);
+        let mut unique = unique.go_on();
+        (5..7).for_each(|number| unique.note(number));
         let found = unique.found().expect("it was asked for");
-        assert_eq!(found.compared_until, Some(PIECES_MAX as u64));
-        assert_eq!(unique.pieces.len(), PIECES_MAX);
+        assert_eq!((found.numbers, found.twice), (2, 1));
+    }
+
+    #[test]
+    fn numbers_far_apart_are_compared_and_do_not_take_all_memory() {
+        let mut unique = Unique::new(Some("n"));
+        // Of all 64 bits, as random tokens are.
+        let far = |index: u64| index.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (0..100_000).for_each(|index| unique.note(far(index)));
+        (0..100).for_each(|index| unique.note(far(index * 1_000)));
+        let found = unique.found().expect("it was asked for");
+        assert_eq!((found.twice, found.not_compared), (100, 0));
+        unique.bytes_max = unique.bytes + 1_000_000;
+        (0..200_000).for_each(|index| unique.note(far(index)));
+        assert!(unique.bytes <= unique.bytes_max);
+        let found = unique.found().expect("it was asked for");
+        assert!(found.not_compared > 90_000, "{found:?}");
+    }
+
+    #[test]
+    fn many_numbers_side_by_side_are_each_remembered() {
+        let mut unique = Unique::new(Some("n"));
+        (0..PIECE_NUMBERS * 2)
+            .step_by(3)
+            .for_each(|number| unique.note(number));
+        (0..PIECE_NUMBERS * 2).for_each(|number| unique.note(number));
+        let found = unique.found().expect("it was asked for");
+        assert_eq!(found.twice, (PIECE_NUMBERS * 2).div_ceil(3));
+        assert!(unique.bytes < 3 * MANY_BYTES);
     }
 }
