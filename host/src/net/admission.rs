@@ -3,6 +3,7 @@
 use std::{
     cell::Cell,
     net::SocketAddr,
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -21,6 +22,15 @@ pub struct Admission {
     connected: Cell<usize>,
     turned_away: Repeated,
     failures: Repeated,
+}
+
+/// One client's. Dropped, another one may have it.
+pub(super) struct Place(Rc<Admission>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
 }
 
 /// Something that is told now and then, with how often it happened since.
@@ -52,11 +62,11 @@ impl Admission {
         }
     }
 
-    /// Whether there is room for a client, who is counted then and has to [leave](Self::leave); else it is told why.
-    pub(super) fn admits(&self, stream: &TcpStream, peer: SocketAddr) -> bool {
+    /// A place for a client, if there is one; else the client is told why.
+    pub(super) fn admit(self: &Rc<Self>, stream: &TcpStream, peer: SocketAddr) -> Option<Place> {
         if self.connected.get() < self.max {
             self.connected.set(self.connected.get() + 1);
-            return true;
+            return Some(Place(Rc::clone(self)));
         }
         let max = self.max;
         let text = format!(
@@ -70,12 +80,19 @@ impl Admission {
         encoder::error(&mut words, encoder::BAD_MESSAGE_TYPE, "0", code, &text);
         // It is only a courtesy: a client that it does not reach sees its connection closed.
         let _ = stream.try_write(&words);
-        false
+        None
     }
 
     /// A client has gone.
-    pub(super) fn leave(&self) {
+    fn leave(&self) {
         self.connected.set(self.connected.get() - 1);
+        if let Some(count) = self.turned_away.untold() {
+            tracing::warn!(
+                count,
+                "turned away since that was told last: {} clients were connected",
+                self.max
+            );
+        }
     }
 
     /// The system could not accept one.
@@ -89,14 +106,18 @@ impl Admission {
 impl Repeated {
     /// How often it happened since it was told, if that is to be told now.
     fn happened(&self) -> Option<u64> {
-        let count = self.count.get() + 1;
-        self.count.set(count);
-        if (self.told.get()).is_some_and(|told| told.elapsed() < TOLD_EVERY) {
+        self.count.set(self.count.get() + 1);
+        self.untold()
+    }
+
+    /// The same where it did not happen just now: the last of many are to be told, too.
+    fn untold(&self) -> Option<u64> {
+        let is_told = |told: Instant| told.elapsed() < TOLD_EVERY;
+        if self.count.get() == 0 || self.told.get().is_some_and(is_told) {
             return None;
         }
         self.told.set(Some(Instant::now()));
-        self.count.set(0);
-        Some(count)
+        Some(self.count.take())
     }
 }
 

@@ -49,7 +49,7 @@ impl Listeners {
                 Err(cause) => {
                     let remedy = match cause.kind() {
                         io::ErrorKind::AddrInUse => {
-                            "; another process listens there: stop it, or choose another port with --listen"
+                            "; another process listens there, or this host by another --listen: stop it, or choose another port with --listen"
                         }
                         io::ErrorKind::PermissionDenied => {
                             "; choose a port of 1024 or more with --listen"
@@ -110,13 +110,13 @@ async fn accept(listener: TcpListener, hub: Rc<Hub>, admission: Rc<Admission>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                if !admission.admits(&stream, peer) {
+                let Some(place) = admission.admit(&stream, peer) else {
                     continue;
-                }
-                let (hub, admission) = (Rc::clone(&hub), Rc::clone(&admission));
+                };
+                let hub = Rc::clone(&hub);
                 tokio::task::spawn_local(async move {
                     connection::serve(hub, stream, peer).await;
-                    admission.leave();
+                    drop(place);
                 });
             }
             Err(error) => {

@@ -38,6 +38,24 @@ struct Connection {
     requests: Vec<u8>,
 }
 
+/// Asks once, and looks at the reply: what answers with errors only is fast, too.
+///
+/// # Panics
+/// It is an error.
+pub fn check(address: SocketAddr, talk: &Talk, name: &str) {
+    let mut stream = TcpStream::connect(address).expect("the server listens");
+    stream.write_all(&talk.request).expect("the server reads");
+    let (mut reply, mut buffer) = (Vec::new(), [0; 1024]);
+    while !reply.contains(&talk.once) {
+        let bytes = stream.read(&mut buffer).expect("the server answers");
+        assert!(bytes > 0, "{name}: the server has hung up");
+        reply.extend_from_slice(&buffer[..bytes]);
+    }
+    let reply = String::from_utf8_lossy(&reply);
+    let is_error = reply.starts_with('-') || reply.contains("\"err\"");
+    assert!(!is_error, "{name}: expected a result, got {reply}");
+}
+
 /// Measures for `time`.
 pub fn press(
     address: SocketAddr,

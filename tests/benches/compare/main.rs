@@ -11,7 +11,7 @@ mod servers;
 use std::time::Duration;
 use std::{collections::HashMap, env, fmt::Write as _, fs, path::Path, process::Command};
 
-use load::{Came, press};
+use load::{Came, check, press};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use servers::{CEILING, Servers, be_the_ceiling};
 
@@ -20,11 +20,12 @@ const IN_FLIGHT: [usize; 3] = [1, 16, 64];
 const TIME: Duration = Duration::from_millis(1_000);
 
 /// What is divided by what, and how much it is to be at least, for each of [`IN_FLIGHT`].
-const RATIOS: [(&str, &str, [f64; 3]); 6] = [
+const RATIOS: [(&str, &str, [f64; 3]); 7] = [
     ("counter", "Redis INCR", [1.0, 1.0, 1.0]),
     ("counter", "ceiling", [0.85, 0.75, 0.6]),
     ("counter, own thread", "Redis INCR", [0.7, 0.75, 0.8]),
     ("tickets, memory", "Redis grant, memory", [1.5, 4.0, 5.0]),
+    ("tickets, memory", "Redis number and token", [1.0, 1.0, 1.0]),
     ("tickets, sync", "Redis grant, always", [1.5, 4.0, 6.0]),
     ("tickets, memory", "counter", [0.85, 0.85, 0.65]),
 ];
@@ -57,8 +58,17 @@ fn main() {
     for round in 1..=rounds {
         eprint_round(round, rounds);
         for in_flight in IN_FLIGHT {
-            for row in &servers.rows {
+            // Each round begins with another one: what one leaves behind is not always the same next one's burden.
+            for row in servers
+                .rows
+                .iter()
+                .cycle()
+                .skip(round)
+                .take(servers.rows.len())
+            {
+                check(row.address, &row.talk, row.name);
                 let came = press(row.address, &row.talk, CONNECTIONS, in_flight, TIME);
+                check(row.address, &row.talk, row.name);
                 measured
                     .entry((row.name, in_flight))
                     .or_default()
@@ -134,7 +144,7 @@ fn report(servers: &Servers, measured: &Measured, rounds: usize, cores: usize) -
             let share = ratio / aim;
             let bar = "█".repeat((share * 10.0).round().clamp(0.0, 50.0) as usize);
             let name = format!("{of} to {by}");
-            let _ = writeln!(bars, "{name:<38} {in_flight:>2}  {bar} {share:.2}");
+            let _ = writeln!(bars, "{name:<41} {in_flight:>2}  {bar} {share:.2}");
         }
     }
     let round_trip = |name| {

@@ -51,7 +51,8 @@ impl Servers {
     pub fn start(folder: &Path) -> Self {
         let memory = ["--log", "info", "--durability", "memory"];
         let durable = ["--log", "info", "--durability", "sync"];
-        let seats = "seats = 100_000_000\n";
+        // More than are ever sold here.
+        let seats = "seats = 10_000_000_000\n";
         let start = |flags: &[&str]| {
             let plan = TestHost::plan().plugin("counter").plugin("tickets");
             plan.file("tickets.toml", seats).flags(flags).start()
@@ -93,14 +94,19 @@ impl Servers {
                     talk: command(&["INCR", "counter"]),
                 },
                 Row {
+                    name: "Redis number and token",
+                    address: memory.1,
+                    talk: script(memory.1, include_str!("number_and_token.lua")),
+                },
+                Row {
                     name: "Redis grant, memory",
                     address: memory.1,
-                    talk: grant(memory.1),
+                    talk: script(memory.1, GRANT),
                 },
                 Row {
                     name: "Redis grant, always",
                     address: always.1,
-                    talk: grant(always.1),
+                    talk: script(always.1, GRANT),
                 },
             ]);
             others.extend([memory.0, always.0]);
@@ -134,8 +140,9 @@ fn command(words: &[&str]) -> Talk {
     }
 }
 
-fn grant(address: SocketAddr) -> Talk {
-    let script = include_str!("grant.lua");
+const GRANT: &str = include_str!("grant.lua");
+
+fn script(address: SocketAddr, script: &str) -> Talk {
     let told = ask_redis(address, &command(&["SCRIPT", "LOAD", script]).request);
     let told = told.expect("it has answered before");
     let name = told.lines().nth(1).expect("a length, then the name");
