@@ -9,7 +9,7 @@ mod load;
 mod servers;
 
 use std::time::Duration;
-use std::{collections::HashMap, env, fmt::Write as _, fs, path::Path, process::Command};
+use std::{collections::HashMap, env, fmt::Write as _, fs, path::Path, process::Command, thread};
 
 use load::{Came, check, press};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -69,6 +69,7 @@ fn main() {
                 check(row.address, &row.talk, row.name);
                 let came = press(row.address, &row.talk, CONNECTIONS, in_flight, TIME);
                 check(row.address, &row.talk, row.name);
+                rest(cores[0]);
                 measured
                     .entry((row.name, in_flight))
                     .or_default()
@@ -98,6 +99,27 @@ fn cores() -> Vec<usize> {
     (0..CpuSet::MAX_CPU)
         .filter(|core| allowed.is_set(*core))
         .collect()
+}
+
+/// Waits until what was asked has done what it does afterwards, such as writing a snapshot: the next one is not to pay for
+/// it. No longer than some seconds.
+fn rest(core: usize) {
+    let idle_ticks = || -> Option<u64> {
+        let text = fs::read_to_string("/proc/stat").ok()?;
+        let name = format!("cpu{core} ");
+        let line = text.lines().find(|line| line.starts_with(&name))?;
+        line.split_whitespace().nth(4)?.parse().ok()
+    };
+    // A tick is 10 ms.
+    const LOOK: Duration = Duration::from_millis(100);
+    for _ in 0..50 {
+        let before = idle_ticks();
+        thread::sleep(LOOK);
+        let idle = idle_ticks().zip(before).map(|(now, before)| now - before);
+        if idle.is_none_or(|ticks| ticks >= 9) {
+            return;
+        }
+    }
 }
 
 fn pin(cores: &[usize]) {
