@@ -11,11 +11,24 @@ use support::{Peer, TestServer};
 
 /// A benchmark of one connection that prints JSON, under way.
 fn bench(server: &TestServer, arguments: &[&str]) -> Child {
-    let server = server.address().to_string();
+    bench_with(server, arguments, Stdio::null())
+}
+
+/// The same with a payload that is too long for an argument.
+fn bench_from_stdin(server: &TestServer, arguments: &[&str], payload: &str) -> Child {
+    let arguments = [arguments, &["--payload", "-"]].concat();
+    let mut bench = bench_with(server, &arguments, Stdio::piped());
+    let mut stdin = bench.stdin.take().unwrap();
+    stdin.write_all(payload.as_bytes()).unwrap();
+    bench
+}
+
+fn bench_with(server: &TestServer, arguments: &[&str], stdin: Stdio) -> Child {
     Command::new(env!("CARGO_BIN_EXE_rm-cli"))
-        .args(["-s", &server, "bench", "--json", "-c", "1"])
+        .args(["-s", &server.address().to_string(), "bench", "--json"])
+        .args(["-c", "1"])
         .args(arguments)
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -140,19 +153,8 @@ async fn several_types_are_asked_in_turn() {
 #[tokio::test]
 async fn a_payload_that_is_no_argument_comes_from_stdin() {
     let server = TestServer::start().await;
-    let address = server.address().to_string();
-    let mut bench = Command::new(env!("CARGO_BIN_EXE_rm-cli"))
-        .args(["-s", &address, "bench", "--json", "-c", "1", "-P", "1"])
-        .args(["--requests", "1", "--payload", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
     let large = format!("\"{}\"", "x".repeat(1_000_000));
-    let mut stdin = bench.stdin.take().unwrap();
-    stdin.write_all(large.as_bytes()).unwrap();
-    drop(stdin);
+    let bench = bench_from_stdin(&server, &["-P", "1", "--requests", "1"], &large);
     let mut peer = server.accept().await;
     let asked = peer.serve("{}").await;
     assert_eq!(asked.payload, Some(large));
@@ -265,17 +267,8 @@ async fn what_was_due_and_could_not_be_sent_counts_with_the_time_that_it_waited(
 #[tokio::test]
 async fn large_requests_are_as_many_in_flight_as_it_was_told() {
     let server = TestServer::start().await;
-    let mut bench = Command::new(env!("CARGO_BIN_EXE_rm-cli"))
-        .args(["-s", &server.address().to_string(), "bench", "--json"])
-        .args(["-c", "1", "-P", "8", "--requests", "8", "--payload", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
     let large = format!("\"{}\"", "x".repeat(300_000));
-    let mut stdin = bench.stdin.take().unwrap();
-    stdin.write_all(large.as_bytes()).unwrap();
-    drop(stdin);
+    let bench = bench_from_stdin(&server, &["-P", "8", "--requests", "8"], &large);
     let mut peer = server.accept().await;
     let mut asked = Vec::new();
     // None is answered before all have come.
