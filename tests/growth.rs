@@ -66,6 +66,7 @@ fn a_host_that_may_open_few_files_takes_fewer_clients_and_serves_on() {
         let text = said.refused("busy");
         assert!(text.contains("50 clients are connected"), "{text}");
     }
+    host.log().wait_from(0, &["turned away"]);
     assert_eq!(
         host.log().lines_with(&["turned away"]).len(),
         1,

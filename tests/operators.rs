@@ -127,9 +127,10 @@ fn a_plugin_that_panics_again_and_again_is_listed_as_quarantined() {
         (&json!("quarantined"), &json!(panicked + 1))
     );
     assert!(seen["error"].to_string().contains("panicked"), "{seen}");
-    let said = host
-        .log()
-        .lines_with(&["ERROR", "quarantined: it panicked"]);
+    // The log is written beside what is answered.
+    let quarantined = ["ERROR", "quarantined: it panicked"];
+    host.log().wait_from(0, &quarantined);
+    let said = host.log().lines_with(&quarantined);
     assert_eq!(said.len(), 1, "{said:?}");
 }
 
