@@ -12,7 +12,7 @@ use tokio::{net::unix::pipe, time::sleep};
 ///
 /// The system's own timer, which is read like a pipe, and waited for together with the sockets. A thread that
 /// sleeps would have to be woken for each time that it is armed, and would take its turns on the core thread's
-/// core: that took a tenth of what lanes with threads of their own can do.
+/// core.
 #[derive(Debug)]
 pub struct Ticker {
     timer: pipe::Receiver,
