@@ -3,7 +3,7 @@
 
 use std::{fs, path::PathBuf};
 
-use rm_tests::{Ended, HostPlan, TestHost, failed_start, fixture};
+use rm_tests::{Disk, Ended, HostPlan, TestHost, failed_start, fixture};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -148,6 +148,63 @@ fn a_thread_that_a_plugin_has_started_is_blamed_on_nobody() {
     let (ended, plan) = crash(plan().start(), "crashOnThread", "onOwnThread");
     assert_eq!(ended.signal, Some(Signal::ABORT.as_raw()));
     expect_serving(&plan.start());
+}
+
+#[test]
+fn a_plugin_that_calls_exit_is_named_and_left_out_and_the_end_is_no_success() {
+    for type_name in ["crash", "crashOnThread"] {
+        let (ended, plan) = crash(plan().start(), type_name, "exit");
+        assert_eq!(ended.code, Some(70), "{}", ended.log);
+        let said = ["ERROR", "called exit", "plugin=crashes"];
+        assert_eq!(ended.log.lines_with(&said).len(), 1, "{}", ended.log);
+        expect_left_out(&plan.start(), "ended the host with exit");
+    }
+    let (ended, plan) = crash(plan().start(), "crash", "exitOnOwnThread");
+    assert_eq!(ended.code, Some(70), "{}", ended.log);
+    let said = [
+        "ERROR",
+        "called exit",
+        "may be a thread that a plugin has started",
+    ];
+    assert_eq!(ended.log.lines_with(&said).len(), 1, "{}", ended.log);
+    expect_serving(&plan.start());
+}
+
+#[test]
+fn a_panic_of_the_hosts_own_in_a_connection_ends_it_and_blames_nobody() {
+    let host = plan().disk(&Disk::new()).start();
+    let mut client = host.connect();
+    // More than there is room for, as the system says: no code can go on with that.
+    client.tell("crash", how("OVERLONG"));
+    let (ended, plan) = host.wait_and_plan();
+    expect_own_fault(&ended, "main");
+    expect_serving(&plan.start());
+}
+
+#[test]
+fn a_panic_of_the_thread_that_keeps_the_state_ends_the_host() {
+    let disk = Disk::new();
+    let host = TestHost::plan()
+        .plugin("tickets")
+        .disk(&disk)
+        .flags(&["--durability", "interval"])
+        .start();
+    let mut client = host.connect();
+    let first = client.ask("getTickets", Value::Null).ok();
+    disk.begin("no_time");
+    client.tell("getTickets", Value::Null);
+    let (ended, plan) = host.wait_and_plan();
+    expect_own_fault(&ended, "state");
+    let host = plan.start();
+    let next = host.connect().ask("getTickets", Value::Null).ok();
+    assert_ne!(first["tickets"], next["tickets"]);
+}
+
+fn expect_own_fault(ended: &Ended, thread: &str) {
+    assert_eq!(ended.code, Some(70), "{}", ended.log);
+    let thread = format!("on the thread `{thread}`");
+    let said = ["ERROR", "a fault of the host's own", &*thread, ".rs:"];
+    assert_eq!(ended.log.lines_with(&said).len(), 1, "{}", ended.log);
 }
 
 #[test]

@@ -4,6 +4,10 @@
 //! What cannot be caught blames nobody: `kill -9`, lack of memory, a loss of power. So does a signal that
 //! somebody else has sent, and one on a thread that bears no note (see [`crate::blame`]).
 //!
+//! A plugin that calls `exit` ends the host too, which would look as if all were well: a function that the system
+//! calls on the way out says whose code ran, marks it, and ends the process with another exit code. What leaves the
+//! process by `_exit` passes nobody.
+//!
 //! The handlers run on the alternate stacks that std gives the main thread and every thread that it starts:
 //! the core thread is the main thread, and all others that call plugins are of std's.
 
@@ -15,9 +19,13 @@
 use std::{
     fs::File,
     io::{self, IoSlice, Write as _},
-    mem,
+    mem, process,
     ptr::{null, null_mut},
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -26,6 +34,8 @@ use libc::{c_int, c_void, siginfo_t};
 use crate::{
     blame::{self, Blame},
     crash_list::Mark,
+    logging::{self, OneLine},
+    own_fault::EXIT_FAULT,
 };
 
 /// What is handled, and what is said of the code that brought it about.
@@ -68,6 +78,57 @@ pub fn install(marks: File) -> io::Result<()> {
     Ok(())
 }
 
+/// Set once the host itself has come to its end.
+static IS_OVER: AtomicBool = AtomicBool::new(false);
+
+/// The host's process id: a process that a plugin has forked may exit as it likes.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
+
+/// From now on an `exit` of this process that the host does not mean is told, and ends it with [`EXIT_FAULT`].
+///
+/// # Errors
+/// The system has no room for one more function to call.
+pub fn notice_exit() -> io::Result<()> {
+    PROCESS.store(process::id(), Ordering::Relaxed);
+    // SAFETY: The function is there as long as the process, takes nothing, and does not unwind.
+    done(unsafe { libc::atexit(exited) })?;
+    // SAFETY: The same.
+    done(unsafe { at_quick_exit(exited) })
+}
+
+/// The process ends because the host does.
+pub fn exit_is_meant() {
+    IS_OVER.store(true, Ordering::Relaxed);
+}
+
+unsafe extern "C" {
+    fn at_quick_exit(function: extern "C" fn()) -> c_int;
+}
+
+/// Runs on the thread that called `exit`, whose thread-locals may be gone.
+extern "C" fn exited() {
+    if IS_OVER.load(Ordering::Relaxed) || process::id() != PROCESS.load(Ordering::Relaxed) {
+        return;
+    }
+    let who = match blame::take_noted() {
+        Some(blame) => {
+            write(&blame, "ended the host with exit");
+            format!(
+                "code of a plugin called exit: the host ends with it, and leaves this plugin out when it is started \
+                 again plugin={}",
+                blame.plugin()
+            )
+        }
+        None => format!(
+            "something in this process called exit, on the thread `{}`, on which no code of a plugin is known to run; \
+             it may be a thread that a plugin has started: the host ends with it",
+            OneLine(thread::current().name().unwrap_or("without a name"))
+        ),
+    };
+    logging::say_last(&who);
+    end_at_once(EXIT_FAULT)
+}
+
 /// Writes one mark and waits until it is on the disk. A handler may call it: it is a few system calls, and
 /// neither allocates nor waits for another thread.
 pub fn write(blame: &Blame, its_code: &str) {
@@ -96,7 +157,7 @@ extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
     // A fault of the running code, unlike what a process has sent, this one (abort does) or another.
     let is_fault = told.si_code > 0;
     // SAFETY: What is sent by a process bears its id.
-    let is_own = is_fault || unsafe { told.si_pid() }.cast_unsigned() == std::process::id();
+    let is_own = is_fault || unsafe { told.si_pid() }.cast_unsigned() == process::id();
     let at = FATAL.iter().position(|(fatal, _)| *fatal == signal);
     if is_own
         && let Some(blame) = blame::take_noted()

@@ -14,6 +14,7 @@ pub mod limits;
 pub mod logging;
 pub mod net;
 pub mod new_plugin;
+pub mod own_fault;
 pub mod plugins;
 pub mod state;
 pub mod state_tools;

@@ -26,6 +26,9 @@ const FLUSH_WAIT_MAX: Duration = Duration::from_millis(500);
 /// Lines that wait are written together, at most this many bytes at once.
 const WRITE_BYTES: usize = 64 * 1024;
 
+/// Name of the thread that writes.
+const WRITER: &str = "log";
+
 /// The log of this process, once it has one.
 static LOG: OnceLock<Lines> = OnceLock::new();
 
@@ -104,10 +107,30 @@ pub fn flush() {
 /// Hands an error to whoever writes the log, without anything that keeps a value for its thread.
 pub fn say(error: &str) {
     if let Some(lines) = LOG.get() {
-        let now = jiff::Timestamp::now();
-        let line = format!("{now:.6} ERROR {}: {error}\n", module_path!());
-        let _ = lines.orders.try_send(Order::Line(line.into_bytes()));
+        let _ = lines.orders.try_send(Order::Line(error_line(error)));
     }
+}
+
+/// The same for the last line of this process: waits for a moment until it is written.
+pub fn say_last(error: &str) {
+    let line = error_line(error);
+    match LOG.get() {
+        // The thread that writes the log cannot wait for itself.
+        Some(lines) if thread::current().name() != Some(WRITER) => {
+            let until = Instant::now() + FLUSH_WAIT_MAX;
+            if lines.send_until(Order::Line(line), until) {
+                lines.flush(FLUSH_WAIT_MAX);
+            }
+        }
+        _ => {
+            let _ = io::stderr().write_all(&line);
+        }
+    }
+}
+
+fn error_line(error: &str) -> Vec<u8> {
+    let now = jiff::Timestamp::now();
+    format!("{now:.6} ERROR {}: {error}\n", module_path!()).into_bytes()
 }
 
 fn subscriber(filter: EnvFilter, lines: Lines, colours: bool) -> impl Subscriber + Send + Sync {
@@ -176,7 +199,7 @@ impl Lines {
     fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
         let (orders, received) = mpsc::sync_channel(LOG_LINES_MAX);
         thread::Builder::new()
-            .name("log".into())
+            .name(WRITER.into())
             .spawn(move || write_all(&received, BufWriter::with_capacity(WRITE_BYTES, out)))?;
         Ok(Self {
             orders,
@@ -187,18 +210,24 @@ impl Lines {
     fn flush(&self, wait_max: Duration) {
         let until = Instant::now() + wait_max;
         let (written, answer) = mpsc::sync_channel(1);
-        let mut order = Order::Flush(written);
-        // A queue that stays full has a reader that stands still; it is not waited for longer than this.
-        while let Err(TrySendError::Full(back)) = self.orders.try_send(order) {
-            if Instant::now() >= until {
-                return;
-            }
-            order = back;
-            thread::sleep(Duration::from_millis(5));
+        if !self.send_until(Order::Flush(written), until) {
+            return;
         }
         let left = until.saturating_duration_since(Instant::now());
         match answer.recv_timeout(left) {
             Ok(()) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        }
+    }
+
+    /// A queue that stays full has a reader that stands still; it is not waited for longer than `until`.
+    fn send_until(&self, mut order: Order, until: Instant) -> bool {
+        loop {
+            match self.orders.try_send(order) {
+                Ok(()) => return true,
+                Err(TrySendError::Full(back)) if Instant::now() < until => order = back,
+                Err(_) => return false,
+            }
+            thread::sleep(Duration::from_millis(5));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `rm-host`: reads its command line, runs the host, and says with its exit code how that ended: 0 stopped
-//! in order, 1 failed to start, 2 ended by a second signal, 3 jobs were cut off, 70 a
-//! plugin held up the core thread.
+//! in order, 1 failed to start, 2 ended by a second signal, 3 jobs were cut off, 70 it could not serve on: by a fault
+//! of its own, or because a plugin held up the core thread or called `exit`.
 
 use std::{
     io::{self, Write},
@@ -11,8 +11,9 @@ use std::{
 use host::{
     command_line::{Order, StateOrder},
     config::Config,
-    host as server, logging,
+    crash_mark, host as server, logging,
     new_plugin::{NewPlugin, PluginApi},
+    own_fault,
     plugins::{Inspector, trial},
     state_tools::{self, StateError},
 };
@@ -49,7 +50,11 @@ fn serve(config: Config) -> ExitCode {
         Ok(log) => log,
         Err(error) => return failed(&error),
     };
-    match server::run(config) {
+    own_fault::end_on_panic();
+    if let Err(error) = crash_mark::notice_exit() {
+        return failed(&error);
+    }
+    let code = match server::run(config) {
         Ok(ended) => {
             tracing::info!("stopped: {ended}");
             ended.exit_code()
@@ -58,7 +63,9 @@ fn serve(config: Config) -> ExitCode {
             tracing::error!("cannot start: {error:#}");
             ExitCode::from(1)
         }
-    }
+    };
+    crash_mark::exit_is_meant();
+    code
 }
 
 fn check(files: &[PathBuf], json: bool) -> ExitCode {

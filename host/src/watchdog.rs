@@ -14,10 +14,8 @@ use crate::{
     crash_mark,
     limits::{OPENING_TIME_MAX, WATCHDOG_LOOK},
     logging,
+    own_fault::EXIT_FAULT,
 };
-
-/// The exit code of a process that the watchdog has ended.
-pub const EXIT_STUCK: i32 = 70;
 
 /// How long the end waits for its last line to be written.
 const SAY_WAIT: Duration = Duration::from_millis(200);
@@ -69,7 +67,7 @@ fn end(blame: &Blame, stuck_for: Duration) -> ! {
     );
     crash_mark::write(blame, "held the host up with a call that did not return");
     logging::flush();
-    crash_mark::end_at_once(EXIT_STUCK)
+    crash_mark::end_at_once(EXIT_FAULT)
 }
 
 /// The dynamic loader's lock is held: whatever thread is new, or keeps for the first time what is to be dropped at its
@@ -84,7 +82,7 @@ fn end_loading(blame: &Blame) -> ! {
     ));
     // For the line to be written: to wait for that would be such a thing.
     thread::sleep(SAY_WAIT);
-    crash_mark::end_at_once(EXIT_STUCK)
+    crash_mark::end_at_once(EXIT_FAULT)
 }
 
 /// Tells a call that stays from calls that come and go.

@@ -30,11 +30,11 @@ impl Disk {
         let library = shim().to_owned();
         [
             ("LD_PRELOAD", library),
-            ("RM_TEST_DISK", self.folder.path().to_owned()),
+            ("TEST_DISK", self.folder.path().to_owned()),
         ]
     }
 
-    /// From now on this happens: `hold`, `fail`, `full` or `note`.
+    /// From now on this happens: `hold`, `fail`, `full`, `note` or `no_time`.
     pub fn begin(&self, what: &str) {
         fs::write(self.folder.path().join(what), "").expect("a temporary folder can be written");
     }

@@ -1,0 +1,47 @@
+//! What becomes of the host where its own code is wrong: it says so, and ends. What it holds in memory may be half
+//! changed then, so it promises nothing more to anybody; what was answered is on the disk.
+//!
+//! A panic of a plugin does not come here: each plugin has a standard library of its own, and catches its panics.
+
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    panic::PanicHookInfo,
+    thread,
+};
+
+use crate::{
+    blame, crash_mark,
+    logging::{self, OneLine},
+};
+
+/// The exit code of a process that cannot serve on: by a fault of its own, or because a plugin holds it up or has
+/// ended it.
+pub const EXIT_FAULT: i32 = 70;
+
+/// From now on a panic of the host's own code ends the process, on whatever thread it comes.
+pub fn end_on_panic() {
+    std::panic::set_hook(Box::new(|panic| {
+        logging::say_last(&told(panic));
+        crash_mark::end_at_once(EXIT_FAULT)
+    }));
+}
+
+fn told(panic: &PanicHookInfo<'_>) -> String {
+    let text = panic.payload_as_str().unwrap_or("a panic without a text");
+    let place = panic.location().map(ToString::to_string);
+    let call =
+        blame::take_noted().map(|blame| format!(" in a call of the plugin {}", blame.plugin()));
+    let backtrace = Backtrace::capture();
+    let mut told = format!(
+        "a fault of the host's own, on the thread `{}`{}: {} ({}); the host ends itself, since it cannot promise anything \
+         any more. What was answered holds; start it again, and tell its makers this line",
+        OneLine(thread::current().name().unwrap_or("without a name")),
+        call.unwrap_or_default(),
+        OneLine(text),
+        place.unwrap_or_default(),
+    );
+    if backtrace.status() == BacktraceStatus::Captured {
+        told = format!("{told}\n{backtrace}");
+    }
+    told
+}
