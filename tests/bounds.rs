@@ -1,9 +1,12 @@
 //! What one client may use up is bounded, far above what any honest one needs; who reaches a bound is told so, and
 //! nobody else notices.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
-use rm_tests::{Gate, RawClient, Reply, TestHost};
+use rm_tests::{GUARD, Gate, RawClient, Reply, TestHost};
 use serde_json::{Value, json};
 
 const CLIENT_JOBS_MAX: usize = 100_000;
@@ -128,6 +131,62 @@ fn what_a_client_says_of_a_wrong_message_comes_back_whole_and_is_cut_in_the_log(
             .wait_from(from, &["WARN", "the client says that a message was wrong"]);
         assert!(line.len() < 4_096, "a line of {} bytes", line.len());
     }
+}
+
+/// How many sockets a host has open.
+fn sockets(host: &TestHost) -> usize {
+    let of_process = format!("/proc/{}/fd", host.process_id());
+    let files = fs::read_dir(of_process).expect("the host runs");
+    let links = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    links
+        .filter(|link| link.as_os_str().as_encoded_bytes().starts_with(b"socket:"))
+        .count()
+}
+
+#[test]
+fn who_asks_again_for_what_is_under_way_and_goes_leaves_nothing_behind() {
+    let host = TestHost::with_plugin("proxies");
+    let mut first = host.connect();
+    let session = first.session();
+    let ask = |client: &mut RawClient| {
+        for id in 1..=4 {
+            let meta = json!({ "id": id, "wait": true, "deadline_ms": 0 });
+            client.tell_with(&meta, "getProxy", &Value::Null);
+        }
+        client.sync();
+    };
+    ask(&mut first);
+    let before = sockets(&host);
+    for round in 0..40 {
+        let mut again = host.connect();
+        again.resume(&session).ok();
+        ask(&mut again);
+        if round % 2 == 0 {
+            again.reset();
+        } else {
+            // It takes back what has not begun, so nothing is left that it could be told.
+            again.finish();
+            again.expect_end();
+        }
+    }
+    let since = Instant::now();
+    while sockets(&host) > before {
+        assert!(
+            since.elapsed() < GUARD,
+            "{} sockets are left of {before}",
+            sockets(&host)
+        );
+        first.sync();
+    }
+    // Those who stay are served all the same.
+    let mut again = host.connect();
+    again.resume(&session).ok();
+    ask(&mut again);
+    again.tell("rm.cancel", json!({ "id": 2 }));
+    for client in [&mut first, &mut again] {
+        client.reply().refused("cancelled");
+    }
+    assert_eq!(again.reply().ok()["was"], "waiting");
 }
 
 /// As slow as such a client is let go: the host's own patience passes.

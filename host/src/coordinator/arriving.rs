@@ -31,7 +31,7 @@ impl Coordinator {
             Runner::Inline(code) if free => {
                 let client = self.clients.at(slot);
                 let started = debug_start();
-                let outlet = Rc::clone(&client.outlet);
+                let outlet = Rc::clone(client.outlet());
                 let (clock, now) = (&self.clock, self.now);
                 let effects = self.commits.effects();
                 let verdict = if is_held {

@@ -21,12 +21,13 @@ pub trait Outlet {
     fn finish(&self);
 }
 
-/// A connected client, or one that has gone while a job of it runs.
+/// A connected client, or what is left of one that has gone while a job of it runs.
 pub struct Client {
     /// Never used for two clients.
     pub id: u64,
-    /// Where its replies go.
-    pub outlet: Rc<dyn Outlet>,
+    /// Where its replies go. None once its connection is closed: the slot is kept for what is still owed, and holds
+    /// nothing else.
+    outlet: Option<Rc<dyn Outlet>>,
     /// It has said hello, with these defaults.
     pub hello: Option<Meta>,
     /// The session that it is in, once it has said hello.
@@ -35,10 +36,25 @@ pub struct Client {
     pub owed: usize,
     /// It sends nothing more: once nothing is owed, it gets its last words and is let go.
     pub last_words: Option<Vec<u8>>,
-    /// It has ended its side: what is not in work is not wanted any more.
+    /// It has ended its side, or is gone: what is not in work is not wanted any more.
     pub ended: bool,
-    /// Its connection is closed. The slot is kept for what is still owed.
-    pub gone: bool,
+}
+
+impl Client {
+    /// Where its replies go.
+    ///
+    /// # Panics
+    /// Its connection is closed.
+    pub fn outlet(&self) -> &Rc<dyn Outlet> {
+        self.outlet
+            .as_ref()
+            .expect("only who is connected is asked for")
+    }
+
+    /// Its connection is closed.
+    pub fn is_gone(&self) -> bool {
+        self.outlet.is_none()
+    }
 }
 
 /// All of them, by slot.
@@ -64,13 +80,12 @@ impl Clients {
         self.next_id += 1;
         let slot = self.slots.insert(Client {
             id,
-            outlet,
+            outlet: Some(outlet),
             hello: None,
             session: None,
             owed: 0,
             last_words: None,
             ended: false,
-            gone: false,
         });
         (
             ClientSlot(u32::try_from(slot).expect("connections are bounded")),
@@ -85,7 +100,7 @@ impl Clients {
 
     /// The connected ones' slots.
     pub fn slots(&self) -> Vec<ClientSlot> {
-        let connected = self.slots.iter().filter(|(_, client)| !client.gone);
+        let connected = self.slots.iter().filter(|(_, client)| !client.is_gone());
         connected
             .map(|(slot, _)| ClientSlot(u32::try_from(slot).expect("connections are bounded")))
             .collect()
@@ -93,17 +108,24 @@ impl Clients {
 
     /// Appends a reply, unless the client has gone.
     pub fn reply(&mut self, slot: ClientSlot, write: impl FnOnce(&mut Vec<u8>)) {
-        let client = &self.slots[slot.0 as usize];
-        if client.gone {
+        let Some(outlet) = &self.slots[slot.0 as usize].outlet else {
             return;
-        }
-        write(&mut client.outlet.unsent());
+        };
+        write(&mut outlet.unsent());
         self.mark(slot);
+    }
+
+    /// A client's connection is closed: nothing is kept of it but the slot, until what it is owed has ended. Not the
+    /// outlet, which is a socket.
+    pub fn gone(&mut self, slot: ClientSlot) {
+        let client = &mut self.slots[slot.0 as usize];
+        (client.outlet, client.session) = (None, None);
+        (client.last_words, client.ended) = (None, true);
     }
 
     /// Has what was appended for a client sent with the next [`Clients::flush`].
     pub fn mark(&mut self, slot: ClientSlot) {
-        let outlet = &self.slots[slot.0 as usize].outlet;
+        let outlet = self.slots[slot.0 as usize].outlet();
         if outlet.mark() {
             self.unflushed.push(Rc::clone(outlet));
         }
@@ -117,11 +139,13 @@ impl Clients {
         if client.owed > 0 {
             return;
         }
-        if client.gone {
+        let Some(outlet) = &client.outlet else {
             self.slots.remove(slot.0 as usize);
-        } else if let Some(words) = client.last_words.take() {
-            client.outlet.unsent().extend_from_slice(&words);
-            client.outlet.finish();
+            return;
+        };
+        if let Some(words) = client.last_words.take() {
+            outlet.unsent().extend_from_slice(&words);
+            outlet.finish();
         }
     }
 

@@ -205,8 +205,8 @@ impl Coordinator {
 
     /// A client's connection is closed.
     pub fn disconnected(&mut self, slot: ClientSlot) {
-        self.clients.at(slot).gone = true;
         self.leave_session(slot);
+        self.clients.gone(slot);
         self.forget_queued(slot);
         // Whoever stops the host waits for the last one.
         self.bell.notify_one();
@@ -302,7 +302,7 @@ impl Coordinator {
         let slots = self.clients.slots();
         let mut unsent = slots
             .into_iter()
-            .map(|slot| self.clients.at(slot).outlet.has_unsent());
+            .map(|slot| self.clients.at(slot).outlet().has_unsent());
         unsent.any(|unsent| unsent)
     }
 
@@ -366,13 +366,16 @@ impl Coordinator {
         for lane in ready {
             self.mark(lane);
         }
+        // Before its own are handed on: it is not to inherit them itself.
+        let gone = self.clients.at(slot).is_gone();
+        let left_others = self.leave_joined(slot, gone);
         if removed > 0 {
             tracing::debug!(removed, "a client's queued requests went with it");
         }
         for job in left {
             self.hand_on(job);
         }
-        self.clients.settle(slot, removed);
+        self.clients.settle(slot, removed + left_others);
     }
 
     pub(super) fn bad_message(

@@ -109,15 +109,6 @@ impl Coordinator {
 
     /// Has a repeated request wait for the answer of the first, unless too many do.
     fn join(&mut self, slot: ClientSlot, request: &Request<'_>, under_way: UnderWayId) {
-        if self.under_way.joined_len(under_way) >= limits::JOINED_MAX {
-            let clients = &mut self.clients;
-            let gone = self
-                .under_way
-                .take_gone(under_way, |slot| clients.at(slot).gone);
-            for gone in gone {
-                self.clients.settle(gone.slot, 1);
-            }
-        }
         let joined = self.under_way.joined_len(under_way);
         if joined >= limits::JOINED_MAX {
             let full =
@@ -211,8 +202,7 @@ impl Coordinator {
                 self.under_way.end(once);
                 return;
             };
-            let client = self.clients.at(joined.slot);
-            if !client.gone && !client.ended {
+            if !self.clients.at(joined.slot).ended {
                 break joined;
             }
             self.clients.settle(joined.slot, 1);
@@ -234,6 +224,25 @@ impl Coordinator {
                 self.schedule.queue(lane, job);
                 self.mark(lane);
             }
+        }
+    }
+
+    /// A client that has ended, or `gone` altogether, wants no answer any more to what it asked again and what has not
+    /// begun. One whose connection is closed wants none at all. Returns how many of its requests that were.
+    pub(super) fn leave_joined(&mut self, slot: ClientSlot, gone: bool) -> usize {
+        let schedule = &self.schedule;
+        self.under_way
+            .leave(slot, |once| gone || schedule.holds(once))
+    }
+
+    /// A request with an id that was in work is set aside: those who asked it again and have ended want no answer any
+    /// more.
+    pub(super) fn let_ended_go(&mut self, once: Option<UnderWayId>) {
+        let Some(once) = once else { return };
+        let clients = &mut self.clients;
+        let ended = |slot| clients.at(slot).ended;
+        for joined in self.under_way.take_joined(once, ended) {
+            self.clients.settle(joined.slot, 1);
         }
     }
 

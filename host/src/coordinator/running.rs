@@ -324,7 +324,7 @@ impl Coordinator {
     fn served(&mut self, lane: LaneId, job: Job, verdict: Verdict, reply: &[u8], waited: bool) {
         let (slot, type_id) = (job.slot, job.type_id);
         let client = self.clients.at(slot);
-        let unwanted = client.ended || client.gone;
+        let unwanted = client.ended;
         let mut stays = false;
         match verdict {
             Verdict::Replied { changed, result } => {
@@ -360,6 +360,7 @@ impl Coordinator {
                     Some(closed) => self.answer_unrun(&job, closed.code, &closed.text),
                     None => {
                         stays = waits;
+                        self.let_ended_go(job.once);
                         self.set_aside(lane, job, verdict, waited);
                     }
                 }

@@ -280,6 +280,11 @@ impl Schedule {
         }
     }
 
+    /// Whether the job that bears an id is here: it has not begun, or is set aside.
+    pub fn holds(&self, once: UnderWayId) -> bool {
+        self.once.contains_key(&once)
+    }
+
     /// Takes out the job that bears an id, if it is here, and says in a word what it did.
     pub fn take(&mut self, once: UnderWayId) -> Option<(Job, &'static str)> {
         let id = *self.once.get(&once)?;

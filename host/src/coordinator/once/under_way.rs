@@ -1,14 +1,14 @@
 //! The requests with an id that are not answered yet, and who else waits for their answers.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    num::NonZeroU32,
-};
+use std::{collections::HashMap, num::NonZeroU32};
 
 use slab::Slab;
 
 use super::{
-    super::job::{ClientSlot, TypeId},
+    super::{
+        job::{ClientSlot, TypeId},
+        list::{Linked, Links, List},
+    },
     Fingerprint,
 };
 
@@ -31,6 +31,10 @@ pub struct UnderWay {
     requests: Slab<One>,
     /// Clients choose the ids, so that they must not be able to make them collide.
     by_id: HashMap<RequestId, UnderWayId>,
+    /// Each stands in two lists: its request's, and its client's.
+    joined: Slab<Entry>,
+    /// The entries of each client, by slot.
+    clients: Vec<List>,
 }
 
 #[derive(Debug)]
@@ -38,8 +42,19 @@ struct One {
     of: RequestId,
     fingerprint: Fingerprint,
     type_id: TypeId,
-    joined: VecDeque<Joined>,
+    joined: List,
 }
+
+#[derive(Debug)]
+struct Entry {
+    joined: Joined,
+    request: UnderWayId,
+    links: Links<3>,
+}
+
+/// The places of an entry's links.
+const REQUEST: usize = 0;
+const CLIENT: usize = 1;
 
 /// Who has asked the same again, and gets the same answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +83,7 @@ impl UnderWay {
             of,
             fingerprint,
             type_id,
-            joined: VecDeque::new(),
+            joined: List::default(),
         });
         let number = u32::try_from(index + 1).expect("requests are bounded");
         let id = UnderWayId(NonZeroU32::new(number).expect("it is one more than an index"));
@@ -78,7 +93,19 @@ impl UnderWay {
 
     /// The same request has come again.
     pub fn join(&mut self, id: UnderWayId, joined: Joined) {
-        self.requests[index(id)].joined.push_back(joined);
+        let client = joined.slot.0 as usize;
+        let entry = u32::try_from(self.joined.insert(Entry {
+            joined,
+            request: id,
+            links: Links::default(),
+        }))
+        .expect("each client has a bounded number of requests");
+        if self.clients.len() <= client {
+            self.clients.resize_with(client + 1, List::default);
+        }
+        self.clients[client].push_back::<CLIENT>(&mut self.joined, entry);
+        let of = &mut self.requests[index(id)].joined;
+        of.push_back::<REQUEST>(&mut self.joined, entry);
     }
 
     /// How many have joined it.
@@ -86,16 +113,40 @@ impl UnderWay {
         self.one(id).joined.len()
     }
 
-    /// Takes out those who have joined it and are gone.
-    pub fn take_gone(
+    /// A client wants no answer any more to those requests that `leaves` says. Returns how many it had joined.
+    pub fn leave(
+        &mut self,
+        client: ClientSlot,
+        mut leaves: impl FnMut(UnderWayId) -> bool,
+    ) -> usize {
+        let Some(list) = self.clients.get(client.0 as usize) else {
+            return 0;
+        };
+        let joined: Vec<u32> = list
+            .iter::<CLIENT, _>(&self.joined)
+            .filter(|entry| leaves(self.joined[*entry as usize].request))
+            .collect();
+        for entry in &joined {
+            self.remove(*entry);
+        }
+        joined.len()
+    }
+
+    /// Takes out those who have joined a request and do not want its answer any more.
+    pub fn take_joined(
         &mut self,
         id: UnderWayId,
-        mut is_gone: impl FnMut(ClientSlot) -> bool,
+        mut is_unwanted: impl FnMut(ClientSlot) -> bool,
     ) -> Vec<Joined> {
-        let joined = &mut self.requests[index(id)].joined;
-        let (gone, stay): (Vec<_>, _) = joined.drain(..).partition(|of| is_gone(of.slot));
-        *joined = stay.into();
-        gone
+        let list = &self.requests[index(id)].joined;
+        let unwanted: Vec<u32> = list
+            .iter::<REQUEST, _>(&self.joined)
+            .filter(|entry| is_unwanted(self.joined[*entry as usize].joined.slot))
+            .collect();
+        unwanted
+            .into_iter()
+            .map(|entry| self.remove(entry))
+            .collect()
     }
 
     /// What it asks for.
@@ -111,14 +162,28 @@ impl UnderWay {
 
     /// Takes out the one that joined first.
     pub fn pop_joined(&mut self, id: UnderWayId) -> Option<Joined> {
-        self.requests[index(id)].joined.pop_front()
+        let first = self.one(id).joined.front()?;
+        Some(self.remove(first))
     }
 
     /// It is answered, or given up. Returns who else is to hear of that.
     pub fn end(&mut self, id: UnderWayId) -> Vec<Joined> {
+        let mut joined = Vec::new();
+        while let Some(next) = self.pop_joined(id) {
+            joined.push(next);
+        }
         let one = self.requests.remove(index(id));
         self.by_id.remove(&one.of);
-        one.joined.into()
+        joined
+    }
+
+    fn remove(&mut self, entry: u32) -> Joined {
+        let of = &self.joined[entry as usize];
+        let (request, client) = (of.request, of.joined.slot.0 as usize);
+        let list = &mut self.requests[index(request)].joined;
+        list.unlink::<REQUEST>(&mut self.joined, entry);
+        self.clients[client].unlink::<CLIENT>(&mut self.joined, entry);
+        self.joined.remove(entry as usize).joined
     }
 
     fn one(&self, id: UnderWayId) -> &One {
@@ -128,6 +193,16 @@ impl UnderWay {
 
 fn index(id: UnderWayId) -> usize {
     id.0.get() as usize - 1
+}
+
+impl Linked for Entry {
+    fn links(&self) -> &Links<3> {
+        &self.links
+    }
+
+    fn links_mut(&mut self) -> &mut Links<3> {
+        &mut self.links
+    }
 }
 
 #[cfg(test)]
@@ -149,8 +224,12 @@ mod tests {
         for slot in [2, 3, 4, 5] {
             under_way.join(first, joined(slot));
         }
-        let gone = under_way.take_gone(first, |slot| slot == ClientSlot(2));
-        assert_eq!((gone, under_way.joined_len(first)), (vec![joined(2)], 3));
+        under_way.join(other, joined(2));
+        assert_eq!(under_way.leave(ClientSlot(2), |id| id == first), 1);
+        assert_eq!(under_way.leave(ClientSlot(9), |_| true), 0);
+        assert_eq!(under_way.joined_len(first), 3);
+        let unwanted = under_way.take_joined(other, |slot| slot == ClientSlot(2));
+        assert_eq!(unwanted, [joined(2)]);
         assert_eq!(under_way.type_of(other), TypeId(1));
         assert_eq!(under_way.pop_joined(first), Some(joined(3)));
         assert_eq!(under_way.end(first), [joined(4), joined(5)]);
