@@ -129,6 +129,29 @@ fn a_job_in_work_while_the_disk_fails_changes_nothing() {
 }
 
 #[test]
+fn jobs_without_a_state_that_wait_until_more_is_on_the_disk_are_answered_when_it_fails() {
+    let disk = Disk::new();
+    let host = TestHost::plan().fixture("gates").disk(&disk).start();
+    let mut client = host.connect();
+    client.session();
+    disk.begin("hold");
+    // Each answer is kept, and its reply waits for that: so many are more than may be on their way.
+    let payload = json!({ "bytes": 3_900_000 });
+    for id in 1..=30 {
+        client.tell_with(&json!({ "id": id }), "large", &payload);
+    }
+    disk.wait_until_held();
+    client.sync();
+    disk.begin("fail");
+    disk.end("hold");
+    for reply in client.replies(30) {
+        assert_eq!(reply.result["code"], "storage_failed");
+    }
+    host.recovers_from(&disk, "fail");
+    client.ask_once(31, "large", &json!({ "bytes": 1 })).ok();
+}
+
+#[test]
 fn one_host_at_a_time_has_a_data_folder() {
     let host = TestHost::with_plugin("tickets");
     let data = host.beside().join("data");

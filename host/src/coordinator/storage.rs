@@ -144,6 +144,8 @@ impl Coordinator {
         for name in names {
             self.close_kept(&name);
         }
+        // Those that were held up until more is durable would hear of that from nobody.
+        self.mark_all();
         self.step_storage();
     }
 
