@@ -1,6 +1,10 @@
 //! From an author's functions to what the host calls: the blocks that `plugin!` declares.
 
-use std::{any::TypeId, sync::Arc};
+use std::{
+    any::TypeId,
+    io::{self, Write},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -10,6 +14,7 @@ use crate::{
     context::{Call, HostAccess},
     description::{Description, JobberDescription, LaneDescription, StateDescription},
     jobber::{Answer, RawJson, Refusal},
+    limits::ANSWER_BYTES_MAX,
     objects::ObjectsOnly,
     payload::{Payload, without_place},
     self_test::{Example, Expected, SelfTest},
@@ -309,7 +314,10 @@ impl<T: Serialize + 'static> AnswerBody for T {
     fn write(self, writer: &mut AnswerWriter<'_>) {
         let AnswerWriter { head, answer } = writer;
         answer.extend(head);
-        if let Err(error) = serde_json::to_writer(&mut **answer, &self) {
+        if let Err(error) = serde_json::to_writer(Bounded(answer), &self) {
+            if answer.len() > ANSWER_BYTES_MAX {
+                return;
+            }
             panic!("the answer cannot be written as JSON: {error}");
         }
         // The type becomes the first field of the object that was written behind it.
@@ -333,7 +341,27 @@ impl<T: Serialize + 'static> AnswerBody for T {
 
 impl AnswerBody for RawJson {
     fn write(self, writer: &mut AnswerWriter<'_>) {
-        writer.answer.extend(self.0.as_bytes());
+        let _ = Bounded(writer.answer).write_all(self.0.as_bytes());
+    }
+}
+
+/// Takes so much of an answer that it is seen to be too large, so that the rest needs no memory.
+struct Bounded<'a>(&'a mut Buffer);
+
+impl Write for Bounded<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = (ANSWER_BYTES_MAX + 1).saturating_sub(self.0.len());
+        // With `room` bytes it would be one byte too large.
+        if bytes.len() < room {
+            self.0.extend(bytes);
+            return Ok(bytes.len());
+        }
+        self.0.extend(&bytes[..room]);
+        Err(io::Error::other("it is too large"))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

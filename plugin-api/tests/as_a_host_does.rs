@@ -65,9 +65,27 @@ fn tell(_: (), call: &Call) -> Answer<serde_json::Value> {
     Ok(json!({ "attempt": call.attempt }))
 }
 
+/// Is written piece by piece, far beyond what an answer may have.
+struct Endless;
+
+impl Serialize for Endless {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let pieces = (0..).map(|piece| {
+            assert!(piece < 5_000, "it is written on though nobody can have it");
+            (piece, "x".repeat(1024))
+        });
+        serializer.collect_map(pieces)
+    }
+}
+
+fn endless(number: &mut Value<u64>) -> Answer<Endless> {
+    number.set(&1);
+    Ok(Endless)
+}
+
 plugin! {
     config Config;
-    state |_| Value::<u64>::named("number") => { "answer" => answer, "refuse" => refuse, "number" => number }
+    state |_| Value::<u64>::named("number") => { "answer" => answer, "refuse" => refuse, "number" => number, "endless" => endless }
     state |c| Map::<u64, String>::named(if c.elsewhere { "other" } else { "notes" }).schema(c.schema)
         => { "store" => store, "stored" => stored }
     stateless { "tell" => tell }
@@ -137,10 +155,17 @@ fn an_answer_may_have_4_mib_and_no_more() {
     assert_eq!(code, "jobber_error");
     assert_eq!(
         text,
-        "the jobber answered with 4194305 bytes, at most 4194304 are allowed"
+        "the jobber answered with more than the 4194304 bytes that are allowed"
     );
     let most = of(4 * 1024 * 1024);
     assert!(plugin.client(1).request("answer", most).is_ok());
+}
+
+#[test]
+fn an_answer_is_not_written_any_further_than_it_may_be_long() {
+    let (code, text) = refusal(&mut plugin(), "endless", json!({}));
+    assert_eq!(code, "jobber_error");
+    assert!(text.contains("4194304 bytes"), "{text}");
 }
 
 #[test]

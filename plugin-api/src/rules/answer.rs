@@ -31,10 +31,7 @@ pub enum AnswerFault {
         expected: String,
     },
     /// It is larger than any reply may be.
-    TooLarge {
-        /// Its size.
-        bytes: usize,
-    },
+    TooLarge,
 }
 
 impl fmt::Display for AnswerFault {
@@ -53,9 +50,9 @@ impl fmt::Display for AnswerFault {
                 f,
                 "answered with the field `type` twice to a request of type \"{expected}\""
             ),
-            Self::TooLarge { bytes } => write!(
+            Self::TooLarge => write!(
                 f,
-                "answered with {bytes} bytes, at most {ANSWER_BYTES_MAX} are allowed"
+                "answered with more than the {ANSWER_BYTES_MAX} bytes that are allowed"
             ),
         }
     }
@@ -84,9 +81,7 @@ impl AnswerFault {
 #[inline]
 pub fn check<'a>(answer: &'a mut [u8], type_name: &str) -> Result<&'a [u8], AnswerFault> {
     if answer.len() > ANSWER_BYTES_MAX {
-        return Err(AnswerFault::TooLarge {
-            bytes: answer.len(),
-        });
+        return Err(AnswerFault::TooLarge);
     }
     if str::from_utf8(answer).is_ok()
         && let Some(type_end) = plain::type_end(answer, type_name)
