@@ -163,10 +163,10 @@ fn state(criterion: &mut Criterion) {
                 let mut value = RVec::new();
                 bench.iter(|| {
                     effects.clear();
-                    access.lock().begin(0, CallFacts::default());
+                    access.lock().begin(0, CallFacts::default(), usize::MAX);
                     host.state_read(0, RSlice::from_slice(&middle), &mut value);
                     host.state_write(0, RSlice::from_slice(&middle), value.as_rslice());
-                    access.lock().commit(0, &mut effects, usize::MAX)
+                    access.lock().commit(0, Some(&mut effects), b"")
                 });
             },
         );
@@ -359,7 +359,7 @@ fn lanes(criterion: &mut Criterion) {
                 let asked = Asked { payload, ..asked() };
                 let out = Output {
                     reply: &mut reply,
-                    effects: &mut effects,
+                    effects: Some(&mut effects),
                 };
                 code.run(jobber, &asked, &clock, clock.read(), out)
             };

@@ -33,7 +33,7 @@ impl Coordinator {
                 let started = debug_start();
                 let outlet = Rc::clone(client.outlet());
                 let (clock, now) = (&self.clock, self.now);
-                let effects = self.commits.effects();
+                let effects = Some(self.commits.effects());
                 let verdict = if is_held {
                     let reply = &mut self.reply;
                     reply.clear();

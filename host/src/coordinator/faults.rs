@@ -73,11 +73,12 @@ impl Coordinator {
         let ends = limit.and_then(|limit| since.checked_add(limit));
         match [ends, cut_at].into_iter().flatten().min() {
             Some(due) if due <= now => {
-                if self.abandon(id, overdue) {
-                    self.lane(id).overdue = false;
+                // What an earlier job was late with is not held against this one.
+                if self.abandon(id, since, overdue == Some(since)) {
+                    self.lane(id).overdue = None;
                 } else {
                     let lane = self.lane(id);
-                    (lane.overdue, lane.watched) = (true, true);
+                    (lane.overdue, lane.watched) = (Some(since), true);
                     self.watches.insert((now + limits::TIME_LIMIT_GRACE, id));
                 }
             }
@@ -89,17 +90,17 @@ impl Coordinator {
         }
     }
 
-    /// Ends a lane's running job as if it had never run: its client is told, its code is left to itself on
-    /// its thread. False if it has ended and is about to say so.
-    fn abandon(&mut self, id: LaneId, even_if_ended: bool) -> bool {
-        let Some(abandoned) = self.lane(id).abandon(even_if_ended) else {
+    /// Ends a lane's job that has run since `since` as if it had never run: its client is told, its code is left to
+    /// itself on its thread. One that has committed counts. False if it has ended and is about to say so.
+    fn abandon(&mut self, id: LaneId, since: Instant, even_if_ended: bool) -> bool {
+        let now = Instant::now();
+        let Some(abandoned) = self.lane(id).abandon(since, now, even_if_ended) else {
             return false;
         };
         self.take_fetched(id, abandoned.fetched);
         self.put_back(id, abandoned.inbox.into_iter());
         let origin = self.lane(id).origin.clone();
-        let entered = abandoned.entered.as_ref();
-        let ran_for = entered.map_or(Duration::ZERO, |(_, since)| since.elapsed());
+        let ran_for = now.saturating_duration_since(since);
         if let Some((handed, _)) = abandoned.entered {
             tracing::error!(
                 plugin = %origin.plugin,
@@ -108,6 +109,11 @@ impl Coordinator {
                 "a job did not end in time: its client is told, nothing that it did counts"
             );
             self.answer_unrun(&handed.job, ErrorCode::Timeout, super::running::TIMED_OUT);
+        } else {
+            tracing::error!(
+                plugin = %origin.plugin,
+                "a job had committed and its thread did not come to say so in time: it counts, and is answered"
+            );
         }
         let ran_for = u64::try_from(ran_for.as_millis()).unwrap_or(u64::MAX);
         let since_ms = self.clock.now_ms().saturating_sub(ran_for);

@@ -29,8 +29,8 @@ pub struct Lane {
     pub opening: bool,
     /// It is among those whose running job is watched for its time limit.
     pub watched: bool,
-    /// Its running job has ended too late, and has not said so yet.
-    pub overdue: bool,
+    /// Since when the job ran that has ended too late, and had not said so when it was looked at.
+    pub overdue: Option<Instant>,
     /// When its running job is given up, for a new version waits.
     pub cut_at: Option<Instant>,
     /// It has states, and what its jobs change is kept.
@@ -79,7 +79,7 @@ impl Lane {
             marked: false,
             opening: false,
             watched: false,
-            overdue: false,
+            overdue: None,
             cut_at: None,
             is_kept,
             answers_are_kept: false,
@@ -101,13 +101,17 @@ impl Lane {
         std::mem::replace(&mut self.runner, Runner::Gone)
     }
 
-    /// Ends the job that runs, see [`Access::abandon`](crate::state::Access::abandon).
-    pub fn abandon(&mut self, even_if_ended: bool) -> Option<Abandoned> {
+    /// Ends the job that has run since `since`, see [`LaneThread::abandon`].
+    pub fn abandon(
+        &mut self,
+        since: Instant,
+        now: Instant,
+        even_if_ended: bool,
+    ) -> Option<Abandoned> {
         let Runner::Thread(thread) = &self.runner else {
             return None;
         };
-        let access = self.access.lock().abandon(even_if_ended)?;
-        let abandoned = thread.abandon();
+        let (abandoned, access) = thread.abandon(since, now, even_if_ended)?;
         self.replace(SharedAccess::new(access), Runner::Gone);
         Some(abandoned)
     }

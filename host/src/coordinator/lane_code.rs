@@ -42,14 +42,16 @@ pub struct LaneCode {
     answer: RVec<u8>,
     ended: Moment,
     took_us: u64,
+    effect_bytes: usize,
 }
 
 /// Where a run puts what comes of it.
 pub struct Output<'a> {
     /// Its reply is appended here, if it gets one now.
     pub reply: &'a mut Vec<u8>,
-    /// What it changed in the state is appended here, if somebody keeps that.
-    pub effects: &'a mut Vec<u8>,
+    /// What it changed in the state is appended here, if somebody keeps that. `None`: its [`Access`](crate::state::Access)
+    /// holds that until it is fetched.
+    pub effects: Option<&'a mut Vec<u8>>,
 }
 
 /// What became of a request.
@@ -127,7 +129,8 @@ impl LaneCode {
             now_ms: clock.now_ms(),
             deadline_ms: NO_DEADLINE,
         };
-        access.lock().begin(generation, facts);
+        let bytes_max = limits::OPENING_EFFECTS_BYTES_MAX;
+        access.lock().begin(generation, facts, bytes_max);
         let stored = stored_facts(&access);
         let mut failure = RVec::new();
         let done = code.call(|code| code.setup(RSlice::from_slice(&stored), &mut failure));
@@ -148,6 +151,7 @@ impl LaneCode {
             answer: RVec::new(),
             ended: Moment::default(),
             took_us: 0,
+            effect_bytes: 0,
         })
     }
 
@@ -166,6 +170,11 @@ impl LaneCode {
         self.took_us
     }
 
+    /// How much the last request's effects are, in bytes.
+    pub fn effect_bytes(&self) -> usize {
+        self.effect_bytes
+    }
+
     /// Runs one request. `started` is now.
     pub fn run(
         &mut self,
@@ -177,7 +186,7 @@ impl LaneCode {
     ) -> Verdict {
         let Output { reply, effects } = out;
         let now_ms = started.ms;
-        (self.ended, self.took_us) = (started, 0);
+        (self.ended, self.took_us, self.effect_bytes) = (started, 0, 0);
         if now_ms > asked.deadline_ms {
             return self.fail(
                 jobber,
@@ -200,7 +209,8 @@ impl LaneCode {
             now_ms,
             deadline_ms: asked.deadline_ms,
         };
-        if !self.access.lock().begin(self.generation, facts) {
+        let bytes_max = limits::JOB_EFFECTS_BYTES_MAX;
+        if !(self.access.lock()).begin(self.generation, facts, bytes_max) {
             return Verdict::Void;
         }
         self.answer.clear();
@@ -254,17 +264,26 @@ impl LaneCode {
                 EXPIRED_BEFORE_COMMIT,
             );
         }
-        let bytes_max = limits::JOB_EFFECTS_BYTES_MAX;
-        let committed = (self.access.lock()).commit(self.generation, effects, bytes_max);
-        let changed = match committed {
-            None => return Verdict::Void,
-            Some(Err(fault)) => return self.jobber_error(jobber, asked, reply, &fault),
-            Some(Ok(changed)) => changed,
-        };
+        // What has committed counts, and so does its reply: they are there at the same moment.
+        let begin = reply.len();
         encoder::reply(reply, type_name, asked.query_index, body);
-        Verdict::Replied {
-            changed,
-            result: Outcome::Answered,
+        let committed = (self.access.lock()).commit(self.generation, effects, &reply[begin..]);
+        match committed {
+            Some(Ok(committed)) => {
+                self.effect_bytes = committed.effect_bytes;
+                Verdict::Replied {
+                    changed: committed.changed,
+                    result: Outcome::Answered,
+                }
+            }
+            Some(Err(fault)) => {
+                reply.truncate(begin);
+                self.jobber_error(jobber, asked, reply, &fault)
+            }
+            None => {
+                reply.truncate(begin);
+                Verdict::Void
+            }
         }
     }
 

@@ -14,13 +14,17 @@ use std::{
 
 use super::{
     job::{ClientSlot, Job},
-    lane_code::{LaneCode, Output, Verdict},
+    lane_code::{LaneCode, Outcome, Output, Verdict},
     once::UnderWayId,
     schedule::LaneId,
     signal::Signal,
     window_size::WindowSize,
 };
-use crate::{clock::Clock, limits};
+use crate::{
+    clock::Clock,
+    limits,
+    state::{Access, SharedAccess},
+};
 
 /// A job on its way through a lane's thread.
 #[derive(Clone, Debug)]
@@ -59,12 +63,31 @@ pub struct Fetched {
     pub replies: Vec<u8>,
     /// What they changed, one behind the other.
     pub effects: Vec<u8>,
+    /// How many of the finished jobs have changed anything.
+    changed_jobs: usize,
+    /// Of all their effects, which the lane's [`Access`] holds until they are fetched.
+    effect_bytes: usize,
+}
+
+impl Fetched {
+    /// Makes it empty. What one large job has made it hold is given back.
+    pub fn clear(&mut self) {
+        for bytes in [&mut self.replies, &mut self.effects] {
+            bytes.clear();
+            bytes.shrink_to(limits::HELD_REPLY_BYTES_MAX);
+        }
+        self.finished.clear();
+        self.returned.clear();
+        (self.changed_jobs, self.effect_bytes) = (0, 0);
+    }
 }
 
 /// The coordinator's end of a lane's thread. Dropped, the thread ends after the job that it has entered.
 #[derive(Debug)]
 pub struct LaneThread {
     shared: Arc<Shared>,
+    /// Locked while the window is, where both are; the thread holds one of them at a time.
+    access: SharedAccess,
 }
 
 #[derive(Debug)]
@@ -95,7 +118,8 @@ struct Window {
 
 /// What a thread leaves behind whose job does not end.
 pub struct Abandoned {
-    /// The job that does not end, and since when it ran, unless it did end at the last moment.
+    /// The job that does not end, and since when it ran. `None`: it has committed and did not come to say so; it counts,
+    /// and is the last of those that are finished.
     pub entered: Option<(Handed, Instant)>,
     /// What has not been begun, last first.
     pub inbox: Vec<Handed>,
@@ -132,11 +156,12 @@ impl LaneThread {
             filled: Condvar::new(),
         });
         let of_thread = Arc::clone(&shared);
+        let access = code.access().clone();
         thread::Builder::new()
             .name(format!("lane {name}"))
             .stack_size(limits::PLUGIN_STACK_BYTES)
             .spawn(move || of_thread.run(code, clock, &signal))?;
-        Ok(Self { shared })
+        Ok(Self { shared, access })
     }
 
     /// Names the lane that this thread works for.
@@ -210,23 +235,56 @@ impl LaneThread {
 
     /// Since when the job runs that runs.
     pub fn running_since(&self) -> Option<Instant> {
-        self.shared.lock().entered.as_ref().map(|(_, since)| *since)
+        self.shared.lock().running_since()
     }
 
-    /// Gives the thread up: it ends when its job does, and whatever it says then is not heard.
-    pub fn abandon(&self) -> Abandoned {
+    /// Gives the thread up, if the job that has run since `since` is still the one that it has entered and does not end,
+    /// see [`Access::abandon`]: the thread ends when the job does, and whatever it says then is not heard. Returns the
+    /// way to the states for the code that comes after it.
+    pub fn abandon(
+        &self,
+        since: Instant,
+        now: Instant,
+        even_if_ended: bool,
+    ) -> Option<(Abandoned, Access)> {
+        // At one moment with the end of its access, so that no job behind it is begun in between.
         let mut window = self.shared.lock();
+        window.running_since().filter(|runs| *runs == since)?;
+        let mut access = self.access.lock().abandon(even_if_ended)?;
         window.abandoned = true;
         window.ends = true;
-        Abandoned {
-            entered: window.entered.take(),
+        let mut fetched = std::mem::take(&mut window.fetched);
+        access.fetch(
+            fetched.changed_jobs,
+            fetched.effect_bytes,
+            &mut fetched.effects,
+        );
+        let mut entered = window.entered.take();
+        if let Some((reply, effect_bytes)) = access.fetch_unheard(&mut fetched.effects)
+            && let Some((handed, _)) = entered.take()
+        {
+            fetched.replies.extend_from_slice(&reply);
+            fetched.finished.push(Finished {
+                handed,
+                verdict: Verdict::Replied {
+                    changed: true,
+                    result: Outcome::Answered,
+                },
+                reply_bytes: reply.len(),
+                effect_bytes,
+                took: now.saturating_duration_since(since),
+            });
+        }
+        let abandoned = Abandoned {
+            entered,
             inbox: std::mem::take(&mut window.inbox)
                 .into_iter()
                 .rev()
                 .collect(),
-            fetched: std::mem::take(&mut window.fetched),
+            fetched,
             remains: Remains(Arc::downgrade(&self.shared)),
-        }
+        };
+        Some((abandoned, access))
     }
 
     /// Takes out what a client has there that has not been entered.
@@ -248,6 +306,10 @@ impl LaneThread {
     pub fn fetch(&self, fetched: &mut Fetched) {
         let mut window = self.shared.lock();
         std::mem::swap(&mut window.fetched, fetched);
+        let (jobs, bytes) = (fetched.changed_jobs, fetched.effect_bytes);
+        if jobs > 0 {
+            self.access.lock().fetch(jobs, bytes, &mut fetched.effects);
+        }
         window.finished_since = None;
         window.held = false;
         if !window.inbox.is_empty() {
@@ -283,7 +345,7 @@ impl Shared {
     }
 
     fn run(&self, mut code: LaneCode, clock: Clock, signal: &Signal) {
-        let (mut reply, mut effects) = (Vec::new(), Vec::new());
+        let mut reply = Vec::new();
         let mut window = self.lock();
         // When the last job ended, if the next one begins at once: asking for the time costs a fifth of a small job.
         let mut now = None;
@@ -311,10 +373,9 @@ impl Shared {
             drop(window);
 
             reply.clear();
-            effects.clear();
             let out = Output {
                 reply: &mut reply,
-                effects: &mut effects,
+                effects: None,
             };
             let asked = handed.job.asked();
             let verdict = code.run(handed.jobber, &asked, &clock, moment, out);
@@ -327,7 +388,17 @@ impl Shared {
                 return;
             }
             window.entered = None;
-            window.finish(handed, verdict, (&reply, &effects), ended - started, ended);
+            let effect_bytes = code.effect_bytes();
+            window.finish(
+                handed,
+                verdict,
+                (&reply, effect_bytes),
+                ended - started,
+                ended,
+            );
+            if reply.capacity() > limits::HELD_REPLY_BYTES_MAX {
+                reply = Vec::new();
+            }
             if window.is_worth_a_signal(started, ended)
                 && let Some(lane) = window.lane
             {
@@ -342,18 +413,20 @@ impl Window {
         &mut self,
         handed: Handed,
         verdict: Verdict,
-        (reply, effects): (&[u8], &[u8]),
+        (reply, effect_bytes): (&[u8], usize),
         took: Duration,
         ended: Instant,
     ) {
         let waits = matches!(verdict, Verdict::Wait { .. });
         self.fetched.replies.extend_from_slice(reply);
-        self.fetched.effects.extend_from_slice(effects);
+        self.fetched.effect_bytes += effect_bytes;
+        let changed = matches!(verdict, Verdict::Replied { changed: true, .. });
+        self.fetched.changed_jobs += usize::from(changed);
         self.fetched.finished.push(Finished {
             handed,
             verdict,
             reply_bytes: reply.len(),
-            effect_bytes: effects.len(),
+            effect_bytes,
             took,
         });
         self.size.ran(took);
@@ -361,8 +434,12 @@ impl Window {
         if waits {
             self.fetched.returned.extend(self.inbox.drain(..));
         }
-        let held_bytes = self.fetched.replies.len() + self.fetched.effects.len();
+        let held_bytes = self.fetched.replies.len() + self.fetched.effect_bytes;
         self.held = waits || held_bytes > limits::HELD_REPLY_BYTES_MAX;
+    }
+
+    fn running_since(&self) -> Option<Instant> {
+        self.entered.as_ref().map(|(_, since)| *since)
     }
 
     fn has_nothing_begun(&self) -> bool {

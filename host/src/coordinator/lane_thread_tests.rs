@@ -1,7 +1,15 @@
+use plugin_api::abi::AbiHost;
+
 use super::*;
-use crate::coordinator::{
-    job::{Asked, TypeId},
-    once::{Fingerprint, RequestId, UnderWay},
+use crate::{
+    coordinator::{
+        job::{Asked, TypeId},
+        once::{Fingerprint, RequestId, UnderWay},
+    },
+    state::{
+        CallFacts, LentState,
+        effects::{self, Effect},
+    },
 };
 
 /// A thread that never comes to run what it has.
@@ -12,6 +20,7 @@ fn without_thread() -> LaneThread {
     };
     LaneThread {
         shared: Arc::new(shared),
+        access: SharedAccess::new(Access::new(vec![LentState::default()], true)),
     }
 }
 
@@ -110,4 +119,111 @@ fn a_thread_keeps_what_it_does_in_a_millisecond_and_nothing_behind_a_slow_job() 
     assert_eq!(thread.room(later), 0);
     let (surplus, is_loaded) = thread.take_back_surplus(later);
     assert_eq!((surplus.count(), is_loaded), (room, false));
+}
+
+/// What a lane's thread does until its job has written the entry `index`.
+fn enter(thread: &LaneThread, index: &str) -> Instant {
+    let since = Instant::now();
+    thread.shared.lock().entered = Some((handed(1, index), since));
+    let mut access = thread.access.lock();
+    let generation = access.generation();
+    assert!(access.begin(generation, CallFacts::default(), 1024));
+    drop(access);
+    let host = thread.access.for_code();
+    host.state_write(0, index.as_bytes().into(), b"v".as_slice().into());
+    since
+}
+
+/// And what it does until its job has committed. Returns how many bytes of effects that are.
+fn commit(thread: &LaneThread, index: &str) -> usize {
+    let mut access = thread.access.lock();
+    let generation = access.generation();
+    let committed = access.commit(generation, None, index.as_bytes());
+    let committed = committed.expect("it counts").expect("it is allowed");
+    assert!(committed.changed);
+    committed.effect_bytes
+}
+
+/// And what it does until it has said so.
+fn say_so(thread: &LaneThread, index: &str, effect_bytes: usize) {
+    let mut window = thread.shared.lock();
+    let (handed, since) = window.entered.take().expect("it runs");
+    let verdict = Verdict::Replied {
+        changed: true,
+        result: Outcome::Answered,
+    };
+    let said = (index.as_bytes(), effect_bytes);
+    window.finish(handed, verdict, said, Duration::ZERO, since);
+}
+
+fn keys(effects: &[u8]) -> String {
+    let keys = effects::read(effects).map(|effect| match effect.expect("it was told") {
+        Effect::Put(_, key, _) => String::from_utf8_lossy(key).into_owned(),
+        other => panic!("told {other:?}"),
+    });
+    keys.collect()
+}
+
+/// The replies, the entries that are told, and those that are in the state.
+fn left_behind(fetched: &Fetched, mut access: Access) -> (String, String, String) {
+    let bytes: usize = fetched.finished.iter().map(|one| one.effect_bytes).sum();
+    assert_eq!(bytes, fetched.effects.len());
+    let states = access.take_states();
+    let entries = states[0].map.iter();
+    (
+        String::from_utf8_lossy(&fetched.replies).into_owned(),
+        keys(&fetched.effects),
+        entries
+            .map(|(key, _)| String::from_utf8_lossy(key))
+            .collect(),
+    )
+}
+
+fn told(all: &str) -> (String, String, String) {
+    (all.to_owned(), all.to_owned(), all.to_owned())
+}
+
+#[test]
+fn what_a_job_has_committed_counts_though_its_thread_never_comes_to_say_so() {
+    let thread = without_thread();
+    enter(&thread, "1");
+    let bytes = commit(&thread, "1");
+    say_so(&thread, "1", bytes);
+    let since = enter(&thread, "2");
+    commit(&thread, "2");
+    assert!(thread.abandon(since, since, false).is_none());
+    let (abandoned, access) = thread.abandon(since, since, true).expect("it is given up");
+    assert!(abandoned.entered.is_none() && abandoned.fetched.finished.len() == 2);
+    assert_eq!(left_behind(&abandoned.fetched, access), told("12"));
+}
+
+#[test]
+fn a_job_that_is_given_up_leaves_no_trace_and_what_was_committed_before_it_all() {
+    let thread = without_thread();
+    enter(&thread, "1");
+    let bytes = commit(&thread, "1");
+    say_so(&thread, "1", bytes);
+    let since = enter(&thread, "2");
+    let (abandoned, access) = thread.abandon(since, since, false).expect("it is given up");
+    assert!(abandoned.entered.is_some());
+    assert_eq!(left_behind(&abandoned.fetched, access), told("1"));
+}
+
+#[test]
+fn a_job_is_not_given_up_for_one_that_was_looked_at_before_it() {
+    let thread = without_thread();
+    let since = enter(&thread, "1");
+    let bytes = commit(&thread, "1");
+    say_so(&thread, "1", bytes);
+    enter(&thread, "2");
+    let late = since + Duration::from_secs(60);
+    assert!(thread.abandon(since, late, true).is_none());
+    let bytes = commit(&thread, "2");
+    let mut fetched = Fetched::default();
+    thread.fetch(&mut fetched);
+    assert_eq!(keys(&fetched.effects), "1", "the second has not said so");
+    fetched.clear();
+    say_so(&thread, "2", bytes);
+    thread.fetch(&mut fetched);
+    assert_eq!(keys(&fetched.effects), "2");
 }

@@ -187,7 +187,7 @@ impl Coordinator {
             let jobber = self.types[job.type_id].jobber;
             let out = Output {
                 reply: &mut reply,
-                effects: self.commits.effects(),
+                effects: Some(self.commits.effects()),
             };
             let verdict = code.run(jobber, &job.asked(), &self.clock, self.now, out);
             self.now = code.ended();
@@ -310,9 +310,8 @@ impl Coordinator {
             self.note_served(handed.job.type_id, &handed.job.asked(), &verdict, || took);
             self.served(id, handed.job, verdict, reply, handed.waited);
         }
-        fetched.replies.clear();
-        fetched.effects.clear();
         self.put_back(id, fetched.returned.drain(..).rev());
+        fetched.clear();
         self.fetched = fetched;
         // Last, for whoever is refused because of it came after those that were run.
         for _ in 0..panics {

@@ -41,7 +41,31 @@ pub struct Access {
     transaction: Transaction,
     facts: CallFacts,
     fault: Option<String>,
+    held: Held,
 }
+
+/// What jobs on a thread of their own have committed and nobody has fetched yet. While it is here it has an owner, whatever
+/// becomes of the thread.
+#[derive(Debug, Default)]
+struct Held {
+    /// So many jobs have changed something.
+    jobs: usize,
+    effects: Vec<u8>,
+    /// Of the last of them.
+    reply: Vec<u8>,
+}
+
+/// What a job has committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The state is not what it was.
+    pub changed: bool,
+    /// Of its effects, if somebody keeps them.
+    pub effect_bytes: usize,
+}
+
+/// A buffer that one large job has made larger than this is not kept for the next, in bytes.
+const BUFFER_BYTES_KEPT_MAX: usize = 64 * 1024;
 
 impl Access {
     /// With the states of the lane, in the order of its description. `kept`: what its jobs change is told.
@@ -58,12 +82,13 @@ impl Access {
         self.generation
     }
 
-    /// Opens the transaction of a job; false if its code no longer counts.
-    pub fn begin(&mut self, generation: u64, facts: CallFacts) -> bool {
+    /// Opens the transaction of a job, whose effects may take so many bytes; false if its code no longer counts.
+    pub fn begin(&mut self, generation: u64, facts: CallFacts, bytes_max: usize) -> bool {
         debug_assert!(!self.running, "a lane runs one job at a time");
         if self.generation != generation {
             return false;
         }
+        self.transaction.begin(bytes_max);
         self.facts = facts;
         self.running = true;
         self.fault = None;
@@ -75,32 +100,61 @@ impl Access {
         self.fault.take()
     }
 
-    /// Ends the job and lets what it changed stay, which is appended to `effects`, if somebody keeps it; says
-    /// whether that is anything. `None`: the job no longer counts, and what it changed has been taken back
-    /// already.
+    /// Ends the job and lets what it changed stay, which is appended to `effects`, if somebody keeps it. Without
+    /// `effects` that is held here, with the job's reply, for [`Access::fetch`]. `None`: the job no longer counts, and
+    /// what it changed has been taken back already.
     ///
     /// # Errors
-    /// It has changed more than `bytes_max`, or did wrong with its state. It goes on, to be rolled back, and
-    /// `effects` are as before.
+    /// It did wrong with its state. It goes on, to be rolled back, and `effects` are as before.
     pub fn commit(
         &mut self,
         generation: u64,
-        effects: &mut Vec<u8>,
-        bytes_max: usize,
-    ) -> Option<Result<bool, String>> {
+        effects: Option<&mut Vec<u8>>,
+        reply: &[u8],
+    ) -> Option<Result<Committed, String>> {
         if self.generation != generation {
             return None;
         }
         if let Some(fault) = self.fault() {
             return Some(Err(fault));
         }
-        if self.kept
-            && let Err(too_much) = self.transaction.tell(&self.states, effects, bytes_max)
-        {
-            return Some(Err(too_much.to_string()));
+        let is_held = effects.is_none();
+        let effects = effects.unwrap_or(&mut self.held.effects);
+        let mut effect_bytes = 0;
+        if self.kept {
+            effect_bytes = self.transaction.effect_bytes();
+            self.transaction.tell(&self.states, effects);
         }
         self.running = false;
-        Some(Ok(self.transaction.commit()))
+        let changed = self.transaction.commit();
+        if changed && is_held {
+            self.held.jobs += 1;
+            self.held.reply.clear();
+            self.held.reply.shrink_to(BUFFER_BYTES_KEPT_MAX);
+            self.held.reply.extend_from_slice(reply);
+        }
+        Some(Ok(Committed {
+            changed,
+            effect_bytes,
+        }))
+    }
+
+    /// Moves what the first `jobs` have changed, `bytes` of effects, into `effects`, which comes empty.
+    pub fn fetch(&mut self, jobs: usize, bytes: usize, effects: &mut Vec<u8>) {
+        self.held.jobs -= jobs;
+        if bytes == self.held.effects.len() {
+            std::mem::swap(&mut self.held.effects, effects);
+        } else {
+            effects.extend(self.held.effects.drain(..bytes));
+        }
+    }
+
+    /// The reply of the one job whose effects are held and were not fetched with all others, and those. Of an access that
+    /// came out of [`Access::abandon`]: it had committed, and its thread has not said so.
+    pub fn fetch_unheard(&mut self, effects: &mut Vec<u8>) -> Option<(Vec<u8>, usize)> {
+        let held = std::mem::take(&mut self.held);
+        effects.extend_from_slice(&held.effects);
+        (held.jobs > 0).then_some((held.reply, held.effects.len()))
     }
 
     /// Appends what the present job has changed so far to `effects`, if somebody keeps it.
@@ -108,10 +162,13 @@ impl Access {
     /// # Errors
     /// It is more than `bytes_max`. `effects` are as before.
     pub fn tell(&self, effects: &mut Vec<u8>, bytes_max: usize) -> Result<(), TooMuch> {
-        match self.kept {
-            true => self.transaction.tell(&self.states, effects, bytes_max),
-            false => Ok(()),
+        if self.kept {
+            if self.transaction.effect_bytes() > bytes_max {
+                return Err(TooMuch { bytes_max });
+            }
+            self.transaction.tell(&self.states, effects);
         }
+        Ok(())
     }
 
     /// Ends the job whose changes were told, and lets them stay.
@@ -144,7 +201,8 @@ impl Access {
 
     /// Ends a job that takes too long, as if it had never run, and takes the states out of its reach. `None`
     /// if it has ended by itself and only has to say so; with `even_if_ended`, that is waited for no longer.
-    /// Returns the way to the states for the code that comes after it.
+    /// Returns the way to the states for the code that comes after it, and with it what was committed and is to be
+    /// fetched: that counts.
     ///
     /// This and the job's commit exclude each other: one of them comes first, and the other one knows.
     pub fn abandon(&mut self, even_if_ended: bool) -> Option<Access> {
@@ -153,7 +211,10 @@ impl Access {
         }
         self.revoke();
         let states = std::mem::take(&mut self.states);
-        Some(Self::new(states, self.kept))
+        Some(Self {
+            held: std::mem::take(&mut self.held),
+            ..Self::new(states, self.kept)
+        })
     }
 
     /// Shuts out all code that was opened before, and takes back what its job has changed.
@@ -229,13 +290,21 @@ pub struct LaneHost {
 }
 
 impl LaneHost {
-    fn with(&self, state: u32, body: impl FnOnce(&mut Access, usize) -> bool) -> u32 {
+    fn with(
+        &self,
+        state: u32,
+        body: impl FnOnce(&mut Access, usize) -> Result<bool, TooMuch>,
+    ) -> u32 {
         let mut access = self.access.lock();
         match access.map_of(self.generation, state) {
             None => access::REVOKED,
             Some(state) => match body(&mut access, state) {
-                true => access::FOUND,
-                false => access::ABSENT,
+                Ok(true) => access::FOUND,
+                Ok(false) => access::ABSENT,
+                Err(too_much) => {
+                    access.fault = Some(too_much.to_string());
+                    access::REVOKED
+                }
             },
         }
     }
@@ -248,9 +317,9 @@ impl AbiHost for LaneHost {
             match access.states[state].map.read(key.as_slice()) {
                 Some(found) => {
                     value.extend_from_copy_slice(found);
-                    true
+                    Ok(true)
                 }
-                None => false,
+                None => Ok(false),
             }
         })
     }
@@ -298,9 +367,9 @@ impl AbiHost for LaneHost {
                 Some((found_key, found_value)) => {
                     key.extend_from_copy_slice(found_key);
                     value.extend_from_copy_slice(found_value);
-                    true
+                    Ok(true)
                 }
-                None => false,
+                None => Ok(false),
             }
         })
     }

@@ -83,6 +83,17 @@ pub fn remove(out: &mut Vec<u8>, id: StateId, key: &[u8]) {
     bytes(out, key);
 }
 
+/// How many bytes [`put`] adds.
+pub fn put_bytes(id: StateId, key: &[u8], value: &[u8]) -> usize {
+    let value_bytes = varint_bytes(value.len() as u64) + value.len();
+    remove_bytes(id, key) + value_bytes
+}
+
+/// How many bytes [`remove`] adds.
+pub fn remove_bytes(id: StateId, key: &[u8]) -> usize {
+    1 + varint_bytes(id.0.into()) + varint_bytes(key.len() as u64) + key.len()
+}
+
 /// Adds that an operator dropped a state.
 pub fn drop_state(out: &mut Vec<u8>, id: StateId) {
     out.push(DROP);
@@ -131,6 +142,12 @@ pub(super) fn varint(out: &mut Vec<u8>, mut number: u64) {
         number >>= 7;
     }
     out.push(number as u8);
+}
+
+/// How many bytes [`varint`] adds.
+fn varint_bytes(number: u64) -> usize {
+    let bits = u64::BITS - (number | 1).leading_zeros();
+    bits.div_ceil(7) as usize
 }
 
 /// Adds a length and as many bytes.
@@ -284,6 +301,23 @@ mod tests {
             Effect::Drop(StateId(7)),
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn effects_are_as_long_as_they_are_said_to_be() {
+        for length in [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152] {
+            for id in [0, 127, 128, u32::MAX].map(StateId) {
+                let (mut out, bytes) = (Vec::new(), vec![0; length]);
+                put(&mut out, id, &bytes, b"value");
+                assert_eq!(out.len(), put_bytes(id, &bytes, b"value"));
+                out.clear();
+                put(&mut out, id, b"key", &bytes);
+                assert_eq!(out.len(), put_bytes(id, b"key", &bytes));
+                out.clear();
+                remove(&mut out, id, &bytes);
+                assert_eq!(out.len(), remove_bytes(id, &bytes));
+            }
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod map;
 mod store;
 mod transaction;
 
-pub use access::{Access, CallFacts, LaneHost, SharedAccess};
+pub use access::{Access, CallFacts, Committed, LaneHost, SharedAccess};
 pub use keeper::{Durability, Keeper, Kept};
 pub use log::{BatchNo, Recovered};
 pub use map::StateMap;

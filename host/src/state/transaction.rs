@@ -1,9 +1,14 @@
 //! What one job has changed so far, kept so that it can be taken back.
 //!
 //! Changes go straight into the maps, because nearly every job succeeds: a job that does not is undone from
-//! here, last change first.
+//! here. Of each entry only the value is kept that it had before the job, however often the job changes it. What is kept,
+//! and what will have to be told of the changes, is bounded while they are made.
 
-use std::ops::Range;
+use std::{
+    collections::{HashMap, hash_map::RandomState},
+    hash::BuildHasher as _,
+    ops::Range,
+};
 
 use super::{effects, store::LentState};
 
@@ -13,65 +18,131 @@ pub(super) struct Transaction {
     changes: Vec<Change>,
     /// The keys and the old values that `changes` point into.
     bytes: Vec<u8>,
+    index: Index,
+    /// The effects that [`Transaction::tell`] will write, in bytes.
+    effect_bytes: usize,
+    /// Of `effect_bytes`; twice as many are kept to take the changes back.
+    bytes_max: usize,
 }
 
 /// What a job changed is more than what it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "changed more of its state at once than can be kept: at most {bytes_max} bytes are allowed, keys and values together"
+    "changed more of its state at once than can be kept: at most {bytes_max} bytes are allowed, keys and values together, \
+     and twice as many to keep what was there before"
 )]
 pub struct TooMuch {
     /// In bytes.
     pub bytes_max: usize,
 }
 
+/// One entry that is not, or may not be, as it was before the job. Places are in `Transaction::bytes`, whose bound is a
+/// number of 32 bits.
 #[derive(Debug)]
 struct Change {
-    state: usize,
-    key: Range<usize>,
-    old_value: Option<Range<usize>>,
+    state: u32,
+    key_at: u32,
+    key_bytes: u32,
+    /// The old value stands behind the key. [`ABSENT`]: there was none.
+    old_bytes: u32,
+    /// The effect that tells what has become of the entry, in bytes.
+    effect_bytes: u32,
+    /// The change before this one whose key has the same hash.
+    same_hash: u32,
 }
+
+/// No length, and no index, is so large.
+const ABSENT: u32 = u32::MAX;
+
+/// Where changes are found by their keys, once they are too many to look at each.
+#[derive(Debug, Default)]
+struct Index {
+    hasher: RandomState,
+    /// The last change with a key of this hash.
+    last: HashMap<u64, u32>,
+    /// So many changes are in it.
+    changes: usize,
+}
+
+/// What one change takes beside its key and its old value, in bytes: itself, and its place in the index.
+const CHANGE_BYTES: usize = 2 * size_of::<Change>();
 
 /// Buffers that grew past this by one large job are given back after it.
 const BYTES_KEPT_MAX: usize = 64 * 1024;
 
-/// How far it is looked whether an entry is changed once more. What is told twice costs bytes, and no more.
-const LOOKED_AHEAD_MAX: usize = 8;
+/// Up to so many changes are looked through one by one. Nearly every job makes a handful.
+const WALKED_MAX: usize = 12;
+
+const _: () = {
+    use crate::limits::{JOB_EFFECTS_BYTES_MAX, OPENING_EFFECTS_BYTES_MAX};
+    let entry = plugin_api::limits::STATE_ENTRY_BYTES_MAX;
+    assert!(JOB_EFFECTS_BYTES_MAX <= OPENING_EFFECTS_BYTES_MAX);
+    assert!(2 * (OPENING_EFFECTS_BYTES_MAX + entry) < ABSENT as usize);
+};
 
 impl Transaction {
+    /// Bounds what is changed from now on, see [`TooMuch`].
+    pub(super) fn begin(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+    }
+
+    /// Sets an entry. Says whether it replaced one.
+    ///
+    /// # Errors
+    /// This is more than the job may change. It is to be rolled back.
     pub(super) fn write(
         &mut self,
         states: &mut [LentState],
         state: usize,
         key: &[u8],
         value: &[u8],
-    ) -> bool {
-        let bytes = &mut self.bytes;
-        let kept_key = keep(bytes, key);
-        let mut old_value = None;
-        states[state].map.write(key, value, |old| {
-            old_value = old.map(|old| keep(bytes, old))
+    ) -> Result<bool, TooMuch> {
+        let of = &mut states[state];
+        let told = effects::put_bytes(of.id, key, value);
+        if let Some(known) = self.find(state, key) {
+            let mut replaced = false;
+            of.map.write(key, value, |old| replaced = old.is_some());
+            self.tells(known, told);
+            return self.check().map(|()| replaced);
+        }
+        let key_at = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        let (bytes, mut old_bytes) = (&mut self.bytes, ABSENT);
+        of.map.write(key, value, |old| {
+            if let Some(old) = old {
+                bytes.extend_from_slice(old);
+                old_bytes = old.len() as u32;
+            }
         });
-        let replaced = old_value.is_some();
-        self.changes.push(Change {
-            state,
-            key: kept_key,
-            old_value,
-        });
-        replaced
+        self.note(state, key_at, key.len(), old_bytes, told);
+        self.check().map(|()| old_bytes != ABSENT)
     }
 
-    pub(super) fn remove(&mut self, states: &mut [LentState], state: usize, key: &[u8]) -> bool {
-        let Some(old) = states[state].map.remove(key) else {
-            return false;
+    /// Takes an entry out. Says whether there was one.
+    ///
+    /// # Errors
+    /// This is more than the job may change. It is to be rolled back.
+    pub(super) fn remove(
+        &mut self,
+        states: &mut [LentState],
+        state: usize,
+        key: &[u8],
+    ) -> Result<bool, TooMuch> {
+        let of = &mut states[state];
+        let Some(old) = of.map.remove(key) else {
+            return Ok(false);
         };
-        let change = Change {
-            state,
-            key: keep(&mut self.bytes, key),
-            old_value: Some(keep(&mut self.bytes, &old)),
-        };
-        self.changes.push(change);
-        true
+        let told = effects::remove_bytes(of.id, key);
+        match self.find(state, key) {
+            Some(known) => self.tells(known, told),
+            None => {
+                let key_at = self.bytes.len();
+                self.bytes.extend_from_slice(key);
+                self.bytes.extend_from_slice(&old);
+                self.note(state, key_at, key.len(), old.len() as u32, told);
+            }
+        }
+        self.check().map(|()| true)
     }
 
     /// Makes the changes stay. Returns whether there were any.
@@ -81,149 +152,273 @@ impl Transaction {
         changed
     }
 
-    /// Nearly every job changes a handful of entries, some of them more than once: only what came of an entry
-    /// at last is told. Nothing is, if it is more than `bytes_max`.
-    pub(super) fn tell(
-        &self,
-        states: &[LentState],
-        out: &mut Vec<u8>,
-        bytes_max: usize,
-    ) -> Result<(), TooMuch> {
+    /// How many bytes [`Transaction::tell`] appends.
+    pub(super) fn effect_bytes(&self) -> usize {
+        self.effect_bytes
+    }
+
+    /// Appends what has become of each entry that was changed.
+    pub(super) fn tell(&self, states: &[LentState], out: &mut Vec<u8>) {
         let before = out.len();
-        for (index, change) in self.changes.iter().enumerate() {
-            let key = &self.bytes[change.key.clone()];
-            let mut later = self.changes[index + 1..].iter().take(LOOKED_AHEAD_MAX);
-            if later
-                .any(|later| later.state == change.state && self.bytes[later.key.clone()] == *key)
-            {
-                continue;
-            }
-            let LentState { id, map, .. } = &states[change.state];
+        for change in &self.changes {
+            let key = &self.bytes[change.key()];
+            let LentState { id, map, .. } = &states[change.state as usize];
             match map.read(key) {
                 Some(value) => effects::put(out, *id, key, value),
                 None => effects::remove(out, *id, key),
             }
-            if out.len() - before > bytes_max {
-                out.truncate(before);
-                return Err(TooMuch { bytes_max });
-            }
         }
-        Ok(())
+        debug_assert_eq!(out.len() - before, self.effect_bytes);
     }
 
     /// Takes the changes back.
     pub(super) fn roll_back(&mut self, states: &mut [LentState]) {
         for change in self.changes.drain(..).rev() {
-            let key = &self.bytes[change.key];
-            match change.old_value {
-                Some(old) => states[change.state]
-                    .map
-                    .write(key, &self.bytes[old], |_| ()),
-                None => {
-                    states[change.state].map.remove(key);
-                }
+            let key = &self.bytes[change.key()];
+            let map = &mut states[change.state as usize].map;
+            match change.old_value() {
+                Some(old) => map.write(key, &self.bytes[old], |_| ()),
+                None => drop(map.remove(key)),
             }
         }
         self.clear();
     }
 
+    fn check(&self) -> Result<(), TooMuch> {
+        let bytes_max = self.bytes_max;
+        let kept = self.bytes.len() + self.changes.len() * CHANGE_BYTES;
+        match kept > bytes_max.saturating_mul(2) || self.effect_bytes > bytes_max {
+            true => Err(TooMuch { bytes_max }),
+            false => Ok(()),
+        }
+    }
+
+    /// The change of an entry that was changed before.
+    fn find(&mut self, state: usize, key: &[u8]) -> Option<usize> {
+        let is_it =
+            |change: &Change| change.state as usize == state && self.bytes[change.key()] == *key;
+        if self.changes.len() <= WALKED_MAX {
+            return self.changes.iter().position(is_it);
+        }
+        self.index.add(&mut self.changes, &self.bytes);
+        let mut next = self.index.last(state, key);
+        loop {
+            let at = usize::try_from(next?).ok()?;
+            let change = &self.changes[at];
+            if is_it(change) {
+                return Some(at);
+            }
+            next = Some(change.same_hash).filter(|index| *index != ABSENT);
+        }
+    }
+
+    fn note(&mut self, state: usize, key_at: usize, key_bytes: usize, old_bytes: u32, told: usize) {
+        self.effect_bytes += told;
+        // What does not fit is past the bound, and rolled back: all of it lies below the largest number of 32 bits.
+        self.changes.push(Change {
+            state: state as u32,
+            key_at: key_at as u32,
+            key_bytes: key_bytes as u32,
+            old_bytes,
+            effect_bytes: told as u32,
+            same_hash: ABSENT,
+        });
+    }
+
+    fn tells(&mut self, change: usize, told: usize) {
+        let before = std::mem::replace(&mut self.changes[change].effect_bytes, told as u32);
+        self.effect_bytes = self.effect_bytes - before as usize + told;
+    }
+
     fn clear(&mut self) {
+        self.effect_bytes = 0;
         self.changes.clear();
         self.bytes.clear();
         self.bytes.shrink_to(BYTES_KEPT_MAX);
         self.changes.shrink_to(BYTES_KEPT_MAX / size_of::<Change>());
+        self.index.clear();
     }
 }
 
-fn keep(bytes: &mut Vec<u8>, part: &[u8]) -> Range<usize> {
-    let start = bytes.len();
-    bytes.extend_from_slice(part);
-    start..bytes.len()
+impl Change {
+    fn key(&self) -> Range<usize> {
+        let at = self.key_at as usize;
+        at..at + self.key_bytes as usize
+    }
+
+    fn old_value(&self) -> Option<Range<usize>> {
+        let at = self.key().end;
+        (self.old_bytes != ABSENT).then(|| at..at + self.old_bytes as usize)
+    }
+}
+
+impl Index {
+    /// Adds the changes that have come since.
+    fn add(&mut self, changes: &mut [Change], bytes: &[u8]) {
+        for at in self.changes..changes.len() {
+            let change = &mut changes[at];
+            let hash = self.hash(change.state as usize, &bytes[change.key()]);
+            let before = self.last.insert(hash, at as u32);
+            change.same_hash = before.unwrap_or(ABSENT);
+        }
+        self.changes = changes.len();
+    }
+
+    fn last(&self, state: usize, key: &[u8]) -> Option<u32> {
+        self.last.get(&self.hash(state, key)).copied()
+    }
+
+    fn hash(&self, state: usize, key: &[u8]) -> u64 {
+        self.hasher.hash_one((state, key))
+    }
+
+    fn clear(&mut self) {
+        if self.changes > 0 {
+            self.changes = 0;
+            self.last.clear();
+            self.last
+                .shrink_to(BYTES_KEPT_MAX / size_of::<(u64, u32)>());
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    use proptest::{collection::vec, prelude::*};
 
     use super::*;
     use crate::state::{effects::Effect, map::StateMap};
 
-    proptest! {
-        #[test]
-        fn a_rolled_back_job_leaves_no_trace(
-            before in proptest::collection::vec((0_u8..8, proptest::collection::vec(any::<u8>(), 0..4)), 0..10),
-            job in proptest::collection::vec((any::<bool>(), 0_u8..8, proptest::collection::vec(any::<u8>(), 0..4)), 0..20),
-        ) {
-            let mut states = vec![LentState::default()];
-            let mut untouched = LentState::default();
-            for (key, value) in &before {
-                states[0].map.write(&[*key], value, |_| ());
-                untouched.map.write(&[*key], value, |_| ());
-            }
-            let mut transaction = Transaction::default();
-            for (write, key, value) in &job {
-                if *write {
-                    transaction.write(&mut states, 0, &[*key], value);
-                } else {
-                    transaction.remove(&mut states, 0, &[*key]);
-                }
-            }
-            transaction.roll_back(&mut states);
-            prop_assert_eq!(&states[0].map, &untouched.map);
-            prop_assert!(!transaction.commit());
-        }
+    const BYTES_MAX: usize = 1024 * 1024;
+
+    fn begun() -> Transaction {
+        let mut transaction = Transaction::default();
+        transaction.begin(BYTES_MAX);
+        transaction
     }
 
-    #[test]
-    fn what_a_job_tells_makes_another_copy_what_the_job_left() {
-        let mut states = vec![LentState::default()];
-        states[0].map.write(b"gone", b"1", |_| ());
-        let mut transaction = Transaction::default();
-        for value in 0_u8..20 {
-            transaction.write(&mut states, 0, b"often", &[value]);
-        }
-        transaction.write(&mut states, 0, b"brief", b"1");
-        transaction.remove(&mut states, 0, b"brief");
-        transaction.remove(&mut states, 0, b"gone");
-        let mut told = Vec::new();
-        transaction.tell(&states, &mut told, usize::MAX).unwrap();
-        assert!(transaction.commit());
+    type Plain = BTreeMap<Vec<u8>, Vec<u8>>;
 
-        let mut copy = StateMap::default();
-        copy.write(b"gone", b"1", |_| ());
-        for effect in effects::read(&told) {
+    fn copy_of(map: &StateMap) -> Plain {
+        let entries = map.iter();
+        entries
+            .map(|(key, value)| (key.to_vec(), value.to_vec()))
+            .collect()
+    }
+
+    fn told_to(copy: &mut Plain, told: &[u8]) {
+        let mut seen = Vec::new();
+        for effect in effects::read(told) {
             match effect.unwrap() {
-                Effect::Put(_, key, value) => copy.write(key, value, |_| ()),
-                Effect::Remove(_, key) => drop(copy.remove(key)),
+                Effect::Put(_, key, value) => {
+                    seen.push(key.to_vec());
+                    copy.insert(key.to_vec(), value.to_vec());
+                }
+                Effect::Remove(_, key) => {
+                    seen.push(key.to_vec());
+                    copy.remove(key);
+                }
                 other => panic!("a job told {other:?}"),
             }
         }
-        assert_eq!(copy, states[0].map);
+        let all = seen.len();
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), all, "each entry is told once");
+    }
+
+    proptest! {
+        #[test]
+        fn a_job_that_is_rolled_back_leaves_no_trace_and_one_that_tells_makes_another_copy_the_same(
+            before in vec((0_u8..40, vec(any::<u8>(), 0..4)), 0..30),
+            job in vec((any::<bool>(), 0_u8..40, vec(any::<u8>(), 0..4)), 0..80),
+        ) {
+            let mut states = vec![LentState::default()];
+            for (key, value) in &before {
+                states[0].map.write(&[*key], value, |_| ());
+            }
+            let untouched = states[0].map.clone();
+            let mut transaction = begun();
+            for stays in [false, true] {
+                for (write, key, value) in &job {
+                    let known = states[0].map.read(&[*key]).is_some();
+                    let was_there = match write {
+                        true => transaction.write(&mut states, 0, &[*key], value),
+                        false => transaction.remove(&mut states, 0, &[*key]),
+                    };
+                    prop_assert_eq!(was_there, Ok(known));
+                }
+                if stays {
+                    let (mut told, mut copy) = (Vec::new(), copy_of(&untouched));
+                    transaction.tell(&states, &mut told);
+                    prop_assert_eq!(told.len(), transaction.effect_bytes());
+                    told_to(&mut copy, &told);
+                    prop_assert_eq!(copy, copy_of(&states[0].map));
+                } else {
+                    transaction.roll_back(&mut states);
+                    prop_assert_eq!(&states[0].map, &untouched);
+                    prop_assert!(!transaction.commit());
+                }
+            }
+        }
     }
 
     #[test]
-    fn more_than_may_be_told_is_not_told_at_all() {
+    fn of_an_entry_only_the_value_before_the_job_is_kept() {
         let mut states = vec![LentState::default()];
-        let mut transaction = Transaction::default();
-        for key in 0_u8..10 {
-            transaction.write(&mut states, 0, &[key], &[0; 10]);
+        states[0].map.write(b"often", &[7; 1000], |_| ());
+        let mut transaction = begun();
+        for others in 0_u8..40 {
+            for value in 0_u8..100 {
+                let written = transaction.write(&mut states, 0, b"often", &[value; 1000]);
+                assert_eq!(written, Ok(true));
+            }
+            transaction.write(&mut states, 0, &[others], b"").unwrap();
         }
-        let mut told = vec![1, 2, 3];
-        let too_much = transaction.tell(&states, &mut told, 100);
-        assert_eq!(too_much, Err(TooMuch { bytes_max: 100 }));
-        assert_eq!(told, [1, 2, 3]);
+        assert_eq!(transaction.changes.len(), 41);
+        assert_eq!(transaction.bytes.len(), 5 + 1000 + 40);
         transaction.roll_back(&mut states);
-        assert_eq!(states[0].map, StateMap::default());
+        assert_eq!(states[0].map.read(b"often"), Some(&[7; 1000][..]));
+    }
+
+    #[test]
+    fn a_job_that_changes_too_much_hears_so_at_once_and_can_be_taken_back() {
+        let too_much = Err(TooMuch {
+            bytes_max: BYTES_MAX,
+        });
+        let mut states = vec![LentState::default()];
+        for key in 0_u32..100_000 {
+            states[0].map.write(&key.to_be_bytes(), &[0; 40], |_| ());
+        }
+        let before = states[0].map.clone();
+        let mut transaction = begun();
+        // More than may be told; then more than may be kept of what was there, with little that is told.
+        for (value, removes) in [(1000, false), (0, true)] {
+            let mut changed = (0_u32..100_000).map(|key| {
+                let key = key.to_be_bytes();
+                match removes {
+                    true => transaction.remove(&mut states, 0, &key),
+                    false => transaction.write(&mut states, 0, &key, &vec![1; value]),
+                }
+            });
+            let refused = changed.position(|changed| changed == too_much);
+            let refused = refused.expect("it is too much");
+            assert!((1_000..25_000).contains(&refused), "{refused}");
+            transaction.roll_back(&mut states);
+            assert_eq!(states[0].map, before);
+        }
     }
 
     #[test]
     fn a_committed_job_says_whether_it_changed_anything() {
         let mut states = vec![LentState::default()];
-        let mut transaction = Transaction::default();
-        assert!(!transaction.remove(&mut states, 0, b"absent"));
+        let mut transaction = begun();
+        assert_eq!(transaction.remove(&mut states, 0, b"absent"), Ok(false));
         assert!(!transaction.commit());
-        assert!(!transaction.write(&mut states, 0, b"k", b"1"));
-        assert!(transaction.write(&mut states, 0, b"k", b"2"));
+        assert_eq!(transaction.write(&mut states, 0, b"k", b"1"), Ok(false));
+        assert_eq!(transaction.write(&mut states, 0, b"k", b"2"), Ok(true));
         assert!(transaction.commit());
         transaction.roll_back(&mut states);
         assert_eq!(states[0].map.read(b"k"), Some(&b"2"[..]));

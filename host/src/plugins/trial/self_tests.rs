@@ -95,7 +95,7 @@ impl Tried for TriedPlugin {
         let jobber = u32::try_from(jobber).expect("a lane's jobbers are counted in 32 bits");
         let out = Output {
             reply: &mut reply,
-            effects: &mut Vec::new(),
+            effects: Some(&mut Vec::new()),
         };
         let verdict = lane
             .code
