@@ -22,6 +22,7 @@ fn run(server: &str, arguments: &[&str], stdin: Option<&str>) -> Ran {
         .args(["-s", server])
         .args(arguments)
         .env_remove("RM_SERVER")
+        .env_remove("RM_DATA")
         .stdin(if stdin.is_some() {
             Stdio::piped()
         } else {
@@ -41,6 +42,15 @@ fn run(server: &str, arguments: &[&str], stdin: Option<&str>) -> Ran {
         out: String::from_utf8(output.stdout).expect("it writes UTF-8"),
         err: String::from_utf8(output.stderr).expect("it writes UTF-8"),
     }
+}
+
+/// Through the operators' socket.
+fn operate(host: &TestHost, arguments: &[&str]) -> Ran {
+    let data = host.data();
+    let data = data.to_str().expect("a temporary folder is text");
+    let arguments = [arguments, &["--data", data]].concat();
+    // Named too, and not listened to: the flag goes before it.
+    run("127.0.0.1:1", &arguments, None)
 }
 
 fn ask(host: &TestHost, arguments: &[&str]) -> Ran {
@@ -157,7 +167,7 @@ fn plugins_are_listed_and_do_as_they_are_told() {
         ("enable", "serving"),
         ("reload", "serving"),
     ] {
-        let ran = ask(&host, &["plugins", told, "tickets", "--json"]);
+        let ran = operate(&host, &["plugins", told, "tickets", "--json"]);
         expect_code_0(&ran);
         let report: Value = serde_json::from_str(&ran.out).expect("JSON");
         assert_eq!(
@@ -169,13 +179,13 @@ fn plugins_are_listed_and_do_as_they_are_told() {
     assert!(sold.out.contains("\"tickets\":[2]"), "{}", sold.out);
 
     // Opened anew, it is still the only version there was.
-    let ran = ask(&host, &["plugins", "rollback", "tickets"]);
+    let ran = operate(&host, &["plugins", "rollback", "tickets"]);
     assert_eq!((ran.code, &*ran.out), (Some(1), ""));
     assert!(
         ran.err
             .starts_with("bad_payload: no version of `tickets` served before")
     );
-    let ran = ask(&host, &["plugins", "rollback", "nobody"]);
+    let ran = operate(&host, &["plugins", "rollback", "nobody"]);
     assert_eq!((ran.code, &*ran.out), (Some(1), ""));
     assert!(
         ran.err
@@ -245,4 +255,47 @@ fn wrong_usage_exits_64_and_says_what_to_do() {
         assert_eq!((ran.code, &*ran.out), (Some(64), ""), "{arguments:?}");
         assert!(ran.err.contains(says), "{arguments:?}: {}", ran.err);
     }
+}
+
+#[test]
+fn operators_commands_find_the_socket_by_themselves_and_over_tcp_say_what_to_do() {
+    let host = TestHost::with_plugin("tickets");
+    let in_folder = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let mut command = Command::new(rm_tests::cli());
+        command
+            .args(arguments)
+            .current_dir(host.beside())
+            .env_remove("RM_SERVER")
+            .env_remove("RM_DATA")
+            .envs(environment.iter().copied());
+        let output = command.output().expect("it was built");
+        Ran {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).expect("it writes UTF-8"),
+            err: String::from_utf8(output.stderr).expect("it writes UTF-8"),
+        }
+    };
+    let disable = ["plugins", "disable", "tickets"];
+    let enable = ["plugins", "enable", "tickets"];
+    // Beside the folder `data`, and with it named in the environment, where an address stands for requests.
+    expect_code_0(&in_folder(&disable, &[]));
+    let address = host.address().to_string();
+    let environment = [("RM_DATA", "./data"), ("RM_SERVER", &*address)];
+    expect_code_0(&in_folder(&enable, &environment));
+    expect_code_0(&in_folder(&["request", "getTickets"], &environment));
+    expect_code_0(&in_folder(
+        &["request", "getTickets", "--data", "data"],
+        &[],
+    ));
+
+    let ran = ask(&host, &disable);
+    assert_eq!((ran.code, &*ran.out), (Some(1), ""));
+    assert!(
+        ran.err.starts_with("operators_only: ") && ran.err.contains("--data DIR"),
+        "{}",
+        ran.err
+    );
+    let ran = in_folder(&["plugins"], &[("RM_DATA", "elsewhere")]);
+    assert_eq!((ran.code, &*ran.out), (Some(2), ""));
+    assert!(ran.err.contains("elsewhere/operators.sock"), "{}", ran.err);
 }

@@ -158,7 +158,7 @@ fn an_answer_is_given_again_after_a_reload_a_removal_and_a_kill() {
     let mut client = host.connect();
     let session = client.session();
     let first = client.ask_once(7, "getTickets", &Value::Null).ok();
-    client
+    host.operate()
         .ask("rm.plugin", json!({ "name": "tickets", "do": "reload" }))
         .ok();
     assert_eq!(client.ask_once(7, "getTickets", &Value::Null).ok(), first);
@@ -337,8 +337,10 @@ fn what_is_handed_on_is_still_served_by_a_plugin_that_was_disabled() {
     let (_blocker, at_gate, client, session) = queued_behind(&host, &gate, &[1]);
     let mut again = resumed(&host, &session);
     again.tell_with(&json!({ "id": 1 }), "add", &Value::Null);
-    again.tell("rm.plugin", json!({ "name": "gates", "do": "disable" }));
-    again.reply().ok();
+    again.sync();
+    host.operate()
+        .ask("rm.plugin", json!({ "name": "gates", "do": "disable" }))
+        .ok();
     leaves(&host, client, 1);
     at_gate.release();
     assert_eq!(again.reply().number("count"), 2);

@@ -216,7 +216,7 @@ fn a_rollback_to_an_older_schema_is_refused_and_the_newer_version_serves_on() {
     host.configure("migrating", NEW, SERVES);
     let from = host.log().len();
     let payload = json!({ "name": "migrating", "do": "rollback" });
-    host.connect().ask("rm.plugin", payload).ok();
+    host.operate().ask("rm.plugin", payload).ok();
     let said = [
         "`entries`",
         "has schema 1",

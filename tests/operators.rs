@@ -1,8 +1,9 @@
 //! What an operator sees of the plugins, and what he can tell them, while requests are served.
 
-use std::time::SystemTime;
+use std::{os::unix::fs::PermissionsExt as _, time::SystemTime};
 
 use rm_tests::{Gate, RawClient, SERVES, TestHost, fixture};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 fn command(name: &str, what: &str) -> Value {
@@ -42,7 +43,7 @@ fn every_file_is_listed_with_its_state_and_since_when() {
         .file("libtext.so", "no library")
         .start();
     host.drop_in("rival", &fixture("rival"), &["waits"]);
-    let mut client = host.connect();
+    let mut client = host.operate();
     tell(&mut client, "tickets", "disable");
     for (name, state) in [
         ("versioned", "serving"),
@@ -150,7 +151,7 @@ fn a_job_that_wants_another_run_of_a_quarantined_plugin_is_told_so() {
 #[test]
 fn a_disabled_plugin_serves_its_queue_and_then_no_more_until_it_is_enabled() {
     let host = start_versioned();
-    let (gate, mut client, mut operator) = (Gate::new(), host.connect(), host.connect());
+    let (gate, mut client, mut operator) = (Gate::new(), host.connect(), host.operate());
     client.tell_all([
         ("getVersionAtGate", gate.payload("")),
         ("getVersion", Value::Null),
@@ -187,7 +188,7 @@ fn a_disabled_plugin_serves_its_queue_and_then_no_more_until_it_is_enabled() {
 #[test]
 fn who_waits_is_told_when_the_plugin_is_disabled() {
     let host = TestHost::with_plugin("proxies");
-    let (mut waiting, mut operator) = (host.connect(), host.connect());
+    let (mut waiting, mut operator) = (host.connect(), host.operate());
     waiting.hello(&json!({ "wait": true }));
     waiting.tell("getProxy", Value::Null);
     waiting.sync();
@@ -198,7 +199,7 @@ fn who_waits_is_told_when_the_plugin_is_disabled() {
 #[test]
 fn a_file_that_comes_while_its_plugin_is_disabled_serves_once_it_is_enabled() {
     let host = start_versioned();
-    let mut operator = host.connect();
+    let mut operator = host.operate();
     let old = tell(&mut operator, "versioned", "disable")["hash"].clone();
     let library = host.folder().join("libversioned.so");
     std::fs::copy(fixture("versioned_2"), library).expect("cp");
@@ -217,7 +218,7 @@ fn a_file_that_comes_while_its_plugin_is_disabled_serves_once_it_is_enabled() {
 fn what_a_disabled_plugin_served_may_be_served_by_another() {
     let host = start_versioned();
     host.drop_in("rival", &fixture("rival"), &["waits"]);
-    let mut operator = host.connect();
+    let mut operator = host.operate();
     let from = host.log().len();
     tell(&mut operator, "versioned", "disable");
     host.said_of(from, "rival", SERVES);
@@ -232,7 +233,7 @@ fn what_a_disabled_plugin_served_may_be_served_by_another() {
 #[test]
 fn a_reload_makes_the_plugins_memory_anew_and_keeps_its_states() {
     let host = TestHost::with_fixture("late");
-    let mut operator = host.connect();
+    let mut operator = host.operate();
     for type_name in ["add", "remember", "add", "remember"] {
         operator.ask(type_name, Value::Null).ok();
     }
@@ -247,7 +248,7 @@ fn a_reload_makes_the_plugins_memory_anew_and_keeps_its_states() {
 #[test]
 fn a_rollback_brings_the_version_before_back_and_keeps_the_state() {
     let host = start_versioned();
-    let mut operator = host.connect();
+    let mut operator = host.operate();
     let first = operator.plugin("versioned")["hash"].clone();
     assert_eq!(version(&mut operator), (1, 1));
     host.drop_in("versioned", &fixture("versioned_2"), SERVES);
@@ -275,7 +276,7 @@ fn a_command_that_cannot_be_done_says_what_can() {
         .plugin("tickets")
         .file("libtext.so", "no library")
         .start();
-    let mut client = host.connect();
+    let mut client = host.operate();
     tell(&mut client, "tickets", "disable");
     for (payload, says) in [
         (
@@ -310,4 +311,115 @@ fn a_command_that_cannot_be_done_says_what_can() {
         }
     }
     assert_eq!(version(&mut client), (1, 1));
+}
+
+#[test]
+fn over_tcp_a_command_is_refused_with_the_ways_out_unless_a_flag_allows_it() {
+    let host = TestHost::plan()
+        .plugin("tickets")
+        .flags(&["--allow-remote"])
+        .start();
+    let mut client = host.connect();
+    let disable = command("tickets", "disable");
+    // Whatever it says: nobody is told by an error what an operator could do.
+    for payload in [disable.clone(), command("nobody", "reload"), Value::Null] {
+        let said = client.ask("rm.plugin", payload).refused("operators_only");
+        for way in ["rm-cli plugins", "--data DIR", "--operators-over-tcp"] {
+            assert!(said.contains(way), "{said}");
+        }
+    }
+    assert_eq!(client.plugin("tickets")["state"], "serving");
+    client.ask("getTickets", Value::Null).ok();
+
+    let host = TestHost::plan()
+        .plugin("tickets")
+        .flags(&["--operators-over-tcp"])
+        .start();
+    let mut client = host.connect();
+    assert_eq!(client.ask("rm.plugin", disable).ok()["state"], "disabled");
+    host.log()
+        .wait_from(0, &["told by an operator", "by=127.0.0.1:"]);
+}
+
+#[test]
+fn the_log_says_who_did_what_and_calls_a_disabled_plugin_disabled() {
+    let host = TestHost::with_plugin("tickets");
+    let mut operator = host.operate();
+    tell(&mut operator, "tickets", "disable");
+    host.said_of(0, "tickets", &["INFO", "disabled; its states are kept"]);
+    let who = format!(
+        "by=uid {}, process {}",
+        rustix::process::getuid().as_raw(),
+        std::process::id()
+    );
+    host.said_of(0, "tickets", &["INFO", "told", "command=Disable", &who]);
+    assert!(host.log().lines_with(&["removed"]).is_empty());
+}
+
+#[test]
+fn operators_are_answered_while_the_host_stops() {
+    let host = TestHost::with_fixture("gates");
+    let (gate, mut client, mut operator) = (Gate::new(), host.connect(), host.operate());
+    client.tell("addAtGate", gate.payload(""));
+    let entered = gate.entered();
+    host.signal(Signal::TERM);
+    host.log().wait_from(0, &["TERM"]);
+    operator.sync();
+    // Another one is let in, too.
+    assert_eq!(host.operate().plugin("gates")["state"], "serving");
+    operator.ask("add", Value::Null).refused("shutting_down");
+    entered.release();
+    client.reply().ok();
+    client.expect_end();
+    // And none of them holds the host up.
+    assert_eq!(host.wait().code, Some(0));
+    operator.expect_end();
+}
+
+#[test]
+fn the_socket_is_the_hosts_users_alone_and_a_killed_hosts_is_replaced() {
+    let host = TestHost::with_plugin("tickets");
+    let socket = host.data().join("operators.sock");
+    let mode = || socket.metadata().map(|found| found.permissions().mode());
+    assert_eq!(mode().expect("it is there") & 0o777, 0o600);
+    host.signal(Signal::KILL);
+    let (_, plan) = host.wait_and_plan();
+    let socket = plan.data().join("operators.sock");
+    assert!(socket.symlink_metadata().is_ok(), "nobody takes it away");
+    let host = plan.start();
+    host.operate().sync();
+    host.signal(Signal::TERM);
+    let (ended, plan) = host.wait_and_plan();
+    assert_eq!(ended.code, Some(0));
+    assert!(
+        plan.data()
+            .join("operators.sock")
+            .symlink_metadata()
+            .is_err()
+    );
+    // Something else that lies there is nobody's to take away; the host says so, and serves.
+    std::fs::write(plan.data().join("operators.sock"), "mine").expect("it can be written");
+    let host = plan.start();
+    host.log()
+        .wait_from(0, &["WARN", "no socket for operators", "move it away"]);
+    host.connect().sync();
+}
+
+#[test]
+fn a_second_host_on_the_folder_leaves_the_first_ones_socket_alone() {
+    let host = TestHost::with_plugin("tickets");
+    let data = host.data().display().to_string();
+    let (code, _, stderr) = rm_tests::failed_start(&host.folder(), &["--data", &data]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("in use"), "{stderr}");
+    host.operate().sync();
+}
+
+#[test]
+fn operators_have_their_socket_whatever_the_durability() {
+    let host = TestHost::plan()
+        .plugin("tickets")
+        .flags(&["--durability", "memory"])
+        .start();
+    tell(&mut host.operate(), "tickets", "reload");
 }

@@ -54,7 +54,7 @@ fn another(host: &TestHost, number: usize) -> PathBuf {
 #[test]
 fn what_was_replaced_is_listed_as_retired_with_what_it_did() {
     let host = start();
-    let mut client = host.connect();
+    let mut client = host.operate();
     let mut hashes = Vec::new();
     let third = another(&host, 0);
     for (times, library) in [
@@ -101,7 +101,7 @@ fn what_was_replaced_is_listed_as_retired_with_what_it_did() {
 #[test]
 fn only_the_latest_retired_versions_are_listed_and_the_others_counted() {
     let host = start();
-    let mut client = host.connect();
+    let mut client = host.operate();
     for number in 0..18 {
         host.drop_in("versioned", &another(&host, number), SERVES);
     }
@@ -113,7 +113,7 @@ fn only_the_latest_retired_versions_are_listed_and_the_others_counted() {
 #[test]
 fn another_configuration_is_another_version_and_seen_as_one() {
     let host = start();
-    let mut client = host.connect();
+    let mut client = host.operate();
     version(&mut client);
     host.configure("versioned", "[host]\nwait = true\n", SERVES);
     let seen = client.plugin("versioned");
@@ -130,7 +130,7 @@ fn another_configuration_is_another_version_and_seen_as_one() {
 #[test]
 fn what_a_version_did_is_counted_on_while_it_is_disabled_and_reloaded() {
     let host = TestHost::with_fixture("answers");
-    let mut client = host.connect();
+    let mut client = host.operate();
     let ask = |client: &mut RawClient| {
         client.ask("runs", Value::Null).ok();
         let panic = client.ask("panic", json!({ "how": "text" }));
@@ -154,7 +154,7 @@ fn what_a_version_did_is_counted_on_while_it_is_disabled_and_reloaded() {
 #[test]
 fn a_plugin_whose_file_is_gone_is_listed_as_retired_and_goes_on_counting_when_it_is_back() {
     let host = start();
-    let mut client = host.connect();
+    let mut client = host.operate();
     version(&mut client);
     let of_file = hash(&client.plugin("versioned"));
     host.remove("versioned");
@@ -185,7 +185,7 @@ fn a_plugin_whose_file_is_gone_is_listed_as_retired_and_goes_on_counting_when_it
 #[test]
 fn a_file_that_was_refused_and_is_gone_is_not_listed() {
     let host = TestHost::plan().file("libtext.so", "no library").start();
-    let mut client = host.connect();
+    let mut client = host.operate();
     assert_eq!(client.plugin("text")["state"], "refused");
     fs::remove_file(host.folder().join("libtext.so")).expect("it is there");
     let is_listed = |client: &mut RawClient| {
@@ -198,7 +198,7 @@ fn a_file_that_was_refused_and_is_gone_is_not_listed() {
 #[test]
 fn a_refusal_is_forgotten_when_the_files_are_again_what_serves() {
     let host = start();
-    let mut client = host.connect();
+    let mut client = host.operate();
     version(&mut client);
     let serving = fixture("versioned_1");
     for (refused, words) in [
@@ -226,7 +226,7 @@ fn a_refusal_is_forgotten_when_the_files_are_again_what_serves() {
 #[test]
 fn after_a_rollback_the_file_that_was_left_serves_when_it_comes_again() {
     let host = start();
-    let mut client = host.connect();
+    let mut client = host.operate();
     host.drop_in("versioned", &fixture("versioned_2"), SERVES);
     rollback(&host, &mut client);
     assert_eq!(version(&mut client), 1);
@@ -251,7 +251,7 @@ fn after_a_rollback_the_file_that_was_left_serves_when_it_comes_again() {
 #[test]
 fn what_came_while_a_plugin_was_disabled_can_be_rolled_back() {
     let host = start();
-    let mut client = host.connect();
+    let mut client = host.operate();
     let old = tell(&mut client, "versioned", "disable")["hash"].clone();
     let library = host.folder().join("libversioned.so");
     fs::copy(fixture("versioned_2"), library).expect("cp");
@@ -271,7 +271,7 @@ fn a_thread_whose_job_does_not_end_is_seen_for_as_long_as_it_runs() {
         .fixture("late")
         .file("late.toml", "[host]\ntime_limit = \"100ms\"\n")
         .start();
-    let (gate, mut client) = (Gate::new(), host.connect());
+    let (gate, mut client) = (Gate::new(), host.operate());
     let mut late = Vec::new();
     for count in 1..3 {
         client.tell("rememberLate", gate.payload("late"));
@@ -312,7 +312,7 @@ fn a_file_that_was_removed_while_the_host_was_down_is_gone_at_the_start() {
     let (_, plan) = host.wait_and_plan();
     fs::remove_file(plan.folder().join("libversioned.so")).expect("it is there");
     let host = plan.start();
-    let mut client = host.connect();
+    let mut client = host.operate();
     client
         .ask("getVersion", Value::Null)
         .refused("unknown_type");

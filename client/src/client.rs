@@ -92,7 +92,7 @@ impl Client {
     }
 
     pub(crate) async fn open(options: ClientOptions) -> Result<Self, ClientError> {
-        let connection = Connection::open(&options.server, options.timeout).await?;
+        let connection = Connection::open(&options, options.timeout).await?;
         let connection = RwLock::new(Arc::new(connection));
         let session = Session::new(options.session.as_deref());
         Ok(Self {
@@ -236,7 +236,7 @@ impl Client {
             return Ok(());
         }
         let options = &self.shared.options;
-        self.put(Connection::open(&options.server, options.timeout).await?);
+        self.put(Connection::open(options, options.timeout).await?);
         self.shared.closed.store(false, Ordering::Relaxed);
         Ok(())
     }

@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use protocol::limits::{MESSAGE_BYTES_MAX, SEPARATOR};
 use protocol::{Decoder, Reply, encoder};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, OnceCell, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -19,7 +17,12 @@ use tokio::time::{sleep, timeout};
 use crate::error::ClientError;
 use crate::exchange::{Answer, Ended, Exchange};
 use crate::limits::{CLOSE_WAIT, IN_FLIGHT_MAX, OUTGOING_BYTES_MAX, READ_BYTES, REPLY_BYTES_MAX};
-use crate::server::Server;
+use crate::operators;
+use crate::options::ClientOptions;
+
+/// The halves of a socket, of whichever kind.
+type Reading = Box<dyn AsyncRead + Send + Unpin>;
+type Writing = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// The callers' side. Dropped, it still writes what was sent, and ends.
 #[derive(Debug)]
@@ -47,11 +50,23 @@ struct Shared {
 
 impl Connection {
     /// Connects within `wait`.
-    pub(crate) async fn open(server: &Server, wait: Option<Duration>) -> Result<Self, ClientError> {
-        server.connect(wait).await.map(Self::over)
+    pub(crate) async fn open(
+        options: &ClientOptions,
+        wait: Option<Duration>,
+    ) -> Result<Self, ClientError> {
+        match &options.data {
+            Some(data) => {
+                let (reading, writing) = operators::connect(data, wait).await?.into_split();
+                Ok(Self::over(Box::new(reading), Box::new(writing)))
+            }
+            None => {
+                let (reading, writing) = options.server.connect(wait).await?.into_split();
+                Ok(Self::over(Box::new(reading), Box::new(writing)))
+            }
+        }
     }
 
-    fn over(stream: TcpStream) -> Self {
+    fn over(reading: Reading, writing: Writing) -> Self {
         let shared = Arc::new(Shared {
             exchange: Mutex::default(),
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
@@ -61,7 +76,7 @@ impl Connection {
             greeted: OnceCell::new(),
             next_query_index: AtomicU64::new(1),
         });
-        let task = tokio::spawn(drive(stream, Arc::clone(&shared)));
+        let task = tokio::spawn(drive(reading, writing, Arc::clone(&shared)));
         Self {
             shared,
             task: Mutex::new(Some(task)),
@@ -238,10 +253,9 @@ impl Drop for EndOnDrop {
     }
 }
 
-async fn drive(stream: TcpStream, shared: Arc<Shared>) {
+async fn drive(mut reading: Reading, writing: Writing, shared: Arc<Shared>) {
     let shared = EndOnDrop(shared);
     let shared = &*shared.0;
-    let (mut reading, writing) = stream.into_split();
     let closing_too_long = async {
         shared.closing.notified().await;
         sleep(CLOSE_WAIT).await;
@@ -266,7 +280,7 @@ async fn drive(stream: TcpStream, shared: Arc<Shared>) {
     }
 }
 
-async fn read_replies(reading: &mut OwnedReadHalf, shared: &Shared) -> Ended {
+async fn read_replies(reading: &mut Reading, shared: &Shared) -> Ended {
     let mut decoder = Decoder::with_limit(REPLY_BYTES_MAX);
     let mut buffer = vec![0; READ_BYTES];
     loop {
@@ -294,7 +308,7 @@ async fn read_replies(reading: &mut OwnedReadHalf, shared: &Shared) -> Ended {
 }
 
 /// Returns when writing fails, or when the end has come and all is written.
-async fn write_requests(mut writing: OwnedWriteHalf, shared: &Shared) -> Ended {
+async fn write_requests(mut writing: Writing, shared: &Shared) -> Ended {
     let mut batch = Vec::new();
     loop {
         let ended = {

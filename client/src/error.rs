@@ -1,5 +1,6 @@
 //! Why a request has no result.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,17 @@ pub enum ClientError {
         server: Server,
         /// Every address tried, and why it failed.
         tried: String,
+    },
+    /// The operators' socket in a host's data folder could not be connected to.
+    #[error(
+        "cannot connect to {}: {reason}; is rm-host running with this data folder, and are you its user?",
+        socket.display()
+    )]
+    NoSocket {
+        /// The socket.
+        socket: PathBuf,
+        /// What the system says.
+        reason: String,
     },
     /// The text names no server.
     #[error(transparent)]

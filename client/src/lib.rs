@@ -11,6 +11,7 @@ mod connection;
 mod error;
 mod exchange;
 pub mod limits;
+mod operators;
 mod options;
 mod reconnect;
 mod server;

@@ -1,5 +1,6 @@
 //! What can be chosen for a client, and for a single request.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use protocol::limits::DEFAULT_WAIT;
@@ -24,6 +25,7 @@ use crate::server::Server;
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
     pub(crate) server: Server,
+    pub(crate) data: Option<PathBuf>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) reconnect: Option<Duration>,
     pub(crate) session: Option<String>,
@@ -34,6 +36,7 @@ impl Default for ClientOptions {
     fn default() -> Self {
         Self {
             server: Server::default(),
+            data: None,
             timeout: Some(DEFAULT_WAIT),
             reconnect: None,
             session: None,
@@ -45,6 +48,14 @@ impl ClientOptions {
     /// Where the host listens.
     pub fn server(mut self, server: impl Into<Server>) -> Self {
         self.server = server.into();
+        self
+    }
+
+    /// Goes through the operators' socket of the host on this machine that has this data folder, instead of to its
+    /// address. Only such a client may tell plugins what to do, and it is let in while all places of clients are taken;
+    /// it has to run as the host's user, or as root.
+    pub fn operator(mut self, data: impl Into<PathBuf>) -> Self {
+        self.data = Some(data.into());
         self
     }
 

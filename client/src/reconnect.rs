@@ -103,7 +103,7 @@ impl Client {
             if self.shared.closed.load(Ordering::Relaxed) {
                 return Err(ClientError::Closed);
             }
-            let opened = Connection::open(&options.server, Some(a_try.min(RECONNECT_TRY_MAX)));
+            let opened = Connection::open(options, Some(a_try.min(RECONNECT_TRY_MAX)));
             let opened = opened.await;
             *self.outage() = Some(outage);
             match opened {

@@ -91,6 +91,11 @@ pub(crate) struct Flags {
     /// Listen on addresses that others can reach, although there is no authentication
     #[arg(long, env = "RM_ALLOW_REMOTE", value_parser = FalseyValueParser::new())]
     allow_remote: bool,
+
+    /// Let whoever reaches an address disable, reload and roll back plugins; without it, that is for those who may
+    /// open operators.sock in the data folder
+    #[arg(long, env = "RM_OPERATORS_OVER_TCP", value_parser = FalseyValueParser::new())]
+    operators_over_tcp: bool,
 }
 
 /// What the host is run with.
@@ -126,6 +131,8 @@ pub struct Config {
     pub inline_stuck: Duration,
     /// The filter of the log, not yet read.
     pub log: String,
+    /// Any client may do what an operator may.
+    pub operators_over_tcp: bool,
 }
 
 /// Why the host is not started.
@@ -239,6 +246,7 @@ impl Config {
             retry_crashed: args.retry_crashed,
             inline_stuck: args.inline_stuck,
             log: args.log,
+            operators_over_tcp: args.operators_over_tcp,
         })
     }
 }

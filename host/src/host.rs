@@ -25,7 +25,7 @@ use crate::{
     crash_mark,
     data_folder::{DataFolder, STATE_FOLDER, UNFINISHED_FOLDER},
     limits,
-    net::{Admission, Hub, Listeners},
+    net::{Admission, Hub, Listeners, OperatorsSocket, SocketFile},
     plugins::{PluginEvent, Watcher},
     state::{BatchNo, Durability, Keeper, Kept, Store, disk::RealDisk, log::FileLog},
     ticker::Ticker,
@@ -88,6 +88,8 @@ struct Host {
     next_report: Option<Instant>,
     stopping: Option<Stopping>,
     watcher: Watcher,
+    /// Operators are let in until the host ends.
+    _operators: Option<SocketFile>,
     /// No other host is to have it while this one is there.
     _data: DataFolder,
 }
@@ -146,6 +148,7 @@ impl Host {
             queue_jobs_max: config.queue_jobs_max,
             drain_timeout: config.drain_timeout,
             durability: config.durability.name(),
+            operators_over_tcp: config.operators_over_tcp,
         };
         let kept = (state.store, state.commits);
         let signal_of = Arc::clone(&signal);
@@ -158,8 +161,9 @@ impl Host {
             .first()
             .map(|address| format!("ready: listening on {address}"))
             .context("none of the addresses to listen on can be had; name one with --listen")?;
+        let operators = operators_socket(&data);
         log_start(&config, &addresses);
-        let admission = Admission::raised();
+        let admission = Rc::new(Admission::raised());
         let plugins = config.plugins.clone();
         let watcher = Watcher::start(plugins, crashes, config.settle, move |event| {
             tell(&to_core, FromThreads::Plugin(event));
@@ -170,7 +174,9 @@ impl Host {
                 config.plugins.display()
             )
         })?;
-        let acceptors = listeners.accept(&hub, admission);
+        let acceptors = listeners.accept(&hub, &admission);
+        // Its task ends with the runtime.
+        let operators = operators.map(|socket| socket.accept(&hub, &admission).1);
         Ok(Self {
             hub,
             signal,
@@ -187,6 +193,7 @@ impl Host {
             stopping: None,
             watcher,
             config,
+            _operators: operators,
             _data: data,
         })
     }
@@ -394,6 +401,20 @@ fn state_of(
         store: Store::recovered(recovered.states, recovered.next_state),
         now_ms: recovered.now_ms,
     })
+}
+
+/// A host that operators cannot reach serves all the same, and says so.
+fn operators_socket(data: &DataFolder) -> Option<OperatorsSocket> {
+    match OperatorsSocket::bind(data.path()) {
+        Ok(socket) => Some(socket),
+        Err(error) => {
+            tracing::warn!(
+                "there is no socket for operators, so none of them can disable, reload or roll back a plugin: {error}; mend \
+                 that and start again, or let clients do it with --operators-over-tcp"
+            );
+            None
+        }
+    }
 }
 
 /// What the sessions' names are made with, should the state have nothing to make them with yet.

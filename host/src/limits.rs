@@ -27,7 +27,10 @@ pub const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Clients connected at once, unless the system lets the host open fewer files.
 pub const CONNECTIONS_MAX: usize = 10_000;
 
-/// Open files that clients never get: those of the log, of plugins that come, of their trials; half of all that the
+/// Operators connected at once, through their socket. No client can take these places.
+pub const OPERATORS_MAX: usize = 32;
+
+/// Open files that clients never get: those of operators, of the log, of plugins that come, of their trials; half of all that the
 /// host may open, if that is less.
 pub const FILES_KEPT: usize = 512;
 
@@ -236,6 +239,10 @@ pub const CRASH_MARKS_MAX: usize = 256;
 pub const CRASH_MARKS_BYTES_MAX: u64 = 1024 * 1024;
 
 const _: () = {
+    assert!(
+        OPERATORS_MAX * 4 <= FILES_KEPT,
+        "operators have files that no client can take"
+    );
     assert!(READ_BYTES <= UNREAD_REPLY_BYTES_PAUSE);
     assert!(UNREAD_REPLY_BYTES_PAUSE + 2 * ANSWER_BYTES_MAX <= UNREAD_REPLY_BYTES_MAX);
     assert!(QUEUE_BYTES_MAX <= QUEUE_BYTES_ALL_MAX);

@@ -48,11 +48,13 @@ pub enum ErrorCode {
     IdForgotten,
     /// The client took the request back.
     Cancelled,
+    /// The command is for operators, and this client is none.
+    OperatorsOnly,
 }
 
 impl ErrorCode {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::BadMessage,
         Self::TooLarge,
         Self::UnknownType,
@@ -70,6 +72,7 @@ impl ErrorCode {
         Self::IdConflict,
         Self::IdForgotten,
         Self::Cancelled,
+        Self::OperatorsOnly,
     ];
 
     /// The word as it goes over the wire.
@@ -92,6 +95,7 @@ impl ErrorCode {
             Self::IdConflict => "id_conflict",
             Self::IdForgotten => "id_forgotten",
             Self::Cancelled => "cancelled",
+            Self::OperatorsOnly => "operators_only",
         }
     }
 }

@@ -23,6 +23,9 @@ pub const QUOTED_CHARS_MAX: usize = 64;
 /// The TCP port a host listens on unless it is told another.
 pub const DEFAULT_PORT: u16 = 41969;
 
+/// The file in a host's data folder that is the operators' socket.
+pub const OPERATORS_SOCKET: &str = "operators.sock";
+
 /// How long a client waits for its reply unless it is told otherwise.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(20);
 

@@ -1,8 +1,13 @@
 //! A client that is nothing but a socket, so that a test decides over every byte.
 
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::{self, ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
+    path::Path,
     time::Duration,
 };
 
@@ -10,13 +15,80 @@ use serde_json::Value;
 
 use crate::{GUARD, reply::Reply};
 
+/// What a connection goes over.
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    fn guard(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => {
+                stream.set_read_timeout(Some(GUARD))?;
+                stream.set_write_timeout(Some(GUARD))
+            }
+            Self::Unix(stream) => {
+                stream.set_read_timeout(Some(GUARD))?;
+                stream.set_write_timeout(Some(GUARD))
+            }
+        }
+    }
+
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(how),
+            Self::Unix(stream) => stream.shutdown(how),
+        }
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        match self {
+            Self::Tcp(stream) => stream.try_clone().map(Self::Tcp),
+            Self::Unix(stream) => stream.try_clone().map(Self::Unix),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
 /// What follows every message.
 pub const SEPARATOR: &str = "🦀";
 
 /// A connection to a host.
 #[derive(Debug)]
 pub struct RawClient {
-    stream: TcpStream,
+    stream: Stream,
     received: Vec<u8>,
     next_index: u64,
 }
@@ -27,12 +99,21 @@ impl RawClient {
     pub fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the host listens");
         stream.set_nodelay(true).expect("a socket has this option");
-        stream
-            .set_read_timeout(Some(GUARD))
-            .expect("a guard is not zero");
-        stream
-            .set_write_timeout(Some(GUARD))
-            .expect("a guard is not zero");
+        Self::over(Stream::Tcp(stream))
+    }
+
+    /// Connects through the operators' socket in a data folder.
+    #[track_caller]
+    pub fn operate(data: &Path) -> Self {
+        let socket = data.join("operators.sock");
+        let stream = UnixStream::connect(&socket);
+        let stream = stream.unwrap_or_else(|error| panic!("{}: {error}", socket.display()));
+        Self::over(Stream::Unix(stream))
+    }
+
+    fn over(stream: Stream) -> Self {
+        let guarded = stream.guard();
+        guarded.expect("a guard is not zero");
         Self {
             stream,
             received: Vec::new(),

@@ -206,6 +206,17 @@ impl TestHost {
         RawClient::connect(self.address)
     }
 
+    /// Connects an operator.
+    #[track_caller]
+    pub fn operate(&self) -> RawClient {
+        RawClient::operate(&self.data())
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// Puts a library into the folder as `libNAME.so`, whole at once, and waits until the log says `words` of it.
     #[track_caller]
     pub fn drop_in(&self, name: &str, library: &Path, words: &[&str]) -> String {

@@ -5,7 +5,7 @@ use std::{cell::RefMut, rc::Rc};
 use protocol::Meta;
 use slab::Slab;
 
-use super::job::ClientSlot;
+use super::{job::ClientSlot, peer::Peer};
 
 /// Where a client's replies go: its connection.
 pub trait Outlet {
@@ -25,6 +25,8 @@ pub trait Outlet {
 pub struct Client {
     /// Never used for two clients.
     pub id: u64,
+    /// Who it is.
+    pub peer: Peer,
     /// Where its replies go. None once its connection is closed: the slot is kept for what is still owed, and holds
     /// nothing else.
     outlet: Option<Rc<dyn Outlet>>,
@@ -75,11 +77,12 @@ impl Clients {
     }
 
     /// Lets a client in.
-    pub fn enter(&mut self, outlet: Rc<dyn Outlet>) -> (ClientSlot, u64) {
+    pub fn enter(&mut self, outlet: Rc<dyn Outlet>, peer: Peer) -> (ClientSlot, u64) {
         let id = self.next_id;
         self.next_id += 1;
         let slot = self.slots.insert(Client {
             id,
+            peer,
             outlet: Some(outlet),
             hello: None,
             session: None,

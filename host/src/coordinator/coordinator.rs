@@ -21,6 +21,7 @@ use super::{
     lane_thread::{Fetched, Handed},
     once::{Answers, SessionKey, UnderWay, answers_state},
     opener::Opener,
+    peer::Peer,
     plugin_slot::PluginSlot,
     schedule::{LaneId, Schedule},
     signal::Signal,
@@ -47,6 +48,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// When a job's effects count, in a word.
     pub durability: &'static str,
+    /// Any client may do what an operator may.
+    pub operators_over_tcp: bool,
 }
 
 /// The single worker. Lives on the core thread.
@@ -146,8 +149,8 @@ impl Coordinator {
     }
 
     /// A client has connected.
-    pub fn connected(&mut self, outlet: Rc<dyn Outlet>) -> (ClientSlot, u64) {
-        self.clients.enter(outlet)
+    pub fn connected(&mut self, outlet: Rc<dyn Outlet>, peer: Peer) -> (ClientSlot, u64) {
+        self.clients.enter(outlet, peer)
     }
 
     /// A client has sent a message.
@@ -286,10 +289,13 @@ impl Coordinator {
             && self.lanes.iter().flatten().all(|lane| !lane.is_busy())
     }
 
-    /// Lets all clients go, each with what it is owed.
+    /// Lets all clients go, each with what it is owed. Operators are answered until the host ends.
     pub fn dismiss_clients(&mut self) {
         for slot in self.clients.slots() {
             let client = self.clients.at(slot);
+            if client.peer.is_operator() {
+                continue;
+            }
             client.last_words.get_or_insert_default();
             if client.owed == 0 {
                 self.clients.settle(slot, 0);
@@ -306,9 +312,14 @@ impl Coordinator {
         unsent.any(|unsent| unsent)
     }
 
-    /// Whether any client is connected.
-    pub fn has_clients(&self) -> bool {
-        !self.clients.slots().is_empty()
+    /// Whether anyone is connected that has to go before the host ends.
+    pub fn has_clients(&mut self) -> bool {
+        let slots = self.clients.slots();
+        let mut held = slots.into_iter().map(|slot| {
+            let client = self.clients.at(slot);
+            !client.peer.is_operator() || client.outlet().has_unsent()
+        });
+        held.any(|held| held)
     }
 
     /// All requests that wait for something.

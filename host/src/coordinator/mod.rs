@@ -21,6 +21,7 @@ mod lane_thread;
 mod list;
 mod once;
 mod opener;
+mod peer;
 mod plugin_commands;
 mod plugin_removal;
 mod plugin_report;
@@ -42,6 +43,7 @@ pub use job::ClientSlot;
 pub(crate) use lane_code::{LaneCode, OpenLane, Output, Verdict};
 pub use once::SessionKey;
 pub use opener::{Opened, Opener};
+pub use peer::Peer;
 pub use signal::Signal;
 
 /// What a job passes through, each part by itself: for the micro benchmarks, and for nothing else.

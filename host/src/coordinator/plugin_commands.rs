@@ -10,6 +10,12 @@ use super::{
     job::ClientSlot,
     plugin_slot::{PluginSlot, Step},
 };
+
+/// What those hear that came over TCP.
+const OPERATORS_ONLY: &str = "`rm.plugin` is for operators, who come through the socket in the host's data folder. Ways \
+     out: 1. on the host's machine, as the host's user: rm-cli plugins --data DIR, with the host's data folder; 2. start \
+     the host with --operators-over-tcp: whoever reaches its port may then disable, reload and roll back plugins";
+
 /// The payload of `rm.plugin`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,6 +50,14 @@ impl Coordinator {
 
     /// Answers `rm.plugin`.
     pub(super) fn command_plugin(&mut self, slot: ClientSlot, request: &Request<'_>) {
+        let (client, peer) = {
+            let client = self.clients.at(slot);
+            (client.id, client.peer)
+        };
+        if !peer.is_operator() && !self.settings.operators_over_tcp {
+            tracing::debug!(client, %peer, "a command that is for operators was refused");
+            return self.fail(slot, request, ErrorCode::OperatorsOnly, OPERATORS_ONLY);
+        }
         let payload = request.payload.unwrap_or("null");
         let done = serde_json::from_str::<Command>(payload)
             .map_err(|error| {
@@ -52,10 +66,13 @@ impl Coordinator {
                      \"rollback\"}}: {error}"
                 )
             })
-            .and_then(|command| self.command(&command).map(|()| command));
+            .and_then(|command| {
+                let told = command.r#do;
+                tracing::info!(plugin = %command.name, command = ?told, by = %peer, client, "told by an operator");
+                self.command(&command).map(|()| command)
+            });
         match done {
             Ok(command) => {
-                tracing::info!(plugin = %command.name, command = ?command.r#do, "told by a client");
                 let plugin = self.plugins.get(&command.name);
                 let report = plugin.map(|plugin| self.report(&command.name, plugin));
                 self.answer(slot, request, &report.unwrap_or_else(|| json!({})));

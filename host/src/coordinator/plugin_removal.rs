@@ -83,11 +83,15 @@ impl Coordinator {
         let slot = self.slot(name);
         let serving = slot.serving.take();
         slot.removing = false;
-        if !slot.disabled {
-            self.retire(name);
-        }
+        let done = match slot.disabled {
+            true => "disabled",
+            false => {
+                self.retire(name);
+                "removed"
+            }
+        };
         if let Some(serving) = serving {
-            tracing::info!(plugin = %name, "removed; its states are kept");
+            tracing::info!(plugin = %name, "{done}; its states are kept");
             self.outdated(Some(serving.prepared));
         }
         self.unblock();

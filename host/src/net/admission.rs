@@ -2,34 +2,44 @@
 
 use std::{
     cell::Cell,
-    net::SocketAddr,
     rc::Rc,
     time::{Duration, Instant},
 };
 
 use protocol::{ErrorCode, encoder};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::TcpStream;
 
-use crate::limits;
+use super::transport::Stream;
+use crate::{coordinator::Peer, limits};
 
 /// What goes on for long is told this often: a log that nobody can read any more is none.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
-/// The clients that are connected. Shared by all listeners.
+/// Who is connected. Shared by all listeners.
 pub struct Admission {
-    max: usize,
-    connected: Cell<usize>,
-    turned_away: Repeated,
+    clients: Room,
+    operators: Room,
     failures: Repeated,
 }
 
-/// One client's. Dropped, another one may have it.
-pub(super) struct Place(Rc<Admission>);
+/// The places of one kind of peers.
+struct Room {
+    max: usize,
+    /// What its peers are called.
+    of: &'static str,
+    connected: Cell<usize>,
+    turned_away: Repeated,
+}
+
+/// One peer's. Dropped, another one may have it.
+pub(super) struct Place {
+    admission: Rc<Admission>,
+    peer: Peer,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.leave();
+        self.admission.room(self.peer).leave();
     }
 }
 
@@ -55,43 +65,31 @@ impl Admission {
             );
         }
         Self {
-            max,
-            connected: Cell::new(0),
-            turned_away: Repeated::default(),
+            clients: Room::new("clients", max),
+            operators: Room::new("operators", limits::OPERATORS_MAX),
             failures: Repeated::default(),
         }
     }
 
-    /// A place for a client, if there is one; else the client is told why.
-    pub(super) fn admit(self: &Rc<Self>, stream: &TcpStream, peer: SocketAddr) -> Option<Place> {
-        if self.connected.get() < self.max {
-            self.connected.set(self.connected.get() + 1);
-            return Some(Place(Rc::clone(self)));
-        }
-        let max = self.max;
-        let text = format!(
-            "{max} clients are connected already, as many as this host takes; try again later"
-        );
-        if let Some(count) = self.turned_away.happened() {
-            tracing::warn!(%peer, count, "turned away: {text}");
-        }
+    /// A place, if there is one; else the peer is told why.
+    pub(super) fn admit(self: &Rc<Self>, stream: &Stream, peer: Peer) -> Option<Place> {
+        let Err(text) = self.room(peer).enter(peer) else {
+            let admission = Rc::clone(self);
+            return Some(Place { admission, peer });
+        };
         let mut words = Vec::new();
         let code = ErrorCode::Busy.as_str();
         encoder::error(&mut words, encoder::BAD_MESSAGE_TYPE, "0", code, &text);
-        // It is only a courtesy: a client that it does not reach sees its connection closed.
+        // It is only a courtesy: a peer that it does not reach sees its connection closed.
         let _ = stream.try_write(&words);
         None
     }
 
-    /// A client has gone.
-    fn leave(&self) {
-        self.connected.set(self.connected.get() - 1);
-        if let Some(count) = self.turned_away.untold() {
-            tracing::warn!(
-                count,
-                "turned away since that was told last: {} clients were connected",
-                self.max
-            );
+    /// Operators have places that no client can take.
+    fn room(&self, peer: Peer) -> &Room {
+        match peer.is_operator() {
+            true => &self.operators,
+            false => &self.clients,
         }
     }
 
@@ -99,6 +97,46 @@ impl Admission {
     pub(super) fn failed(&self, error: &std::io::Error) {
         if let Some(count) = self.failures.happened() {
             tracing::warn!(count, "a client could not be accepted: {error}");
+        }
+    }
+}
+
+impl Room {
+    fn new(of: &'static str, max: usize) -> Self {
+        Self {
+            max,
+            of,
+            connected: Cell::new(0),
+            turned_away: Repeated::default(),
+        }
+    }
+
+    /// Takes a place; the reason, if there is none.
+    fn enter(&self, peer: Peer) -> Result<(), String> {
+        if self.connected.get() < self.max {
+            self.connected.set(self.connected.get() + 1);
+            return Ok(());
+        }
+        let text = format!(
+            "{} {} are connected already, as many as this host takes; try again later",
+            self.max, self.of
+        );
+        if let Some(count) = self.turned_away.happened() {
+            tracing::warn!(%peer, count, "turned away: {text}");
+        }
+        Err(text)
+    }
+
+    /// Somebody has gone.
+    fn leave(&self) {
+        self.connected.set(self.connected.get() - 1);
+        if let Some(count) = self.turned_away.untold() {
+            tracing::warn!(
+                count,
+                "turned away since that was told last: {} {} were connected",
+                self.max,
+                self.of
+            );
         }
     }
 }

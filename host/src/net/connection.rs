@@ -2,7 +2,6 @@
 
 use std::{
     future::{Future, poll_fn},
-    net::SocketAddr,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -11,16 +10,17 @@ use std::{
 use protocol::{Decoder, ProtocolError, encoder};
 use tokio::{
     io::{AsyncRead, ReadBuf},
-    net::{TcpStream, tcp::OwnedReadHalf},
     time::{Instant, Sleep, sleep_until},
 };
 
 use super::{
     Hub,
+    admission::Admission,
     pipe::{Broken, Pipe},
+    transport::{Reader, Stream},
 };
 use crate::{
-    coordinator::{ClientSlot, Outlet},
+    coordinator::{ClientSlot, Outlet, Peer},
     limits,
 };
 
@@ -29,7 +29,7 @@ struct Connection {
     hub: Rc<Hub>,
     slot: ClientSlot,
     id: u64,
-    socket: OwnedReadHalf,
+    socket: Reader,
     pipe: Rc<Pipe>,
     decoder: Decoder,
     reading: Reading,
@@ -62,16 +62,27 @@ enum Closed {
     Stalled(usize),
 }
 
+/// Serves whoever has come, if there is a place for it.
+pub(super) fn begin(hub: &Rc<Hub>, admission: &Rc<Admission>, stream: Stream, peer: Peer) {
+    let Some(place) = admission.admit(&stream, peer) else {
+        return;
+    };
+    let hub = Rc::clone(hub);
+    tokio::task::spawn_local(async move {
+        serve(hub, stream, peer).await;
+        drop(place);
+    });
+}
+
 /// Serves a client until its connection is closed.
-pub(super) async fn serve(hub: Rc<Hub>, stream: TcpStream, peer: SocketAddr) {
-    // Replies are gathered before they are sent; waiting for more would only delay them.
-    if let Err(error) = stream.set_nodelay(true) {
+async fn serve(hub: Rc<Hub>, stream: Stream, peer: Peer) {
+    if let Err(error) = stream.set_nodelay() {
         tracing::debug!(%peer, "TCP_NODELAY cannot be set: {error}");
     }
     let (socket, write) = stream.into_split();
     let pipe = Pipe::new(write);
     let outlet: Rc<dyn Outlet> = Rc::clone(&pipe) as _;
-    let (slot, id) = hub.coordinator.borrow_mut().connected(outlet);
+    let (slot, id) = hub.coordinator.borrow_mut().connected(outlet, peer);
     tracing::debug!(client = id, %peer, "connected");
     let mut connection = Connection {
         hub,
@@ -237,7 +248,7 @@ impl Connection {
         Poll::Pending
     }
 
-    fn close(self, closed: Closed, peer: SocketAddr) {
+    fn close(self, closed: Closed, peer: Peer) {
         match closed {
             Closed::ByClient => tracing::debug!(client = self.id, %peer, "disconnected"),
             Closed::Broken(Broken::Socket(error)) => {

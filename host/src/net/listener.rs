@@ -7,7 +7,8 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Hub, admission::Admission, connection};
+use super::{Hub, admission::Admission, connection, transport::Stream};
+use crate::coordinator::Peer;
 
 /// All of them, bound.
 pub struct Listeners(Vec<TcpListener>);
@@ -79,10 +80,9 @@ impl Listeners {
     }
 
     /// Accepts clients from now on. Ends with the handles' abortion.
-    pub fn accept(self, hub: &Rc<Hub>, admission: Admission) -> Vec<JoinHandle<()>> {
-        let admission = Rc::new(admission);
+    pub fn accept(self, hub: &Rc<Hub>, admission: &Rc<Admission>) -> Vec<JoinHandle<()>> {
         let accept = |listener| {
-            tokio::task::spawn_local(accept(listener, Rc::clone(hub), Rc::clone(&admission)))
+            tokio::task::spawn_local(accept(listener, Rc::clone(hub), Rc::clone(admission)))
         };
         self.0.into_iter().map(accept).collect()
     }
@@ -110,14 +110,8 @@ async fn accept(listener: TcpListener, hub: Rc<Hub>, admission: Rc<Admission>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let Some(place) = admission.admit(&stream, peer) else {
-                    continue;
-                };
-                let hub = Rc::clone(&hub);
-                tokio::task::spawn_local(async move {
-                    connection::serve(hub, stream, peer).await;
-                    drop(place);
-                });
+                let (stream, peer) = (Stream::Tcp(stream), Peer::Client(peer));
+                connection::begin(&hub, &admission, stream, peer);
             }
             Err(error) => {
                 admission.failed(&error);

@@ -3,10 +3,13 @@
 mod admission;
 mod connection;
 mod listener;
+mod operators;
 mod pipe;
+mod transport;
 
 pub use admission::Admission;
 pub use listener::{ListenError, Listeners};
+pub use operators::{OperatorsError, OperatorsSocket, SocketFile};
 
 use std::{cell::RefCell, rc::Rc};
 

@@ -8,8 +8,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use tokio::{io::AsyncWrite, net::tcp::OwnedWriteHalf, time::Instant};
+use tokio::{io::AsyncWrite, time::Instant};
 
+use super::transport::Writer;
 use crate::{coordinator::Outlet, limits};
 
 /// Shared by the connection's task and the coordinator, both on the core thread.
@@ -17,7 +18,7 @@ use crate::{coordinator::Outlet, limits};
 /// Whoever has replies tries to send them at once; only what the socket does not take is left to the
 /// connection's task.
 pub(super) struct Pipe {
-    socket: RefCell<OwnedWriteHalf>,
+    socket: RefCell<Writer>,
     unsent: RefCell<Vec<u8>>,
     /// How much of `unsent` the socket has taken.
     taken: Cell<usize>,
@@ -44,7 +45,7 @@ pub(super) enum Broken {
 const BUFFER_KEPT_BYTES: usize = 4 * 1024;
 
 impl Pipe {
-    pub(super) fn new(socket: OwnedWriteHalf) -> Rc<Self> {
+    pub(super) fn new(socket: Writer) -> Rc<Self> {
         Rc::new(Self {
             socket: RefCell::new(socket),
             unsent: RefCell::default(),

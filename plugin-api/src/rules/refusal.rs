@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt};
 use crate::limits::{REFUSAL_CODE_BYTES_MAX, REFUSAL_TEXT_BYTES_MAX};
 
 /// The host's own codes, which no jobber refuses with.
-pub const RESERVED_CODES: [&str; 17] = [
+pub const RESERVED_CODES: [&str; 18] = [
     "bad_message",
     "too_large",
     "unknown_type",
@@ -24,6 +24,7 @@ pub const RESERVED_CODES: [&str; 17] = [
     "id_conflict",
     "id_forgotten",
     "cancelled",
+    "operators_only",
 ];
 
 /// A code that no jobber refuses with. The text is for the log and for the author.

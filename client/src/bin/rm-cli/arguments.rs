@@ -1,14 +1,16 @@
 //! What the command line says, checked and turned into one request.
 
 use std::io::{IsTerminal, stdin};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use client::{ClientOptions, RequestOptions, Server};
 use jiff::SignedDuration;
-use protocol::limits::DEFAULT_WAIT;
+use protocol::limits::{DEFAULT_WAIT, OPERATORS_SOCKET};
 use serde_json::value::RawValue;
 
 use crate::bench::{BENCH_HELP, BenchOptions};
@@ -30,12 +32,26 @@ pub(crate) struct Arguments {
         default_value_t
     )]
     server: Server,
+    /// The data folder of a host on this machine, to come through its operators' socket instead, which goes before --server.
+    /// Only so `plugins` may change anything; it and `queue` look into the folder `data` by themselves
+    #[arg(long, global = true, env = "RM_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Which of the two was named, and where
+    #[arg(skip)]
+    named: Named,
     /// How long to wait for the end of stdin, for the host, and for the reply, each; 0 for without end [default: 20s, for
     /// the reply a little over the deadline if that is longer]
     #[arg(long, global = true, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration)]
     timeout: Option<Duration>,
     #[command(subcommand)]
     command: Command,
+}
+
+/// Where the host was named. A flag goes before the environment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Named {
+    server: Option<ValueSource>,
+    data: Option<ValueSource>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -147,7 +163,15 @@ pub(crate) struct Asked {
 impl Arguments {
     /// Prints what clap has to say itself; the status is then the program's.
     pub(crate) fn from_command_line() -> Result<Self, ExitCode> {
-        Self::try_parse().map_err(|error| {
+        let parsed = Self::command().try_get_matches().and_then(|matches| {
+            let mut arguments = Self::from_arg_matches(&matches)?;
+            arguments.named = Named {
+                server: matches.value_source("server"),
+                data: matches.value_source("data"),
+            };
+            Ok(arguments)
+        });
+        parsed.map_err(|error| {
             let asked_for = matches!(
                 error.kind(),
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
@@ -165,6 +189,9 @@ impl Arguments {
     /// Where to connect to, and for how long to wait.
     pub(crate) fn client(&self) -> ClientOptions {
         let mut options = ClientOptions::default().server(self.server.clone());
+        if let Some(data) = self.socket_of() {
+            options = options.operator(data);
+        }
         if let Command::Request {
             session: Some(session),
             ..
@@ -186,6 +213,22 @@ impl Arguments {
         }
     }
 
+    /// The data folder through whose socket the host is asked; `None`: it is asked at its address.
+    fn socket_of(&self) -> Option<&Path> {
+        let is_named = |source: Option<ValueSource>| {
+            source.is_some_and(|source| source != ValueSource::DefaultValue)
+        };
+        let operates = matches!(self.command, Command::Plugins { .. } | Command::Queue);
+        let server = self.named.server;
+        let by_default = || Some(Path::new(DATA)).filter(|data| is_served(data));
+        match self.data.as_deref() {
+            Some(folder) if self.names_data() => Some(folder),
+            Some(folder) if operates && server != Some(ValueSource::CommandLine) => Some(folder),
+            None if operates && !is_named(server) => by_default(),
+            _ => None,
+        }
+    }
+
     /// How long to wait for what has no end of its own; `None`: without end.
     pub(crate) fn patience(&self) -> Option<Duration> {
         Some(self.timeout.unwrap_or(DEFAULT_WAIT)).filter(|wait| !wait.is_zero())
@@ -193,6 +236,11 @@ impl Arguments {
 
     pub(crate) fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// Whether the command line names a data folder.
+    pub(crate) fn names_data(&self) -> bool {
+        self.named.data == Some(ValueSource::CommandLine)
     }
 
     /// What is to be measured, if that is the command.
@@ -276,6 +324,14 @@ impl Arguments {
     }
 }
 
+/// A host's data folder, unless it is told another.
+const DATA: &str = "data";
+
+/// Whether a host listens at the operators' socket of a data folder, and to this user. One that was killed leaves the file.
+fn is_served(data: &Path) -> bool {
+    std::os::unix::net::UnixStream::connect(data.join(OPERATORS_SOCKET)).is_ok()
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
@@ -315,7 +371,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
         Arguments::command().debug_assert();
     }
 }

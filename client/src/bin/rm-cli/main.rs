@@ -25,6 +25,11 @@ async fn main() -> ExitCode {
         Err(status) => return status,
     };
     let done = if let Some(options) = arguments.bench() {
+        if arguments.names_data() {
+            return outcome::complain(&Failure::Usage(
+                "expected no --data with `bench`, which asks as clients do: name the address with --server".to_owned(),
+            ));
+        }
         bench::run(arguments.server(), arguments.patience(), options).await
     } else if let Some(order) = arguments.plugins() {
         plugins::run(&arguments, order).await

@@ -1,0 +1,37 @@
+//! Who is at the other end of a connection.
+
+use std::{fmt, net::SocketAddr};
+
+/// As the system tells it; shown as the log names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Whoever reached one of the host's addresses.
+    Client(SocketAddr),
+    /// A process of this machine that may open the operators' socket.
+    Operator {
+        /// The user that it runs as.
+        uid: u32,
+        /// Its id, where the system tells.
+        process: Option<i32>,
+    },
+}
+
+impl Peer {
+    /// Whether it came through the operators' socket.
+    pub fn is_operator(self) -> bool {
+        matches!(self, Self::Operator { .. })
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(address) => address.fmt(f),
+            Self::Operator { uid, process: None } => write!(f, "uid {uid}"),
+            Self::Operator {
+                uid,
+                process: Some(process),
+            } => write!(f, "uid {uid}, process {process}"),
+        }
+    }
+}
