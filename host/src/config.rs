@@ -8,6 +8,7 @@ use std::{
 };
 
 use clap::{builder::FalseyValueParser, error::ErrorKind};
+use protocol::shown;
 
 use crate::{limits, state::Durability};
 
@@ -185,7 +186,8 @@ impl ConfigError {
                 let _ = usage.print();
             }
             other => {
-                let _ = writeln!(io::stderr(), "error: {other}");
+                let text = other.to_string();
+                let _ = writeln!(io::stderr(), "error: {}", shown::escaped(&text, &['\n']));
             }
         }
         self.exit_code()

@@ -159,6 +159,34 @@ pub const PLUGIN_STACK_BYTES: usize = 8 * 1024 * 1024;
 /// Lines of the log that wait to be written. More are dropped, and counted.
 pub const LOG_LINES_MAX: usize = 65_536;
 
+/// Their bytes. More are dropped, and counted.
+pub const LOG_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// A line of the log, in bytes. The rest is cut off.
+pub const LOG_LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Lines that clients can bring about, from error to info, for each place in the host that writes of one: so many at once, and
+/// so many a second. More are left out, and counted.
+pub const CLIENT_LOG_LINES_BURST: u64 = 200;
+/// See [`CLIENT_LOG_LINES_BURST`].
+pub const CLIENT_LOG_LINES_PER_SECOND: u64 = 20;
+/// The same, in bytes.
+pub const CLIENT_LOG_BYTES_BURST: u64 = 512 * 1024;
+/// See [`CLIENT_LOG_BYTES_BURST`].
+pub const CLIENT_LOG_BYTES_PER_SECOND: u64 = 64 * 1024;
+
+/// Lines that one plugin writes: so many at once, and so many a second. More are left out, and counted.
+pub const PLUGIN_LOG_LINES_BURST: u64 = 10_000;
+/// See [`PLUGIN_LOG_LINES_BURST`].
+pub const PLUGIN_LOG_LINES_PER_SECOND: u64 = 1_000;
+/// The same, in bytes.
+pub const PLUGIN_LOG_BYTES_BURST: u64 = 4 * 1024 * 1024;
+/// See [`PLUGIN_LOG_BYTES_BURST`].
+pub const PLUGIN_LOG_BYTES_PER_SECOND: u64 = 1024 * 1024;
+
+/// How many lines were left out, or lost, is told this often.
+pub const LOG_LEFT_OUT_TOLD: Duration = Duration::from_secs(5);
+
 /// What a client sends that is put into one line of the log, in bytes.
 pub const CLIENT_TEXT_LOG_BYTES: usize = 1024;
 
@@ -265,6 +293,10 @@ const _: () = {
         "a job that runs inline, and its answer, are added to what has gathered"
     );
     assert!(ZEROED_AHEAD_BYTES <= SEGMENT_BYTES);
+    assert!(LOG_TEXT_BYTES_MAX < LOG_LINE_BYTES_MAX && CLIENT_TEXT_LOG_BYTES < LOG_LINE_BYTES_MAX);
+    assert!((LOG_LINE_BYTES_MAX as u64) < CLIENT_LOG_BYTES_BURST);
+    assert!((LOG_LINE_BYTES_MAX as u64) < PLUGIN_LOG_BYTES_BURST);
+    assert!(LOG_LINE_BYTES_MAX < LOG_QUEUE_BYTES_MAX);
     assert!(WATCHDOG_LOOK.as_millis() <= INLINE_STUCK.as_millis());
     assert!(INLINE_CALL_MS_MAX < TRIAL_TIME_MAX.as_millis() as u64);
     assert!(SLOW_PREPARATION.as_millis() < OPENING_TIME_MAX.as_millis());

@@ -1,33 +1,31 @@
 //! The host's log: to stderr, filtered, with timestamps in UTC.
 //!
 //! A line is handed to a thread of its own, so that nobody who logs waits for whoever reads. Where lines
-//! come faster than they are read, the newest are dropped and counted.
+//! come faster than they are read, the newest are dropped and counted; where clients or plugins bring about more than
+//! they may, their lines are left out and counted. Nothing in a line steers the terminal of who reads it.
 
 use std::{
-    fmt,
-    io::{self, BufWriter, IsTerminal, Write},
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-        mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError},
-    },
+    io::{self, IsTerminal, Write as _},
+    sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
 
+use protocol::shown;
 use tracing::{Subscriber, level_filters::LevelFilter};
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing_subscriber::EnvFilter;
 
-use crate::limits::{LOG_LINES_MAX, LOG_TEXT_BYTES_MAX};
+use self::{
+    allowance::Whose,
+    writer::{Lines, Order, WRITER},
+};
+use crate::limits::LOG_TEXT_BYTES_MAX;
+
+mod allowance;
+mod writer;
 
 /// How long the end waits for lines to be read.
 const FLUSH_WAIT_MAX: Duration = Duration::from_millis(500);
-
-/// Lines that wait are written together, at most this many bytes at once.
-const WRITE_BYTES: usize = 64 * 1024;
-
-/// Name of the thread that writes.
-const WRITER: &str = "log";
 
 /// The log of this process, once it has one.
 static LOG: OnceLock<Lines> = OnceLock::new();
@@ -54,7 +52,7 @@ pub enum LogError {
     Twice,
 }
 
-/// Keeps the log going. Dropped, it waits for a moment until what was logged is written, and says how much
+/// Keeps the log going. Dropped, it waits for a moment until what was logged is written, and said how much
 /// was not.
 #[derive(Debug)]
 pub struct LogGuard {
@@ -64,20 +62,13 @@ pub struct LogGuard {
 impl LogGuard {
     /// How many lines were dropped so far.
     pub fn lines_lost(&self) -> u64 {
-        self.lines.lost.load(Ordering::Relaxed)
+        self.lines.lost()
     }
 }
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
         self.lines.flush(FLUSH_WAIT_MAX);
-        let lost = self.lines_lost();
-        if lost > 0 {
-            tracing::warn!(
-                "{lost} lines of the log were lost: they came faster than they were read"
-            );
-            self.lines.flush(FLUSH_WAIT_MAX);
-        }
     }
 }
 
@@ -88,9 +79,9 @@ impl Drop for LogGuard {
 /// If `filter` cannot be read, above all.
 pub fn start(filter: &str) -> Result<LogGuard, LogError> {
     let filter = read_filter(filter)?;
-    let lines = Lines::start(io::stderr()).map_err(LogError::Thread)?;
     let colours =
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+    let lines = Lines::start(io::stderr(), colours).map_err(LogError::Thread)?;
     let subscriber = subscriber(filter, lines.clone(), colours);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)?;
     let _ = LOG.set(lines.clone());
@@ -107,7 +98,7 @@ pub fn flush() {
 /// Hands an error to whoever writes the log, without anything that keeps a value for its thread.
 pub fn say(error: &str) {
     if let Some(lines) = LOG.get() {
-        let _ = lines.orders.try_send(Order::Line(error_line(error)));
+        lines.send_now(Order::Own(error_line(error)));
     }
 }
 
@@ -118,7 +109,7 @@ pub fn say_last(error: &str) {
         // The thread that writes the log cannot wait for itself.
         Some(lines) if thread::current().name() != Some(WRITER) => {
             let until = Instant::now() + FLUSH_WAIT_MAX;
-            if lines.send_until(Order::Line(line), until) {
+            if lines.send_until(Order::Own(line), until) {
                 lines.flush(FLUSH_WAIT_MAX);
             }
         }
@@ -129,8 +120,19 @@ pub fn say_last(error: &str) {
 }
 
 fn error_line(error: &str) -> Vec<u8> {
+    own_line("ERROR", error)
+}
+
+/// A line that does not come by `tracing`.
+fn own_line(level: &str, text: &str) -> Vec<u8> {
     let now = jiff::Timestamp::now();
-    format!("{now:.6} ERROR {}: {error}\n", module_path!()).into_bytes()
+    format!("{now:.6} {level:>5} {}: {text}\n", module_path!()).into_bytes()
+}
+
+/// Whether a plugin may write a line of so many bytes now. What it may not is counted, and told.
+pub fn admits_plugin(name: &str, bytes: usize) -> bool {
+    let whose = || Whose::Plugin(name.to_owned());
+    LOG.get().is_none_or(|lines| lines.admits(whose(), bytes))
 }
 
 fn subscriber(filter: EnvFilter, lines: Lines, colours: bool) -> impl Subscriber + Send + Sync {
@@ -161,20 +163,13 @@ fn read_filter(filter: &str) -> Result<EnvFilter, LogError> {
 }
 
 /// A plugin's text, as it may stand in one line of the log: cut to its bound, and without what would end the
-/// line, since a plugin may say what a client sent.
+/// line or steer a terminal, since a plugin may say what a client sent.
 pub struct OneLine<'a>(pub &'a str);
 
 impl std::fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let end = self.0.floor_char_boundary(LOG_TEXT_BYTES_MAX);
-        for piece in self.0[..end].split_inclusive(char::is_control) {
-            match piece.char_indices().next_back() {
-                Some((at, last)) if last.is_control() => {
-                    write!(f, "{}{}", &piece[..at], last.escape_default())?;
-                }
-                _ => f.write_str(piece)?,
-            }
-        }
+        shown::OneLine(&self.0[..end]).fmt(f)?;
         if end < self.0.len() {
             write!(f, "… ({} bytes more)", self.0.len() - end)?;
         }
@@ -182,113 +177,19 @@ impl std::fmt::Display for OneLine<'_> {
     }
 }
 
-enum Order {
-    Line(Vec<u8>),
-    /// To be answered once all before it is written.
-    Flush(SyncSender<()>),
-}
-
-/// The way to the thread that writes.
-#[derive(Clone)]
-struct Lines {
-    orders: SyncSender<Order>,
-    lost: Arc<AtomicU64>,
-}
-
-impl Lines {
-    fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
-        let (orders, received) = mpsc::sync_channel(LOG_LINES_MAX);
-        thread::Builder::new()
-            .name(WRITER.into())
-            .spawn(move || write_all(&received, BufWriter::with_capacity(WRITE_BYTES, out)))?;
-        Ok(Self {
-            orders,
-            lost: Arc::default(),
-        })
-    }
-
-    fn flush(&self, wait_max: Duration) {
-        let until = Instant::now() + wait_max;
-        let (written, answer) = mpsc::sync_channel(1);
-        if !self.send_until(Order::Flush(written), until) {
-            return;
-        }
-        let left = until.saturating_duration_since(Instant::now());
-        match answer.recv_timeout(left) {
-            Ok(()) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
-        }
-    }
-
-    /// A queue that stays full has a reader that stands still; it is not waited for longer than `until`.
-    fn send_until(&self, mut order: Order, until: Instant) -> bool {
-        loop {
-            match self.orders.try_send(order) {
-                Ok(()) => return true,
-                Err(TrySendError::Full(back)) if Instant::now() < until => order = back,
-                Err(_) => return false,
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-impl fmt::Debug for Lines {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lines")
-            .field("lost", &self.lost)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<'a> MakeWriter<'a> for Lines {
-    type Writer = &'a Self;
-
-    fn make_writer(&'a self) -> &'a Self {
-        self
-    }
-}
-
-impl Write for &Lines {
-    /// Called with one whole line at a time.
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.orders.try_send(Order::Line(line.to_vec())).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Writes what comes until nobody can send any more. Errors are not told: there is no other place to tell
-/// them, and whoever closed stderr does not read.
-fn write_all(orders: &Receiver<Order>, mut out: impl Write) {
-    while let Ok(first) = orders.recv() {
-        let mut next = Ok(first);
-        loop {
-            match next {
-                Ok(Order::Line(line)) => {
-                    let _ = out.write_all(&line);
-                }
-                Ok(Order::Flush(written)) => {
-                    let _ = out.flush();
-                    let _ = written.try_send(());
-                }
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
-            next = orders.try_recv();
-        }
-        let _ = out.flush();
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::{
+        io::Write,
+        sync::{Arc, Mutex},
+    };
 
     use super::*;
+    use tracing_subscriber::fmt::MakeWriter as _;
+
+    use crate::limits::{
+        CLIENT_LOG_LINES_BURST, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, LOG_QUEUE_BYTES_MAX,
+    };
 
     /// Where a test reads what was written.
     #[derive(Clone, Default)]
@@ -314,7 +215,7 @@ mod tests {
     #[test]
     fn a_line_bears_time_level_and_target_and_is_written_by_the_end() {
         let page = Page::default();
-        let lines = Lines::start(page.clone()).unwrap();
+        let lines = Lines::start(page.clone(), false).unwrap();
         let guard = LogGuard {
             lines: lines.clone(),
         };
@@ -338,20 +239,97 @@ mod tests {
     fn a_reader_that_stands_still_costs_lines_and_nobody_time() {
         let page = Page::default();
         let held = page.0.lock().unwrap();
-        let lines = Lines::start(page.clone()).unwrap();
+        let lines = Lines::start(page.clone(), false).unwrap();
         let guard = LogGuard {
             lines: lines.clone(),
         };
-        // One line may be with the thread beside those that wait.
-        for _ in 0..LOG_LINES_MAX + 10_001 {
-            (&lines).write_all(&[b'x'; 100]).unwrap();
+        let sent = LOG_LINES_MAX as u64 + 10_001;
+        for _ in 0..sent {
+            lines.make_writer().write_all(&[b'x'; 100]).unwrap();
         }
+        // One line may be with the thread beside those that wait.
         let lost = guard.lines_lost();
         assert!((1..=10_001).contains(&lost), "{lost}");
         drop(held);
+        lines.flush(Duration::from_secs(60));
         drop(guard);
-        let written = page.0.lock().unwrap().len() as u64 / 100;
-        assert_eq!(written + lost, LOG_LINES_MAX as u64 + 10_001);
+        let text = page.text();
+        let written = text.lines().filter(|line| line.starts_with('x')).count() as u64;
+        assert_eq!(written + lost, sent);
+        let told = format!("{lost} lines of the log were lost");
+        assert!(text.contains(&told), "{}", text.lines().last().unwrap());
+    }
+
+    #[test]
+    fn lines_that_wait_are_bounded_by_their_bytes_and_each_by_its_own() {
+        let page = Page::default();
+        let held = page.0.lock().unwrap();
+        let lines = Lines::start(page.clone(), false).unwrap();
+        let guard = LogGuard {
+            lines: lines.clone(),
+        };
+        let long = "x".repeat(10 * LOG_LINE_BYTES_MAX);
+        for _ in 0..LOG_LINES_MAX {
+            lines.make_writer().write_all(long.as_bytes()).unwrap();
+        }
+        drop(held);
+        lines.flush(Duration::from_secs(60));
+        drop(guard);
+        let text = page.text();
+        let more = format!("… ({} bytes more)", 9 * LOG_LINE_BYTES_MAX);
+        assert!(text.lines().next().unwrap().ends_with(&more));
+        // What is with the thread does not wait any more.
+        let with_thread = 256 * 1024;
+        assert!(
+            text.len() < LOG_QUEUE_BYTES_MAX + with_thread,
+            "{}",
+            text.len()
+        );
+    }
+
+    #[test]
+    fn what_clients_bring_about_is_bounded_and_counted_and_what_the_host_says_is_not() {
+        let page = Page::default();
+        let lines = Lines::start(page.clone(), false).unwrap();
+        let guard = LogGuard {
+            lines: lines.clone(),
+        };
+        let subscriber = subscriber(read_filter("debug").unwrap(), lines, false);
+        let sent = 3 * CLIENT_LOG_LINES_BURST;
+        tracing::subscriber::with_default(subscriber, || {
+            for client in 0..sent {
+                tracing::warn!(client, "it is a nuisance");
+                tracing::warn!("the host's own");
+                tracing::debug!(client, "a detail");
+            }
+        });
+        drop(guard);
+        let text = page.text();
+        let count = |words| text.lines().filter(|line| line.contains(words)).count() as u64;
+        assert_eq!((count("the host's own"), count("a detail")), (sent, sent));
+        let shown = count("it is a nuisance");
+        assert!((CLIENT_LOG_LINES_BURST..sent).contains(&shown), "{shown}");
+        let told = format!("{} lines like those before were left out", sent - shown);
+        assert_eq!(count(&told), 1, "{}", text.lines().last().unwrap());
+    }
+
+    #[test]
+    fn nothing_in_a_line_steers_a_terminal_or_looks_like_another_line() {
+        let page = Page::default();
+        let lines = Lines::start(page.clone(), false).unwrap();
+        let guard = LogGuard {
+            lines: lines.clone(),
+        };
+        let subscriber = subscriber(read_filter("info").unwrap(), lines, false);
+        tracing::subscriber::with_default(subscriber, || {
+            let name = "a\n2026 ERROR b\u{1b}[31m\u{202e}";
+            tracing::info!(plugin = %name, "refused: {name}");
+        });
+        drop(guard);
+        let text = page.text();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains("plugin=a\\n2026 ERROR b\\u"), "{text}");
+        assert!(!text.contains(|letter| letter != '\n' && shown::steers(letter)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! of its own, or because a plugin held up the core thread or called `exit`.
 
 use std::{
+    borrow::Cow,
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -17,6 +18,7 @@ use host::{
     plugins::{Inspector, trial},
     state_tools::{self, StateError},
 };
+use protocol::shown;
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
@@ -60,7 +62,10 @@ fn serve(config: Config) -> ExitCode {
             ended.exit_code()
         }
         Err(error) => {
-            tracing::error!("cannot start: {error:#}");
+            // Each line for itself: one of the log is one line.
+            for line in format!("cannot start: {error:#}").lines() {
+                tracing::error!("{line}");
+            }
             ExitCode::from(1)
         }
     };
@@ -74,14 +79,14 @@ fn check(files: &[PathBuf], json: bool) -> ExitCode {
     let mut out = io::stdout();
     for file in files {
         let inspection = inspector.inspect(file);
-        if !json && let Err(error) = write!(out, "{inspection}") {
+        if !json && let Err(error) = write!(out, "{}", harmless(&inspection.to_string())) {
             return failed(&error);
         }
         found.push(inspection);
     }
     if json {
         let text = serde_json::to_string_pretty(&found).expect("strings and numbers");
-        if let Err(error) = writeln!(out, "{text}") {
+        if let Err(error) = writeln!(out, "{}", shown::escaped_json(&text)) {
             return failed(&error);
         }
     }
@@ -96,7 +101,9 @@ fn with_state(data: &Path, what: StateOrder) -> Result<String, StateError> {
             let verified = state_tools::verify(data)?;
             match json {
                 true => {
-                    serde_json::to_string_pretty(&verified).expect("strings and numbers") + "\n"
+                    let text = serde_json::to_string_pretty(&verified);
+                    let text = text.expect("strings and numbers");
+                    format!("{}\n", shown::escaped_json(&text))
                 }
                 false => format!("{}: {verified}", data.display()),
             }
@@ -124,7 +131,7 @@ fn with_state(data: &Path, what: StateOrder) -> Result<String, StateError> {
 }
 
 fn say(text: &str) -> ExitCode {
-    match write!(io::stdout(), "{text}") {
+    match write!(io::stdout(), "{}", harmless(text)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }
@@ -132,6 +139,11 @@ fn say(text: &str) -> ExitCode {
 
 /// There is no log to say it to.
 fn failed(error: &dyn std::error::Error) -> ExitCode {
-    let _ = writeln!(io::stderr(), "error: {error}");
+    let _ = writeln!(io::stderr(), "error: {}", harmless(&error.to_string()));
     ExitCode::from(1)
+}
+
+/// As it may be shown: names of files may hold what steers a terminal.
+fn harmless(text: &str) -> Cow<'_, str> {
+    shown::escaped(text, &['\n'])
 }

@@ -32,6 +32,7 @@ mod opening;
 mod plain;
 pub mod reply;
 mod separator;
+pub mod shown;
 
 pub use decoder::{Decoder, Frames, ProtocolError};
 pub use error_code::ErrorCode;

@@ -43,7 +43,7 @@ impl Coordinator {
             }
             "srvQueuePrint" => {
                 let queue = self.queue_report();
-                tracing::info!(name = %self.settings.name, "queue: {queue}");
+                tracing::info!(name = %self.settings.name, client = self.clients.at(slot).id, "queue: {queue}");
                 self.answer(slot, request, &queue);
             }
             "rm.hello" => match hello(request.payload) {

@@ -3,6 +3,7 @@
 use std::{ffi::OsStr, fmt, path::Path, thread, time::Duration};
 
 use plugin_api::description::{LaneDescription, Purpose, StateDescription};
+use protocol::shown;
 use serde::Serialize;
 
 use super::{
@@ -155,9 +156,13 @@ impl From<LaneDescription> for Group {
 /// For people: a line, and what belongs to it indented below.
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = shown::OneLine(&self.file);
         match &self.refusal {
-            None => writeln!(f, "{}: fits", self.file)?,
-            Some(error) => writeln!(f, "{}: refused: {error}", self.file)?,
+            None => writeln!(f, "{file}: fits")?,
+            Some(error) => {
+                let error = error.to_string();
+                writeln!(f, "{file}: refused: {}", shown::OneLine(&error))?;
+            }
         }
         if let Some(offer) = &self.offer {
             offer.fmt(f)?;
@@ -177,16 +182,21 @@ impl fmt::Display for Offer {
         writeln!(
             f,
             "  {} {}, built against plugin-api {}, ABI {}",
-            self.name, self.version, self.plugin_api, self.abi
+            shown::OneLine(&self.name),
+            shown::OneLine(&self.version),
+            shown::OneLine(&self.plugin_api),
+            shown::OneLine(&self.abi)
         )?;
         for group in &self.groups {
             let place = match group.inline {
                 true => "inline",
                 false => "on a thread",
             };
-            write!(f, "  {place}: {}", group.types.join(", "))?;
+            let types = group.types.join(", ");
+            write!(f, "  {place}: {}", shown::OneLine(&types))?;
             for state in &group.states {
                 let StateDescription { name, kind, schema } = state;
+                let (name, kind) = (shown::OneLine(name), shown::OneLine(kind));
                 write!(f, "; state {name} ({kind}, schema {schema})")?;
             }
             writeln!(f)?;
@@ -195,9 +205,13 @@ impl fmt::Display for Offer {
             writeln!(f, "  no self-tests")?;
         }
         for SelfTested { name, failure } in &self.self_tests {
+            let name = shown::OneLine(name);
             match failure {
                 None => writeln!(f, "  self-test passed: {name}")?,
-                Some(failure) => writeln!(f, "  self-test failed: {name}: {failure}")?,
+                Some(failure) => {
+                    let failure = shown::OneLine(failure);
+                    writeln!(f, "  self-test failed: {name}: {failure}")?;
+                }
             }
         }
         Ok(())

@@ -52,7 +52,7 @@ fn add(listing: &mut Listing, folder: &Path, file: &OsStr, library: Stamp) {
     let mut misnamed = None;
     if file
         .to_str()
-        .is_none_or(|text| text.contains(char::is_control))
+        .is_none_or(|text| text.contains(protocol::shown::steers))
     {
         name = text.escape_debug().to_string();
         misnamed = Some("its name is not plain UTF-8 text".to_owned());

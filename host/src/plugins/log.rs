@@ -3,7 +3,10 @@
 use plugin_api::abi::{AbiLog, AbiLog_TO, AbiLogObject};
 use tracing::Level;
 
-use crate::logging::OneLine;
+use crate::{
+    limits::LOG_TEXT_BYTES_MAX,
+    logging::{self, OneLine},
+};
 
 /// The target that filters name, as in `info,plugin=debug`.
 const TARGET: &str = "plugin";
@@ -47,6 +50,9 @@ impl AbiLog for PluginLog {
         target: abi_stable::std_types::RStr<'_>,
         message: abi_stable::std_types::RStr<'_>,
     ) {
+        if !logging::admits_plugin(&self.name, message.len().min(LOG_TEXT_BYTES_MAX)) {
+            return;
+        }
         let (name, target) = (self.name.as_str(), target.as_str());
         let message = OneLine(message.as_str());
         match level {

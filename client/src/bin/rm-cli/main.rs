@@ -44,7 +44,9 @@ async fn main() -> ExitCode {
 async fn of_session(arguments: &Arguments, order: OfSession) -> Result<ExitCode, Failure> {
     let client = arguments.client().connect().await?;
     match order {
-        OfSession::Begin => Ok(outcome::print_text(&client.session().await?)),
+        OfSession::Begin => Ok(outcome::print_text(&outcome::harmless(
+            &client.session().await?,
+        ))),
         OfSession::Cancel(id) if client.cancel(id).await? => {
             Ok(outcome::print_text("taken back: it is not served"))
         }

@@ -1,9 +1,11 @@
 //! What the user sees: the result, or what went wrong, and the exit status.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use client::ClientError;
+use protocol::shown;
 use serde_json::value::RawValue;
 
 use crate::json_text;
@@ -50,7 +52,7 @@ pub(crate) fn print(result: &RawValue) -> ExitCode {
     } else {
         json_text::compact(result.get())
     };
-    print_text(&text)
+    print_text(&shown::escaped_json(&text))
 }
 
 /// Prints lines, the last one without its end.
@@ -72,8 +74,9 @@ pub(crate) fn complain(failure: &Failure) -> ExitCode {
         Failure::Usage(complaint) => say(&format!(
             "{complaint}\nFor more information, try 'rm-cli --help'."
         )),
-        Failure::Client(error) => say(&error.to_string()),
-        Failure::InVain(complaint) => say(complaint),
+        // A host's words, or a plugin's: in one line, so that none of them looks like one of this program's own.
+        Failure::Client(error) => say(&shown::OneLine(&error.to_string()).to_string()),
+        Failure::InVain(complaint) => say(&shown::OneLine(complaint).to_string()),
     }
     ExitCode::from(failure.status())
 }
@@ -83,17 +86,9 @@ fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{}", harmless(text));
 }
 
-/// The text may be a host's or a plugin's, and must not steer the user's terminal.
-pub(crate) fn harmless(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '\n' => out.push(letter),
-            _ if letter.is_control() => out.extend(letter.escape_default()),
-            _ => out.push(letter),
-        }
-    }
-    out
+/// The text may be a host's or a plugin's, and must not steer the user's terminal. Its lines stay.
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+    shown::escaped(text, &['\n'])
 }
 
 /// A number with a comma between its thousands.

@@ -3,9 +3,8 @@
 use std::borrow::Borrow;
 use std::time::{Duration, SystemTime};
 
+use protocol::shown;
 use serde::Deserialize;
-
-use crate::outcome::harmless;
 
 const HEADER: [&str; 8] = [
     "NAME", "STATE", "VERSION", "HASH", "SINCE", "SERVED", "PANICS", "TYPES",
@@ -194,7 +193,7 @@ fn age_text(age: Duration) -> String {
 }
 
 fn one_line(text: &str) -> String {
-    harmless(text).replace('\n', "\\n")
+    shown::OneLine(text).to_string()
 }
 
 #[cfg(test)]

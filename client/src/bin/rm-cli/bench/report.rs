@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use client::Server;
+use protocol::shown;
 use serde_json::{Value, json};
 
 use super::options::{BenchOptions, Load, Until};
@@ -114,7 +115,7 @@ impl<'a> Report<'a> {
                 "rate": self.options.rate,
                 "figures": self.rows,
             });
-            outcome::print_text(&figures.to_string());
+            outcome::print_text(&shown::escaped_json(&figures.to_string()));
         }
     }
 }
@@ -154,12 +155,11 @@ fn remarks(measured: &Measured) -> Vec<String> {
     let mut lines = Vec::new();
     for (code, (count, text)) in &counts.errors {
         let line = format!("{} replies were the error {code}: {text}", grouped(*count));
-        lines.push(harmless(&line).replace('\n', " "));
+        lines.push(shown::OneLine(&line).to_string());
     }
     if let Some((connections, reason)) = &counts.lost {
-        lines.push(harmless(&format!(
-            "{connections} connections were lost; the first: {reason}"
-        )));
+        let line = format!("{connections} connections were lost; the first: {reason}");
+        lines.push(shown::OneLine(&line).to_string());
     }
     if measured.unanswered > 0 {
         lines.push(format!(
