@@ -144,6 +144,27 @@ fn who_is_killed_from_outside_during_a_call_is_not_blamed() {
 }
 
 #[test]
+fn memory_that_runs_out_is_blamed_on_nobody_and_told() {
+    for type_name in ["crash", "crashOnThread"] {
+        let host = plan().start();
+        host.limit_memory(64 * 1024 * 1024);
+        let (ended, plan) = crash(host, type_name, "outOfMemory");
+        assert_eq!(ended.signal, Some(Signal::ABORT.as_raw()));
+        let said = ended
+            .log
+            .lines_with(&["memory has run out", "no plugin is blamed"]);
+        assert_eq!(said.len(), 1, "{}", ended.log);
+        expect_serving(&plan.start());
+    }
+}
+
+#[test]
+fn who_asks_for_more_memory_than_there_can_be_is_blamed() {
+    let (_, plan) = crash(plan().start(), "crash", "tooMuchMemory");
+    expect_left_out(&plan.start(), "ended the host with SIGABRT");
+}
+
+#[test]
 fn a_thread_that_a_plugin_has_started_is_blamed_on_nobody() {
     let (ended, plan) = crash(plan().start(), "crashOnThread", "onOwnThread");
     assert_eq!(ended.signal, Some(Signal::ABORT.as_raw()));

@@ -1,8 +1,12 @@
 //! What was answered stays true, whatever becomes of the host and its disk; what the disk did not take was not answered.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::BTreeSet,
+    fs, thread,
+    time::{Duration, Instant},
+};
 
-use rm_tests::{Disk, RawClient, TestHost, failed_start};
+use rm_tests::{Disk, GUARD, RawClient, TestHost, failed_start};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -149,6 +153,49 @@ fn jobs_without_a_state_that_wait_until_more_is_on_the_disk_are_answered_when_it
     }
     host.recovers_from(&disk, "fail");
     client.ask_once(31, "large", &json!({ "bytes": 1 })).ok();
+}
+
+#[test]
+fn a_snapshot_of_a_long_log_needs_little_memory() {
+    let mut host = TestHost::plan().fixture("gates").start();
+    let mut client = host.connect();
+    client.session();
+    // Old answers are forgotten, so the log grows and the state does not.
+    let payload = json!({ "bytes": 1_000_000 });
+    let mut ask = |ids: std::ops::RangeInclusive<u64>| {
+        for id in ids {
+            client.ask_once(id, "large", &payload).ok();
+        }
+    };
+    ask(1..=30);
+    host.limit_memory(56 * 1024 * 1024);
+    // More than 64 MiB are closed then, and a snapshot is due.
+    ask(31..=80);
+    let state = host.beside().join("data/state");
+    let has_snapshot = || {
+        let files = fs::read_dir(&state).expect("it is there");
+        let mut names = files.map(|file| file.expect("it is there").file_name());
+        names.any(|name| name.to_string_lossy().ends_with(".rms"))
+    };
+    let until = Instant::now() + GUARD;
+    while !has_snapshot() {
+        host.expect_running();
+        let refused = host.log().lines_with(&["no snapshot"]);
+        assert!(refused.is_empty() && Instant::now() < until, "{refused:?}");
+        thread::sleep(Duration::from_millis(10));
+    }
+    let states = host
+        .log()
+        .lines_with(&["INFO", "states_mib=", "next_start_mib="]);
+    assert_eq!(states.len(), 1);
+    let listed = client.ask("rm.plugins", Value::Null).ok();
+    let memory = &listed["memory"];
+    let states = memory["states_bytes"].as_u64().expect("it is known");
+    assert!((1_000_000..40_000_000).contains(&states), "{memory}");
+    assert!(
+        memory["next_start_bytes"].as_u64() > Some(states),
+        "{memory}"
+    );
 }
 
 #[test]

@@ -4,6 +4,9 @@
 //! What cannot be caught blames nobody: `kill -9`, lack of memory, a loss of power. So does a signal that
 //! somebody else has sent, and one on a thread that bears no note (see [`crate::blame`]).
 //!
+//! Who gets no memory aborts, in whatever code that happens. Where the system has none left this is nobody's fault, and
+//! is told as what it is; who asked for more than there could be is blamed.
+//!
 //! A plugin that calls `exit` ends the host too, which would look as if all were well: a function that the system
 //! calls on the way out says whose code ran, marks it, and ends the process with another exit code. What leaves the
 //! process by `_exit` passes nobody.
@@ -34,6 +37,7 @@ use libc::{c_int, c_void, siginfo_t};
 use crate::{
     blame::{self, Blame},
     crash_list::Mark,
+    limits,
     logging::{self, OneLine},
     own_fault::EXIT_FAULT,
 };
@@ -150,8 +154,46 @@ pub fn end_at_once(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Has memory that is free again go back to the system, also after a burst. It stands here because calls of C do.
+pub fn give_memory_back() {
+    for (setting, bytes) in [
+        (libc::M_TRIM_THRESHOLD, limits::FREE_BYTES_KEPT),
+        (libc::M_MMAP_THRESHOLD, limits::OWN_PIECE_BYTES),
+    ] {
+        let bytes = c_int::try_from(bytes).unwrap_or(c_int::MAX);
+        // SAFETY: It sets numbers of the allocator, which allows that at any time. What it refuses stays as it is.
+        unsafe { libc::mallopt(setting, bytes) };
+    }
+}
+
+/// Whether the system has so much memory left. For signal handlers.
+fn can_have(bytes: usize) -> bool {
+    let (access, kind) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+    );
+    // SAFETY: It asks for a mapping of its own, at a place that the kernel chooses, and touches nothing.
+    let probe = unsafe { libc::mmap(null_mut(), bytes, access, kind, -1, 0) };
+    if probe == libc::MAP_FAILED {
+        return false;
+    }
+    // SAFETY: It is the mapping that was just made, and nobody else knows of it.
+    unsafe { libc::munmap(probe, bytes) };
+    true
+}
+
+/// Says so without the log, which needs memory.
+fn say_memory_has_run_out() {
+    let text = b"memory has run out: the host ends, and no plugin is blamed for it\n";
+    // SAFETY: The bytes are there for as long as the process.
+    unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };
+}
+
 /// Runs wherever the thread was interrupted, so it must not allocate, lock or unwind.
 extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    // First of all, for each call may change it. Between a refused request for memory and the abort for want of it std may
+    // print a backtrace, if it is told to; then this is lost.
+    let was_refused = io::Error::last_os_error().raw_os_error() == Some(libc::ENOMEM);
     // SAFETY: The kernel passes what tells of the signal.
     let told = unsafe { &*info };
     // A fault of the running code, unlike what a process has sent, this one (abort does) or another.
@@ -159,7 +201,13 @@ extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
     // SAFETY: What is sent by a process bears its id.
     let is_own = is_fault || unsafe { told.si_pid() }.cast_unsigned() == process::id();
     let at = FATAL.iter().position(|(fatal, _)| *fatal == signal);
-    if is_own
+    let no_memory = || {
+        !can_have(limits::MEMORY_OUT_BYTES)
+            || (was_refused && !can_have(limits::MEMORY_SHORT_BYTES))
+    };
+    if is_own && signal == libc::SIGABRT && no_memory() {
+        say_memory_has_run_out();
+    } else if is_own
         && let Some(blame) = blame::take_noted()
         && let Some(at) = at
     {

@@ -387,6 +387,13 @@ fn state_of(
         snapshot = recovered.report.snapshot.map(|batch| batch.0),
         "the state is read"
     );
+    let states = recovered.states.iter().map(|state| state.map.memory());
+    let states: usize = states.sum();
+    tracing::info!(
+        states_mib = mib(states),
+        next_start_mib = mib(limits::next_start_bytes(states)),
+        "what the states take of memory, and what a start on them needs"
+    );
     if let Some(cut) = &recovered.report.cut {
         tracing::warn!(
             file = %cut.file.display(),
@@ -415,6 +422,10 @@ fn operators_socket(data: &DataFolder) -> Option<OperatorsSocket> {
             None
         }
     }
+}
+
+fn mib(bytes: usize) -> usize {
+    bytes.div_ceil(1024 * 1024)
 }
 
 /// What the sessions' names are made with, should the state have nothing to make them with yet.

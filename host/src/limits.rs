@@ -148,6 +148,20 @@ pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 /// A snapshot is due once the closed segments hold this, and half as much as the last snapshot, in bytes.
 pub const SNAPSHOT_DUE_BYTES: u64 = 64 * 1024 * 1024;
 
+/// What a snapshot takes of the closed segments into memory at once, in bytes: it is sorted, and put into a file of its own
+/// until the snapshot is made.
+pub const SNAPSHOT_PIECE_BYTES: usize = 16 * 1024 * 1024;
+
+/// So many of these files are merged into one snapshot. It ends with the segment in which they are as many; the next
+/// snapshot begins there.
+pub const SNAPSHOT_RUNS_MAX: usize = 64;
+
+/// A log's file is read in pieces of this, and a snapshot's sorted pieces, of which many are open at once, in smaller ones;
+/// in bytes.
+pub const LOG_WINDOW_BYTES: usize = 1024 * 1024;
+/// See [`LOG_WINDOW_BYTES`].
+pub const RUN_WINDOW_BYTES: usize = 128 * 1024;
+
 /// So much of the newest segment is filled with zeros at once, before records need it, in bytes. A sync that need not
 /// make the file longer takes half to two thirds of the time.
 pub const ZEROED_AHEAD_BYTES: u64 = 1024 * 1024;
@@ -265,6 +279,34 @@ pub const CRASH_MARKS_MAX: usize = 256;
 
 /// Of the file of crash marks this much is read, from its end, in bytes.
 pub const CRASH_MARKS_BYTES_MAX: u64 = 1024 * 1024;
+
+/// How often the host looks how the system's clocks stand.
+pub const CLOCK_LOOK: Duration = Duration::from_secs(1);
+
+/// From here on it is told how far the host's time and the system's clock are apart.
+pub const CLOCK_DIFFERENCE_TOLD: Duration = Duration::from_secs(5);
+
+/// What a host takes of memory beside its states when it starts, in bytes: itself, a few plugins, and the pieces in which
+/// the state is read.
+pub const START_BYTES: usize = 64 * 1024 * 1024;
+
+/// About how much memory a start needs that finds states of so many bytes.
+pub const fn next_start_bytes(states: usize) -> usize {
+    START_BYTES + states + states / 8
+}
+
+/// Memory is taken to have run out where the system refuses so much, in bytes.
+pub const MEMORY_OUT_BYTES: usize = 16 * 1024 * 1024;
+
+/// The same where a request for memory is known to have been refused just before, in bytes.
+pub const MEMORY_SHORT_BYTES: usize = 256 * 1024 * 1024;
+
+/// What lies free at the end of the allocator's memory goes back to the system from here on, in bytes. Left to itself, the
+/// allocator keeps twice the largest piece that it ever gave back, up to 64 MiB for each of its arenas.
+pub const FREE_BYTES_KEPT: usize = 16 * 1024 * 1024;
+
+/// Pieces of memory of this size are asked of the system one by one, and go back to it as such, in bytes.
+pub const OWN_PIECE_BYTES: usize = 4 * 1024 * 1024;
 
 const _: () = {
     assert!(

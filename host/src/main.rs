@@ -52,6 +52,7 @@ fn serve(config: Config) -> ExitCode {
         Ok(log) => log,
         Err(error) => return failed(&error),
     };
+    crash_mark::give_memory_back();
     own_fault::end_on_panic();
     if let Err(error) = crash_mark::notice_exit() {
         return failed(&error);

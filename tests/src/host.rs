@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use crate::{Disk, GUARD, artifacts, client::RawClient, log::Log};
 
@@ -183,6 +183,23 @@ impl TestHost {
     /// The number of its process.
     pub fn process_id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Lets the host take so many bytes of addresses more than it has now, and no others.
+    pub fn limit_memory(&self, more: u64) {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("the host runs");
+        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+        let size = size.and_then(|size| size.trim().strip_suffix(" kB"));
+        let size: u64 = size
+            .and_then(|size| size.parse().ok())
+            .expect("it has a size");
+        let limit = Rlimit {
+            current: Some(size * 1024 + more),
+            maximum: None,
+        };
+        let process = Pid::from_child(&self.child);
+        prlimit(Some(process), Resource::As, limit).expect("the host is ours");
     }
 
     /// What it logs.

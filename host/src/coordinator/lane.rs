@@ -147,6 +147,11 @@ impl Lane {
         matches!(self.runner, Runner::Gone) && !self.opening
     }
 
+    /// About how much memory its states take, in bytes.
+    pub fn state_memory(&self) -> usize {
+        self.access.lock().memory()
+    }
+
     /// Its states are from now on stored as they are described. Returns which they are.
     pub fn note_schemas(&self, states: &[StateDescription]) -> Vec<StateId> {
         let mut access = self.access.lock();

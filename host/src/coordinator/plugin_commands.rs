@@ -10,6 +10,7 @@ use super::{
     job::ClientSlot,
     plugin_slot::{PluginSlot, Step},
 };
+use crate::limits;
 
 /// What those hear that came over TCP.
 const OPERATORS_ONLY: &str = "`rm.plugin` is for operators, who come through the socket in the host's data folder. Ways \
@@ -41,11 +42,16 @@ impl Coordinator {
             .iter()
             .map(|(name, plugin)| self.report(name, plugin))
             .collect();
-        self.answer(
-            slot,
-            request,
-            &json!({ "durability": self.settings.durability, "plugins": plugins }),
-        );
+        let states = self.state_memory();
+        let list = json!({
+            "durability": self.settings.durability,
+            "plugins": plugins,
+            "memory": {
+                "states_bytes": states,
+                "next_start_bytes": limits::next_start_bytes(states),
+            },
+        });
+        self.answer(slot, request, &list);
     }
 
     /// Answers `rm.plugin`.

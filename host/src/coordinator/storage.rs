@@ -109,6 +109,12 @@ impl Coordinator {
         }
     }
 
+    /// About how much memory the states take, in bytes. What was answered to requests with ids is one of them.
+    pub(super) fn state_memory(&self) -> usize {
+        let lanes = self.lanes.iter().flatten().map(Lane::state_memory);
+        self.store.memory() + self.answers.memory() + lanes.sum::<usize>()
+    }
+
     /// Ends the keeping of the state in good order; false if the disk has not come back within `patience`.
     pub fn close_storage(&mut self, patience: Duration) -> bool {
         self.commits.close(patience)

@@ -230,6 +230,11 @@ impl Access {
         std::mem::take(&mut self.states)
     }
 
+    /// About how much memory the states take, in bytes.
+    pub fn memory(&self) -> usize {
+        self.states.iter().map(|state| state.map.memory()).sum()
+    }
+
     /// Which states these are.
     pub fn state_ids(&self) -> Vec<StateId> {
         self.states.iter().map(|state| state.id).collect()

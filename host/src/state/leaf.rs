@@ -79,6 +79,11 @@ impl<'a> Iterator for Entries<'a> {
 }
 
 impl Leaf {
+    /// How much memory its entries take, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }

@@ -19,7 +19,13 @@ pub struct StateMap {
     first: Leaf,
     /// By a key that is not higher than the leaf's first one, and higher than the last one of the leaf before. None is empty.
     others: BTreeMap<Box<[u8]>, Leaf>,
+    /// What the leaves, and their places in the tree, take of memory, in bytes.
+    memory: usize,
 }
+
+/// What a leaf in the tree takes beside its entries and its lowest key, in bytes: its place in a node that is filled by
+/// half or more, and what the allocator keeps of it and of the key.
+const LEAF_BYTES: usize = 112;
 
 impl StateMap {
     /// The value of `key`.
@@ -30,10 +36,26 @@ impl StateMap {
     /// Sets the value of `key` and hands the one that it replaces to `replaced` first.
     pub fn write(&mut self, key: &[u8], value: &[u8], replaced: impl FnOnce(Option<&[u8]>)) {
         let leaf = self.leaf_of_mut(key);
+        let before = leaf.memory();
         let is_last = leaf.write(key, value, replaced);
-        if leaf.is_over_full()
-            && let Some((lowest, upper)) = leaf.split(is_last)
-        {
+        let upper = match leaf.is_over_full() {
+            true => leaf.split(is_last),
+            false => None,
+        };
+        let after = leaf.memory();
+        self.grew(before, after, upper);
+    }
+
+    /// About how much memory it takes, in bytes.
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// Notes what became of a leaf, of which `upper` may have been split off.
+    fn grew(&mut self, before: usize, after: usize, upper: Option<(Box<[u8]>, Leaf)>) {
+        self.memory = self.memory + after - before;
+        if let Some((lowest, upper)) = upper {
+            self.memory += LEAF_BYTES + lowest.len() + upper.memory();
             self.others.insert(lowest, upper);
         }
     }
@@ -42,19 +64,24 @@ impl StateMap {
     pub fn push_last(&mut self, key: &[u8], value: &[u8]) {
         let mut last = self.others.last_entry();
         let leaf = last.as_mut().map_or(&mut self.first, |last| last.get_mut());
+        let before = leaf.memory();
         leaf.push(key, value);
-        if leaf.is_over_full()
-            && let Some((lowest, upper)) = leaf.split(true)
-        {
-            self.others.insert(lowest, upper);
-        }
+        let upper = match leaf.is_over_full() {
+            true => leaf.split(true),
+            false => None,
+        };
+        let after = leaf.memory();
+        self.grew(before, after, upper);
     }
 
     /// Takes `key` out.
     pub fn remove(&mut self, key: &[u8]) -> Option<Box<[u8]>> {
         let leaf = self.leaf_of_mut(key);
+        let before = leaf.memory();
         let removed = leaf.remove(key)?;
-        if leaf.is_sparse() {
+        let (after, is_sparse) = (leaf.memory(), leaf.is_sparse());
+        self.grew(before, after, None);
+        if is_sparse {
             self.join(key);
         }
         Some(removed)
@@ -95,7 +122,12 @@ impl StateMap {
         };
         let absorbed: Box<[u8]> = absorbed.into();
         if let Some(leaf) = self.others.remove(&absorbed) {
-            self.leaf_of_mut(&absorbed).absorb(&leaf);
+            self.memory -= LEAF_BYTES + absorbed.len() + leaf.memory();
+            let into = self.leaf_of_mut(&absorbed);
+            let before = into.memory();
+            into.absorb(&leaf);
+            let after = into.memory();
+            self.grew(before, after, None);
         }
     }
 
@@ -197,6 +229,9 @@ mod tests {
                 }
             }
             prop_assert!(is_same(&map, &plain));
+            let others = map.others.iter();
+            let others = others.map(|(lowest, leaf)| LEAF_BYTES + lowest.len() + leaf.memory());
+            prop_assert_eq!(map.memory(), map.first.memory() + others.sum::<usize>());
             for key in &asked {
                 prop_assert_eq!(map.read(key), plain.get(key).map(|value| &**value));
                 prop_assert_eq!(map.at_or_after(key), entry(plain.range(key.clone()..).next()));

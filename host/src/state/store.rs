@@ -76,6 +76,15 @@ impl Store {
         }
     }
 
+    /// About how much memory the states take that no lane has, in bytes.
+    pub fn memory(&self) -> usize {
+        let maps = self
+            .states
+            .values()
+            .filter_map(|stored| stored.map.as_ref());
+        maps.map(StateMap::memory).sum()
+    }
+
     /// The schema that a state is stored with, if it is.
     pub fn schema(&self, plugin: &str, state: &str) -> Option<u32> {
         let stored = self.states.get(&key(plugin, state));

@@ -111,6 +111,11 @@ impl Answers {
         self.write(&key(HOST, KEY), &new.0, out);
     }
 
+    /// About how much memory they take, in bytes.
+    pub fn memory(&self) -> usize {
+        self.lent.map.memory()
+    }
+
     /// Where it stands in the store.
     pub fn state_id(&self) -> effects::StateId {
         self.lent.id

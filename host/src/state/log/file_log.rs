@@ -324,6 +324,7 @@ impl Log for FileLog {
             Sources {
                 disk: self.disk.clone(),
                 folder: self.folder.clone(),
+                policy: self.policy,
                 snapshot: self.snapshot.map(|stored| stored.last),
                 closed: self.closed.clone(),
             },

@@ -19,6 +19,8 @@ mod sectors;
 mod segment;
 mod segment_writer;
 mod snapshot_file;
+mod snapshot_merge;
+mod snapshot_runs;
 mod snapshot_task;
 mod states;
 mod tear;

@@ -18,6 +18,12 @@ pub(super) fn snapshot(last: BatchNo) -> String {
     format!("snapshot-{:020}.rms", last.0)
 }
 
+/// The name of a file that lasts while a snapshot is made. It is that of an unfinished segment which no log ever gets to, so
+/// that a start removes it.
+pub(super) fn run(index: usize) -> String {
+    unfinished(&segment(BatchNo(u64::MAX - index as u64)))
+}
+
 /// The name of a file that is being written.
 pub(super) fn unfinished(name: &str) -> String {
     format!("{name}{UNFINISHED}")
@@ -90,6 +96,7 @@ mod tests {
             assert_eq!(numbered(&name, "log-", ".rml"), Some(BatchNo(number)));
             assert!(is_unfinished(&unfinished(&name)));
             assert!(is_unfinished(&unfinished(&snapshot(BatchNo(number)))));
+            assert!(is_unfinished(&run(3)));
         }
         assert!(!is_unfinished("other.new"));
     }

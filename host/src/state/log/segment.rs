@@ -12,9 +12,9 @@ use super::{
     names,
     record::{self, Flaw, HEADER_BYTES, Kind, Place, RecordHeader, u64_at},
     sectors,
-    window::Window,
+    window::{Window, make_room},
 };
-use crate::state::disk::Disk;
+use crate::{limits::LOG_WINDOW_BYTES, state::disk::Disk};
 
 /// Where the first record begins.
 pub(super) const RECORDS_BEGIN: u64 = FILE_HEADER_BYTES as u64;
@@ -250,13 +250,28 @@ fn lift(
     content: &mut Vec<u8>,
 ) -> Result<Result<(), Flaw>, DiskError> {
     content.clear();
-    let laid = window.bytes(at, end.min(limit).saturating_sub(at))?;
-    if (laid.len() as u64) < end - at {
-        let found = format!("the end of the segment at byte {}", at + laid.len() as u64);
-        return Ok(Err(Flaw::new(format!("a record up to byte {end}"), found)));
+    let too_short = |found: u64| {
+        let found = format!("the end of the segment at byte {found}");
+        Ok(Err(Flaw::new(format!("a record up to byte {end}"), found)))
+    };
+    let limit = limit.min(window.length());
+    if limit < end {
+        return too_short(limit.max(at));
     }
-    Ok(sectors::lift(content, at, laid).map_err(|(at, found)| {
-        let expected = format!("the mark of a sector at byte {at}");
-        Flaw::new(expected, format!("{found:02x}"))
-    }))
+    make_room(content, (end - at) as usize, window.path())?;
+    // Piece by piece, so that a large record is in memory once.
+    let mut from = at;
+    while from < end {
+        let length = (end - from).min(LOG_WINDOW_BYTES as u64);
+        let laid = window.bytes(from, length)?;
+        if (laid.len() as u64) < length {
+            return too_short(from + laid.len() as u64);
+        }
+        if let Err((at, found)) = sectors::lift(content, from, laid) {
+            let expected = format!("the mark of a sector at byte {at}");
+            return Ok(Err(Flaw::new(expected, format!("{found:02x}"))));
+        }
+        from += length;
+    }
+    Ok(Ok(()))
 }

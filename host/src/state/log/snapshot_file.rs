@@ -19,12 +19,15 @@ use super::{
     file_header::{self, FILE_HEADER_BYTES, SNAPSHOT_MAGIC, SUBJECT_BYTES},
     names,
     record::{u32_at, u64_at},
-    window::Window,
+    window::{Window, make_room},
 };
-use crate::state::{
-    StateMap,
-    disk::{Disk, DiskFile},
-    effects::{self, BadEffects, Cursor, Declared, StateId},
+use crate::{
+    limits::LOG_WINDOW_BYTES,
+    state::{
+        StateMap,
+        disk::{Disk, DiskFile},
+        effects::{self, BadEffects, Cursor, Declared, StateId},
+    },
 };
 
 const STATE: u32 = 1;
@@ -51,7 +54,7 @@ pub(super) struct SnapshotHeader {
 }
 
 /// A state without its entries.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Described {
     pub plugin: String,
     pub name: String,
@@ -78,7 +81,8 @@ pub(super) struct SnapshotWriter {
     last: BatchNo,
     /// Where `out` begins in the file.
     at: u64,
-    synced_to: u64,
+    /// `None`: it is gone before the disk has to have it.
+    synced_to: Option<u64>,
     out: Vec<u8>,
     entries: Vec<u8>,
     states_written: u64,
@@ -86,6 +90,18 @@ pub(super) struct SnapshotWriter {
 }
 
 impl SnapshotWriter {
+    /// One that need not survive anything.
+    pub(super) fn unsynced(
+        file: Box<dyn DiskFile>,
+        path: PathBuf,
+        header: &SnapshotHeader,
+    ) -> Self {
+        Self {
+            synced_to: None,
+            ..Self::new(file, path, header)
+        }
+    }
+
     pub(super) fn new(file: Box<dyn DiskFile>, path: PathBuf, header: &SnapshotHeader) -> Self {
         let mut subject = [0; SUBJECT_BYTES];
         subject[4..12].copy_from_slice(&header.last.0.to_le_bytes());
@@ -96,7 +112,7 @@ impl SnapshotWriter {
             path,
             last: header.last,
             at: 0,
-            synced_to: 0,
+            synced_to: Some(0),
             out: file_header::write(SNAPSHOT_MAGIC, &subject).to_vec(),
             entries: Vec::new(),
             states_written: 0,
@@ -173,17 +189,19 @@ impl SnapshotWriter {
         write_all(&*self.file, &self.path, self.at, &self.out)?;
         self.at += self.out.len() as u64;
         self.out.clear();
-        if self.at - self.synced_to >= SYNC_BYTES {
-            self.sync()?;
+        match self.synced_to {
+            Some(synced_to) if self.at - synced_to >= SYNC_BYTES => self.sync(),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn sync(&mut self) -> Result<(), DiskError> {
-        self.file
-            .sync()
-            .map_err(DiskError::because(&self.path, "synced"))?;
-        self.synced_to = self.at;
+        if let Some(synced_to) = &mut self.synced_to {
+            self.file
+                .sync()
+                .map_err(DiskError::because(&self.path, "synced"))?;
+            *synced_to = self.at;
+        }
         Ok(())
     }
 }
@@ -212,6 +230,7 @@ pub(super) fn write_all(
 #[derive(Debug)]
 pub(super) struct SnapshotReader {
     window: Window,
+    path: PathBuf,
     header: SnapshotHeader,
     /// Where the block in `content` begins, and the next one.
     block_at: u64,
@@ -233,9 +252,19 @@ impl SnapshotReader {
     /// Opens the snapshot that ends with `last`.
     pub(super) fn open(disk: &dyn Disk, folder: &Path, last: BatchNo) -> Result<Self, OpenError> {
         let path = folder.join(names::snapshot(last));
-        let mut window = Window::open(disk, &path)?;
+        Self::open_file(disk, &path, last, LOG_WINDOW_BYTES)
+    }
+
+    /// Opens the file `path`, which is to be read in pieces of this size.
+    pub(super) fn open_file(
+        disk: &dyn Disk,
+        path: &Path,
+        last: BatchNo,
+        piece_bytes: usize,
+    ) -> Result<Self, OpenError> {
+        let mut window = Window::with_pieces(disk, path, piece_bytes)?;
         let bytes = window.bytes(0, FILE_HEADER_BYTES as u64)?;
-        let subject = file_header::read(bytes, SNAPSHOT_MAGIC, &path)?;
+        let subject = file_header::read(bytes, SNAPSHOT_MAGIC, path)?;
         let header = SnapshotHeader {
             last: BatchNo(u64_at(subject, 4)),
             now_ms: u64_at(subject, 12),
@@ -243,6 +272,7 @@ impl SnapshotReader {
         };
         let mut reader = Self {
             window,
+            path: path.to_owned(),
             header,
             block_at: 0,
             at: FILE_HEADER_BYTES as u64,
@@ -363,6 +393,7 @@ impl SnapshotReader {
         let checksum = content_checksum(checksum, content);
         let stored = u32_at(&header, 12);
         self.content.clear();
+        make_room(&mut self.content, content.len(), &self.path)?;
         self.content.extend_from_slice(content);
         if checksum != stored {
             let expected = format!("a block with the checksum {stored:08x}");
@@ -399,7 +430,11 @@ impl SnapshotReader {
         self.damaged(expected, cause.found.clone())
     }
 
-    fn damaged(&self, expected: impl Into<String>, found: impl Into<String>) -> OpenError {
+    pub(super) fn damaged(
+        &self,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> OpenError {
         OpenError::from(Damage {
             file: self.window.path().to_owned(),
             byte: self.block_at,

@@ -9,13 +9,13 @@ use std::{
 };
 
 use super::{
-    BatchNo, Damage, DiskError, LogError, OpenError,
-    changes::{Changes, StateChanges},
-    names, recovery,
+    BatchNo, Damage, DiskError, LogError, OpenError, Policy, names, recovery,
     recovery::ClosedSegment,
     segment::SegmentReader,
     segment_writer::create_unfinished,
-    snapshot_file::{Described, SnapshotHeader, SnapshotReader, SnapshotWriter},
+    snapshot_file::{SnapshotHeader, SnapshotReader, SnapshotWriter},
+    snapshot_merge::{Merge, MergeError},
+    snapshot_runs::Runs,
 };
 use crate::state::{disk::Disk, effects::StateId};
 
@@ -24,6 +24,7 @@ use crate::state::{disk::Disk, effects::StateId};
 pub(super) struct Sources {
     pub disk: Arc<dyn Disk>,
     pub folder: PathBuf,
+    pub policy: Policy,
     pub snapshot: Option<BatchNo>,
     /// All that follow the snapshot, up to the last batch of the new one; at least one.
     pub closed: Vec<ClosedSegment>,
@@ -76,11 +77,11 @@ impl SnapshotTask {
         Self { sources, under_way }
     }
 
-    /// Makes the snapshot. It takes long, and the disk's time; call it where nobody waits. Of memory it needs as much as
-    /// the closed segments hold.
+    /// Makes the snapshot. It takes long, and the disk's time; call it where nobody waits. The memory that it needs
+    /// does not grow with the states, nor with the segments, but for a batch that is large itself.
     ///
     /// # Errors
-    /// The disk failed, or what the snapshot is made from is damaged. All is as if it had not been tried.
+    /// The disk failed, there was no memory for it, or what the snapshot is made from is damaged. All is as if it had not been tried.
     pub fn run(self) -> Result<SnapshotDone, LogError> {
         let (last, bytes) = self.sources.make()?;
         Ok(SnapshotDone {
@@ -93,11 +94,16 @@ impl SnapshotTask {
 
 impl Sources {
     fn make(&self) -> Result<(BatchNo, u64), OpenError> {
-        let changes = self.changes()?;
-        let last = changes.last();
+        let mut runs = self.runs()?;
+        let before = self.snapshot;
+        let before = before.map(|last| SnapshotReader::open(&*self.disk, &self.folder, last));
+        let before = before.transpose()?;
+        let header = runs.header(before.as_ref().map(SnapshotReader::header));
+        let merge = Merge::new(before, runs.open()?)?;
+        let last = header.last;
         let path = self.folder.join(names::snapshot(last));
         let unfinished = self.folder.join(names::unfinished(&names::snapshot(last)));
-        let written = self.write(&changes, &unfinished);
+        let written = self.write(merge, &header, &unfinished);
         if written.is_err() {
             // What is left of it is found at the next start, should this fail too.
             let _ = self.disk.remove(&unfinished);
@@ -112,59 +118,35 @@ impl Sources {
         Ok((last, bytes))
     }
 
-    /// What the closed segments change.
-    fn changes(&self) -> Result<Changes, OpenError> {
-        let bytes = self.closed.iter().map(|closed| closed.end).sum();
-        let mut changes = Changes::with_capacity(bytes);
+    /// What the closed segments change, or those of them that are merged at once.
+    fn runs(&self) -> Result<Runs, OpenError> {
+        let mut runs = Runs::new(Arc::clone(&self.disk), &self.folder, self.policy);
         for closed in &self.closed {
             let mut reader = SegmentReader::open(&*self.disk, &self.folder, closed.first)?;
             reader.end_at(closed.end);
             reader.read_closed(closed.last, &mut |header, effects, span| {
-                changes.add(recovery::batch(header, effects), span)
+                runs.add(recovery::batch(header, effects), span)
             })?;
+            if runs.are_many() {
+                break;
+            }
         }
-        changes.sort();
-        Ok(changes)
+        Ok(runs)
     }
 
-    fn write(&self, changes: &Changes, path: &std::path::Path) -> Result<u64, OpenError> {
-        let mut before = self
-            .snapshot
-            .map(|last| SnapshotReader::open(&*self.disk, &self.folder, last))
-            .transpose()?;
-        let mut header = SnapshotHeader {
-            last: changes.last(),
-            now_ms: changes.now_ms(),
-            next_state: changes.next_state(),
-        };
-        if let Some(before) = &before {
-            header.now_ms = header.now_ms.max(before.header().now_ms);
-            header.next_state = header.next_state.max(before.header().next_state);
-        }
+    fn write(
+        &self,
+        merge: Merge,
+        header: &SnapshotHeader,
+        path: &std::path::Path,
+    ) -> Result<u64, OpenError> {
         let file = create_unfinished(&*self.disk, path)?;
-        let mut writer = SnapshotWriter::new(file, path.to_owned(), &header);
-        let mut old = next_old(&mut before)?;
-        let mut done = None;
-        loop {
-            let old_id = old.as_ref().map(|(id, _)| *id);
-            let Some(id) = old_id.into_iter().chain(changes.next_id(done)).min() else {
-                return Ok(writer.finish()?);
-            };
-            done = Some(id);
-            let old_state = old.take_if(|(old, _)| *old == id);
-            let had_old = old_state.is_some();
-            let state = OldState {
-                described: old_state.map(|(_, described)| described),
-                entries: before.as_mut().filter(|_| had_old),
-            };
-            let is_known = merge(id, state, changes.of(id), &mut writer)?;
-            if !is_known {
-                return Err(self.unknown(id));
-            }
-            if had_old {
-                old = next_old(&mut before)?;
-            }
-        }
+        let mut writer = SnapshotWriter::new(file, path.to_owned(), header);
+        merge.write(&mut writer).map_err(|error| match error {
+            MergeError::Unknown(id) => self.unknown(id),
+            MergeError::Open(error) => error,
+        })?;
+        Ok(writer.finish()?)
     }
 
     fn unknown(&self, id: StateId) -> OpenError {
@@ -179,72 +161,5 @@ impl Sources {
             expected: "effects on states that were declared".to_owned(),
             found: format!("some on state {id} here or in what follows"),
         })
-    }
-}
-
-fn next_old(
-    before: &mut Option<SnapshotReader>,
-) -> Result<Option<(StateId, Described)>, OpenError> {
-    before.as_mut().map_or(Ok(None), SnapshotReader::next_state)
-}
-
-/// A state of the previous snapshot, if it has been in there.
-struct OldState<'a> {
-    described: Option<Described>,
-    entries: Option<&'a mut SnapshotReader>,
-}
-
-impl OldState<'_> {
-    fn next_entry(&mut self) -> Result<bool, OpenError> {
-        self.entries
-            .as_mut()
-            .map_or(Ok(false), |entries| entries.next_entry())
-    }
-
-    /// The present entry, if there is one.
-    fn entry(&self) -> Option<(&[u8], &[u8])> {
-        let entries = self.entries.as_ref()?;
-        Some((entries.key(), entries.value()))
-    }
-}
-
-/// Writes one state: its old entries, if there are any, and what changed of them. Returns false if it never was declared.
-fn merge(
-    id: StateId,
-    mut old: OldState<'_>,
-    changes: StateChanges<'_>,
-    writer: &mut SnapshotWriter,
-) -> Result<bool, OpenError> {
-    if changes.was_dropped {
-        while old.next_entry()? {}
-        old = OldState {
-            described: None,
-            entries: None,
-        };
-    }
-    let mut new = changes.entries().peekable();
-    let Some(described) = changes.described.as_ref().or(old.described.as_ref()) else {
-        return Ok(new.peek().is_none());
-    };
-    writer.state(id, described)?;
-    let mut has_old = old.next_entry()?;
-    loop {
-        let old_entry = has_old.then(|| old.entry()).flatten();
-        match (old_entry, new.peek()) {
-            (None, None) => return Ok(true),
-            (Some((key, value)), next) if next.is_none_or(|(new_key, _)| key < *new_key) => {
-                writer.entry(key, value)?;
-                has_old = old.next_entry()?;
-            }
-            (old_entry, _) => {
-                let replaces = old_entry.map(|(key, _)| key) == new.peek().map(|(key, _)| *key);
-                if let Some((key, Some(value))) = new.next() {
-                    writer.entry(key, value)?;
-                }
-                if replaces {
-                    has_old = old.next_entry()?;
-                }
-            }
-        }
     }
 }

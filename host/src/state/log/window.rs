@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::DiskError;
-use crate::state::disk::{Disk, DiskFile};
-
-/// Large enough that the system's calls cost nothing beside what is done with the bytes.
-const PIECE_BYTES: usize = 1024 * 1024;
+use crate::{
+    limits::LOG_WINDOW_BYTES,
+    state::disk::{Disk, DiskFile},
+};
 
 /// A file, and the piece of it that was read last.
 #[derive(Debug)]
@@ -16,11 +16,23 @@ pub(super) struct Window {
     length: u64,
     begin: u64,
     piece: Vec<u8>,
+    /// How much is read at once.
+    piece_bytes: usize,
 }
 
 impl Window {
     /// Opens the file.
     pub(super) fn open(disk: &dyn Disk, path: &Path) -> Result<Self, DiskError> {
+        // Large enough that the system's calls cost nothing beside what is done with the bytes.
+        Self::with_pieces(disk, path, LOG_WINDOW_BYTES)
+    }
+
+    /// The same with pieces of another size.
+    pub(super) fn with_pieces(
+        disk: &dyn Disk,
+        path: &Path,
+        piece_bytes: usize,
+    ) -> Result<Self, DiskError> {
         let file = disk
             .open_to_read(path)
             .map_err(DiskError::because(path, "opened"))?;
@@ -31,6 +43,7 @@ impl Window {
             length,
             begin: 0,
             piece: Vec::new(),
+            piece_bytes,
         })
     }
 
@@ -59,8 +72,10 @@ impl Window {
 
     fn read(&mut self, at: u64, length: usize) -> Result<(), DiskError> {
         let left = usize::try_from(self.length - at).unwrap_or(usize::MAX);
+        let room = length.max(self.piece_bytes).min(left);
         self.piece.clear();
-        self.piece.resize(length.max(PIECE_BYTES).min(left), 0);
+        make_room(&mut self.piece, room, &self.path)?;
+        self.piece.resize(room, 0);
         self.begin = at;
         let read = self.file.read_at(at, &mut self.piece);
         let read = read.map_err(|cause| {
@@ -70,4 +85,18 @@ impl Window {
         self.piece.truncate(read);
         Ok(())
     }
+}
+
+/// Makes room for so many bytes of a file more. What one large piece took before is given back.
+///
+/// # Errors
+/// There is no memory for them: so who reads ends with an error, and not the whole process.
+pub(super) fn make_room(bytes: &mut Vec<u8>, more: usize, path: &Path) -> Result<(), DiskError> {
+    if bytes.is_empty() && bytes.capacity() > more.max(8 * LOG_WINDOW_BYTES) {
+        *bytes = Vec::new();
+    }
+    bytes
+        .try_reserve(more)
+        .map_err(|_| std::io::ErrorKind::OutOfMemory.into())
+        .map_err(DiskError::because(path, "read"))
 }

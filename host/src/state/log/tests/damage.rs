@@ -28,6 +28,8 @@ const POLICY: Policy = Policy {
     segment_bytes: 300,
     snapshot_due_bytes: 600,
     zeroed_ahead_bytes: 512,
+    snapshot_piece_bytes: 1024,
+    snapshot_runs_max: 4,
 };
 
 fn open(disk: &SimDisk) -> Result<(FileLog, Recovered), OpenError> {

@@ -15,6 +15,8 @@ pub const TINY: Policy = Policy {
     segment_bytes: 900,
     snapshot_due_bytes: 2000,
     zeroed_ahead_bytes: 2048,
+    snapshot_piece_bytes: 1000,
+    snapshot_runs_max: 4,
 };
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -174,7 +174,7 @@ fn one_snapshot_is_made_at_a_time_and_one_that_failed_is_made_later() {
         failure: Failure::Full,
     });
     let failed = task.run().unwrap_err().to_string();
-    assert!(failed.contains(".rms.new could not be made"), "{failed}");
+    assert!(failed.contains(".new could not be made"), "{failed}");
     let task = until_due(&mut log);
     let last = task.run().unwrap();
     assert!(log.snapshot_task().is_none());
@@ -260,6 +260,8 @@ fn a_log_that_is_written_meanwhile_can_be_read_and_copied() {
     let policy = Policy {
         segment_bytes: 100_000,
         snapshot_due_bytes: 400_000,
+        snapshot_piece_bytes: 50_000,
+        snapshot_runs_max: 64,
         ..TINY
     };
     let (mut log, _) = FileLog::open_with(Arc::new(RealDisk), &state, policy).unwrap();

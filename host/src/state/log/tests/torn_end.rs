@@ -15,6 +15,8 @@ const POLICY: Policy = Policy {
     segment_bytes: u64::MAX,
     snapshot_due_bytes: u64::MAX,
     zeroed_ahead_bytes: 0,
+    snapshot_piece_bytes: 1024,
+    snapshot_runs_max: 4,
 };
 
 const LAST: BatchNo = BatchNo(3);
