@@ -92,8 +92,10 @@ pub mod facts {
     pub const NOW_MS: usize = 2;
     /// On the same clock, or [`NO_DEADLINE`](super::NO_DEADLINE).
     pub const DEADLINE_MS: usize = 3;
+    /// The session that the client is in, or 0. Never used twice.
+    pub const SESSION: usize = 4;
     /// How many there are.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 5;
 }
 
 /// A deadline that never comes.
@@ -442,6 +444,7 @@ impl HostAccess for HostTwin {
         let deadline_ms = facts[facts::DEADLINE_MS];
         Call {
             client: facts[facts::CLIENT],
+            session: Some(facts[facts::SESSION]).filter(|session| *session != 0),
             attempt: u32::try_from(facts[facts::ATTEMPT]).unwrap_or(u32::MAX),
             now_ms: facts[facts::NOW_MS],
             deadline_ms: (deadline_ms != NO_DEADLINE).then_some(deadline_ms),

@@ -46,14 +46,37 @@ pub(crate) struct Revoked;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Call {
-    /// The client that asked: a number that is never used for another one.
+    /// The connection that asked: a number that is never used for another one.
     pub client: u64,
+    /// The session that the connection is in, if it is in one: a number that is never used for another one, and stays the same
+    /// when the client comes back over another connection.
+    pub session: Option<u64>,
     /// 1 for the first run of this request, one more after each "try again".
     pub attempt: u32,
     /// Milliseconds since 1970-01-01T00:00Z. Never less than in an earlier call.
     pub now_ms: u64,
     /// When the client's patience ends, on the same clock. `None`: it waits for ever.
     pub deadline_ms: Option<u64>,
+}
+
+impl Call {
+    /// Who holds what this request is granted: the session, else the connection.
+    pub fn holder(&self) -> Holder {
+        match self.session {
+            Some(session) => Holder::Session(session),
+            None => Holder::Connection(self.client),
+        }
+    }
+}
+
+/// Who was granted something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Holder {
+    /// A connection without a session, by its number: see [`Call::client`].
+    Connection(u64),
+    /// A session, by its number: see [`Call::session`].
+    Session(u64),
 }
 
 /// One state of the lane: an ordered map from bytes to bytes, inside the transaction of the job that runs.
@@ -79,6 +102,11 @@ impl StateMap {
             key: Buffer::new(),
             value: Buffer::new(),
         }
+    }
+
+    /// Who would hold what the request that runs is granted.
+    pub(crate) fn asker(&self) -> Holder {
+        self.host.call().holder()
     }
 
     /// The value of `key`.

@@ -147,6 +147,14 @@ pub struct StateDescription {
     pub kind: String,
     /// The version of what the author stores in it; an older one than the stored is refused.
     pub schema: u32,
+    /// The layout of the books that plugin-api keeps in it, of what is granted to whom; 0 where it keeps none, or none that a host
+    /// reads. A host refuses one that it does not know.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub books: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A refusal as it crosses to the host.

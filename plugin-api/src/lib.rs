@@ -28,13 +28,13 @@ mod stored;
 pub mod testing;
 mod value;
 
-pub use context::Call;
+pub use context::{Call, Holder};
 pub use jobber::{Answer, OrCode, RawJson, Refusal, RefusalKind};
 pub use key::Key;
 pub use map::{Map, MapRange, MapState};
 pub use payload::Payload;
 pub use pool::{
-    Added, Grant, NoneFree, NotHeld, Numbers, NumbersState, OutOfNumbers, Pool, PoolGrant,
+    Added, Grant, NoneFree, NotReleased, Numbers, NumbersState, OutOfNumbers, Pool, PoolGrant,
     PoolState, Resource, Taken, Token,
 };
 pub use serde_json;

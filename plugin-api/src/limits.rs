@@ -24,6 +24,10 @@ pub const STATES_MAX: usize = 1_000;
 /// Self-tests that a plugin carries.
 pub const SELF_TESTS_MAX: usize = 1_000;
 
+/// Grants of one state whose holders are kept in any case. Of older ones that were taken in order, and never end, the holder
+/// is forgotten: those are given back by their tokens.
+pub const GRANT_HOLDERS_KEPT: u64 = 1 << 20;
+
 /// How often a request is run again after "try again".
 pub const RETRIES_MAX: u8 = 5;
 

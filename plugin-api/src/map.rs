@@ -365,6 +365,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + 'static> State for MapState<K, V>
             name: self.name.clone(),
             kind: "map".to_owned(),
             schema: self.schema,
+            books: 0,
         }]
     }
 

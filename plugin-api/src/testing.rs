@@ -55,7 +55,7 @@
 //! }
 //!
 //! fn back(ask: Back, hall: &mut Numbers) -> Answer {
-//!     hall.release(ask.seat).or_code("not_yours")
+//!     hall.release_ids(&[ask.seat]).or_code("not_sold")
 //! }
 //!
 //! plugin! { state |_| Numbers::range("hall", 1..=1) => inline { "get" => get, "back" => back } }

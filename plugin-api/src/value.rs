@@ -136,6 +136,7 @@ impl<T: Default + Serialize + DeserializeOwned + 'static> State for ValueState<T
             name: self.name.clone(),
             kind: "value".to_owned(),
             schema: self.schema,
+            books: 0,
         }]
     }
 

@@ -39,7 +39,7 @@ fn take(ask: Take, hall: &mut Numbers) -> Answer<Taken> {
 }
 
 fn back(ask: Back, hall: &mut Numbers) -> Answer {
-    hall.release(ask.seat).or_code("not_taken")
+    hall.release_ids(&[ask.seat]).or_code("not_taken")
 }
 
 #[derive(Deserialize)]

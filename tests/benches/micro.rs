@@ -100,6 +100,7 @@ fn wire(criterion: &mut Criterion) {
 fn asked() -> Asked<'static> {
     Asked {
         client: 1,
+        session: 0,
         attempt: 1,
         wait: false,
         deadline_ms: u64::MAX,

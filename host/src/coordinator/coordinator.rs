@@ -180,8 +180,10 @@ impl Coordinator {
             let (code, text) = (closed.code, Rc::clone(&closed.text));
             return self.fail(slot, &request, code, &text);
         }
+        let client = self.clients.at(slot);
         let asked = Asked {
-            client: self.clients.at(slot).id,
+            client: client.id,
+            session: client.session.unwrap_or_default(),
             attempt: 1,
             wait: meta.wait.or(served.wait).unwrap_or(false),
             deadline_ms: self.deadline(meta.deadline_ms.or(served.deadline_ms)),

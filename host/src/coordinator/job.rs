@@ -21,6 +21,8 @@ pub struct Job {
     pub slot: ClientSlot,
     /// Who asked; never used for two clients.
     pub client: u64,
+    /// The session that its client was in, or 0.
+    pub session: u64,
     /// What it asks for.
     pub type_id: TypeId,
     /// From 1.
@@ -42,6 +44,7 @@ impl Job {
         Self {
             slot,
             client,
+            session: asked.session,
             type_id,
             attempt: asked.attempt,
             wait: asked.wait,
@@ -57,6 +60,7 @@ impl Job {
     pub fn asked(&self) -> Asked<'_> {
         Asked {
             client: self.client,
+            session: self.session,
             attempt: self.attempt,
             wait: self.wait,
             deadline_ms: self.deadline_ms,
@@ -82,6 +86,8 @@ impl Job {
 pub struct Asked<'a> {
     /// Who asked.
     pub client: u64,
+    /// See [`Job::session`].
+    pub session: u64,
     /// From 1.
     pub attempt: u8,
     /// See [`Job::wait`].

@@ -125,6 +125,7 @@ impl LaneCode {
         let mut code = open(index, host_object(&access))?;
         let facts = CallFacts {
             client: 0,
+            session: 0,
             attempt: 1,
             now_ms: clock.now_ms(),
             deadline_ms: NO_DEADLINE,
@@ -205,6 +206,7 @@ impl LaneCode {
         };
         let facts = CallFacts {
             client: asked.client,
+            session: asked.session,
             attempt: u32::from(asked.attempt),
             now_ms,
             deadline_ms: asked.deadline_ms,

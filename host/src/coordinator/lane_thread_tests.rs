@@ -36,6 +36,7 @@ fn once(index: u64) -> UnderWayId {
 
 fn handed(slot: u32, index: &str) -> Handed {
     let asked = Asked {
+        session: 0,
         client: 0,
         attempt: 1,
         wait: false,

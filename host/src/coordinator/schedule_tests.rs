@@ -41,6 +41,7 @@ impl Bench {
 fn job(number: u32, client: u32, type_id: u32, deadline_ms: u64) -> Job {
     let query_index = number.to_string();
     let asked = Asked {
+        session: 0,
         client: u64::from(client),
         attempt: 1,
         wait: false,

@@ -195,7 +195,9 @@ impl fmt::Display for Offer {
             let types = group.types.join(", ");
             write!(f, "  {place}: {}", shown::OneLine(&types))?;
             for state in &group.states {
-                let StateDescription { name, kind, schema } = state;
+                let StateDescription {
+                    name, kind, schema, ..
+                } = state;
                 let (name, kind) = (shown::OneLine(name), shown::OneLine(kind));
                 write!(f, "; state {name} ({kind}, schema {schema})")?;
             }
@@ -249,6 +251,7 @@ mod tests {
                     name: "hall".to_owned(),
                     kind: "numbers".to_owned(),
                     schema: 2,
+                    books: 0,
                 }],
             }],
             self_tests: vec![SelfTested {

@@ -19,6 +19,8 @@ use super::{
 pub struct CallFacts {
     /// Never used for two clients.
     pub client: u64,
+    /// The session that it is in, or 0. Never used for two sessions.
+    pub session: u64,
     /// From 1.
     pub attempt: u32,
     /// See [`Clock`](crate::clock::Clock).
@@ -383,6 +385,7 @@ impl AbiHost for LaneHost {
         let known = self.access.lock().facts;
         let mut numbered = [0; facts::COUNT];
         numbered[facts::CLIENT] = known.client;
+        numbered[facts::SESSION] = known.session;
         numbered[facts::ATTEMPT] = known.attempt.into();
         numbered[facts::NOW_MS] = known.now_ms;
         numbered[facts::DEADLINE_MS] = known.deadline_ms;

@@ -161,6 +161,7 @@ mod tests {
             name: "hall".into(),
             kind: kind.into(),
             schema,
+            books: 0,
         }
     }
 

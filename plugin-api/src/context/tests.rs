@@ -68,7 +68,7 @@ fn touch((hall, pool, (map, value)): &mut Handles) {
     let taken = hall.take(2).map(|grant| grant.ids()).unwrap_or_default();
     hall.add(3).unwrap();
     hall.remove(1);
-    let _ = hall.release_all(&taken);
+    let _ = hall.release_ids(&taken);
     assert!(hall.free() <= hall.len());
     let id = pool.add(&"by hand".to_owned()).id;
     let _ = pool.take_one().map(|taken| taken.data);
@@ -76,7 +76,7 @@ fn touch((hall, pool, (map, value)): &mut Handles) {
     pool.data(id);
     pool.find(&"a".to_owned());
     pool.remove(2);
-    let _ = pool.release(2);
+    let _ = pool.release_ids(&[2]);
     map.insert(&1, &"one".to_owned());
     map.range(..).rev().count();
     map.first();

@@ -8,8 +8,9 @@ use std::{
 };
 
 use super::{
+    BOOKS_VERSION,
     footing::{self, Footing},
-    grant::{Grant, NoneFree, NotHeld},
+    grant::{Grant, NoneFree, NotReleased, Token},
     ranges::Span,
     stock::{NUMBER_MAX, Stock},
 };
@@ -64,38 +65,41 @@ impl Numbers {
         }
     }
 
-    /// Takes the `count` lowest free numbers, all or none.
+    /// Takes the `count` lowest free numbers, all or none. They are held by whoever asked, the session or else the connection,
+    /// until they are given back.
     ///
     /// # Errors
-    /// Fewer are free, or `count` is 0: check that one yourself, to name the field of the payload.
+    /// Fewer are free, or fewer there are, or `count` is 0: check that one yourself, to name the field of the payload.
     pub fn take(&mut self, count: u64) -> Result<Grant, NoneFree> {
         self.stock.take(count)
     }
 
-    /// Gives one number back.
+    /// Gives back all numbers that the grant with this token still has. Whoever shows the token may.
     ///
     /// # Errors
-    /// It is not held.
-    pub fn release(&mut self, number: u64) -> Result<(), NotHeld> {
-        self.stock.release(&[Span::one(number)])?;
+    /// The grant has ended.
+    pub fn release(&mut self, token: Token) -> Result<(), NotReleased> {
+        self.stock.release_token(token, None)?;
         Ok(())
     }
 
-    /// Gives numbers back, in whatever order they come, all or none.
+    /// Gives back some of the numbers that the grant with this token has, in whatever order they come, all or none. Whoever shows
+    /// the token may.
     ///
     /// # Errors
-    /// One of them is not held, or is there twice.
-    pub fn release_all(&mut self, numbers: &[u64]) -> Result<(), NotHeld> {
-        let mut sorted = numbers.to_vec();
-        sorted.sort_unstable();
-        let mut spans: Vec<Span> = Vec::new();
-        for number in sorted {
-            match spans.last_mut() {
-                Some(span) if span.end.checked_add(1) == Some(number) => span.end = number,
-                _ => spans.push(Span::one(number)),
-            }
-        }
-        self.stock.release(&spans)?;
+    /// The grant has ended, does not have all of them, or one is there twice.
+    pub fn release_part(&mut self, token: Token, numbers: &[u64]) -> Result<(), NotReleased> {
+        self.stock.release_token(token, Some(&spans_of(numbers)))?;
+        Ok(())
+    }
+
+    /// Gives numbers back without a token, in whatever order they come, all or none. They have to be the asker's own, or to
+    /// have been granted before plugin-api kept the holders of grants.
+    ///
+    /// # Errors
+    /// One of them is not held, not the asker's, or is there twice.
+    pub fn release_ids(&mut self, numbers: &[u64]) -> Result<(), NotReleased> {
+        self.stock.release_numbers(&spans_of(numbers))?;
         Ok(())
     }
 
@@ -168,6 +172,7 @@ impl State for NumbersState {
             name: self.name.clone(),
             kind: "numbers".to_owned(),
             schema: self.schema,
+            books: BOOKS_VERSION,
         }]
     }
 
@@ -216,6 +221,20 @@ impl State for NumbersState {
         footing.write(&mut stock.map);
         Ok(())
     }
+}
+
+/// As ranges, rising. A number that is there twice begins a range of its own.
+pub(super) fn spans_of(numbers: &[u64]) -> Vec<Span> {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_unstable();
+    let mut spans: Vec<Span> = Vec::new();
+    for number in sorted {
+        match spans.last_mut() {
+            Some(span) if span.end.checked_add(1) == Some(number) => span.end = number,
+            _ => spans.push(Span::one(number)),
+        }
+    }
+    spans
 }
 
 /// A `u64` does not reach as far as was to be added; nothing was. As a [`Refusal`]: final, `out_of_numbers`.

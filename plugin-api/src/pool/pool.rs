@@ -11,8 +11,10 @@ use std::{collections::HashSet, marker::PhantomData};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
+    BOOKS_VERSION,
     footing::{self, Footing, hash},
-    grant::{NoneFree, NotHeld, Token},
+    grant::{NoneFree, NotReleased, Token},
+    numbers::spans_of,
     ranges::Span,
     stock::{PREFIX_OF_OTHERS, Stock},
 };
@@ -180,10 +182,11 @@ impl<T: Serialize + DeserializeOwned> Pool<T> {
         was_member
     }
 
-    /// Takes the `count` free resources with the lowest ids, all or none.
+    /// Takes the `count` free resources with the lowest ids, all or none. They are held by whoever asked, the session or else the
+    /// connection, until they are given back.
     ///
     /// # Errors
-    /// Fewer are free, or `count` is 0: check that one yourself, to name the field of the payload.
+    /// Fewer are free, or fewer there are, or `count` is 0: check that one yourself, to name the field of the payload.
     pub fn take(&mut self, count: u64) -> Result<PoolGrant<T>, NoneFree> {
         let grant = self.stock.take(count)?;
         let resources = grant.ranges().flatten().map(|id| {
@@ -198,7 +201,7 @@ impl<T: Serialize + DeserializeOwned> Pool<T> {
         })
     }
 
-    /// Takes the free resource with the lowest id.
+    /// Takes the free resource with the lowest id, as [`Pool::take`] does.
     ///
     /// # Errors
     /// None is free.
@@ -213,12 +216,34 @@ impl<T: Serialize + DeserializeOwned> Pool<T> {
         })
     }
 
-    /// Gives a resource back.
+    /// Gives back all resources that the grant with this token still has. Whoever shows the token may.
     ///
     /// # Errors
-    /// It is not held.
-    pub fn release(&mut self, id: u64) -> Result<(), NotHeld> {
-        let gone = self.stock.release(&[Span::one(id)])?;
+    /// The grant has ended.
+    pub fn release(&mut self, token: Token) -> Result<(), NotReleased> {
+        let gone = self.stock.release_token(token, None)?;
+        self.forget_all(&gone);
+        Ok(())
+    }
+
+    /// Gives back some of the resources that the grant with this token has, in whatever order they come, all or none. Whoever
+    /// shows the token may.
+    ///
+    /// # Errors
+    /// The grant has ended, does not have all of them, or one is there twice.
+    pub fn release_part(&mut self, token: Token, ids: &[u64]) -> Result<(), NotReleased> {
+        let gone = self.stock.release_token(token, Some(&spans_of(ids)))?;
+        self.forget_all(&gone);
+        Ok(())
+    }
+
+    /// Gives resources back without a token, in whatever order they come, all or none. They have to be the asker's own, or to
+    /// have been granted before plugin-api kept the holders of grants.
+    ///
+    /// # Errors
+    /// One of them is not held, not the asker's, or is there twice.
+    pub fn release_ids(&mut self, ids: &[u64]) -> Result<(), NotReleased> {
+        let gone = self.stock.release_numbers(&spans_of(ids))?;
         self.forget_all(&gone);
         Ok(())
     }
@@ -409,6 +434,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> State for PoolStat
             name: self.name.clone(),
             kind: "pool".to_owned(),
             schema: self.schema,
+            books: BOOKS_VERSION,
         }]
     }
 
@@ -454,7 +480,11 @@ fn into_json<T: Serialize + DeserializeOwned>(name: &str, data: &T) -> Vec<u8> {
 
 /// What a job that is on its way out gets instead of a grant.
 fn void(asked: u64) -> NoneFree {
-    NoneFree { asked, free: 0 }
+    NoneFree {
+        asked,
+        free: 0,
+        members: 0,
+    }
 }
 
 fn no_data(key: &[u8]) -> String {

@@ -122,12 +122,6 @@ impl RangeSet {
         self.lowest_missing(map, Span::one(number)).is_none()
     }
 
-    /// The lowest number of `span` that is in the set.
-    pub(crate) fn lowest_present(self, map: &mut StateMap, span: Span) -> Option<u64> {
-        let range = self.ending_from(map, span.start)?;
-        range.overlap(span).map(|common| common.start)
-    }
-
     /// The lowest number of `span` that is not in the set.
     pub(crate) fn lowest_missing(self, map: &mut StateMap, span: Span) -> Option<u64> {
         match self.ending_from(map, span.start) {
@@ -337,10 +331,6 @@ mod tests {
             }
             let inside = || probe.start..=probe.end;
             prop_assert_eq!(SET.contains(&mut map, probe.start), plain.contains(&probe.start));
-            prop_assert_eq!(
-                SET.lowest_present(&mut map, probe),
-                inside().find(|n| plain.contains(n))
-            );
             prop_assert_eq!(
                 SET.lowest_missing(&mut map, probe),
                 inside().find(|n| !plain.contains(n))

@@ -1,8 +1,10 @@
-//! The books of a pool: which numbers it has, which of them are free, and which leave once they come back.
+//! The books of a pool: which numbers it has, which of them are free, which leave once they come back, and who holds the
+//! others by which grant.
 //!
-//! It owns one header record and five range sets of its state's map, beside the record of [`footing`](super::footing).
-//! Grants come out of one free range as long as it lasts, so that one stands in the header, which every grant reads and
-//! writes anyway: a grant reads one entry and writes one.
+//! It owns one header record, six range sets and the [ledger](super::ledger) of its state's map, beside the record of
+//! [`footing`](super::footing). Grants come out of one free range as long as it lasts, so that one stands in the header, which
+//! every grant reads and writes anyway; and so does the page of the latest grants. So a grant reads one entry and
+//! writes one, and one of sixteen writes its full page beside it.
 //!
 //! | set | numbers that |
 //! |---|---|
@@ -11,96 +13,141 @@
 //! | draining | are held and leave the pool when they come back |
 //! | configured | the configuration last named, also if they were removed by hand since |
 //! | added | were added by hand |
+//! | unnamed | are held, and were granted before the holders of grants were kept |
 //!
 //! Invariants: free and draining are parts of members and have nothing in common; the header counts each of
-//! the three. The header's range is below all others that are free and apart from them. What the configuration or a person takes away is never taken from its holder.
+//! the three. The header's range is below all others that are free and apart from them. A member is free, unnamed, or
+//! granted by one grant of the ledger or of the header's page. What the configuration or a person takes away is never taken from its holder.
 
 use super::{
-    grant::{Grant, NoneFree, NotHeld, Token},
+    grant::{Grant, NoneFree, Token},
+    header::{HEADER, Header, Layout},
+    ledger,
     ranges::{RangeSet, Span},
+    record::{self, Damaged, Record, Records, Terms},
 };
 use crate::{
     context::{StateMap, unwinding},
-    stored,
+    limits::GRANT_HOLDERS_KEPT,
 };
+
+mod release;
 
 /// The greatest number that a pool admits: one less than `u64` has, so that a pool of all of them can be
 /// counted in a `u64`.
 pub(super) const NUMBER_MAX: u64 = u64::MAX - 1;
 
-const HEADER: [u8; 1] = [0];
 const MEMBERS: RangeSet = RangeSet::new(1);
 const FREE: RangeSet = RangeSet::new(2);
 const DRAINING: RangeSet = RangeSet::new(3);
 const CONFIGURED: RangeSet = RangeSet::new(4);
 const ADDED: RangeSet = RangeSet::new(5);
+const UNNAMED: RangeSet = RangeSet::new(9);
 /// Keys that begin with this byte or a greater one belong to whoever has the stock.
 pub(super) const PREFIX_OF_OTHERS: u8 = 16;
+
+/// The page of the latest grants is put among the others when it is longer. It is read and written with every grant.
+const PAGE_BYTES_MAX: usize = 256;
+/// Pages that are looked at, to forget their holders, for each page that is put down. More than one, so that none is left behind.
+const FOLDED_AT_ONCE: usize = 2;
 
 /// The books of one pool.
 pub(super) struct Stock {
     pub(super) map: StateMap,
-}
-
-/// What is read and written with every grant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Header {
-    /// Of the last grant.
-    token: u64,
-    /// The greatest number that ever was a member, or 0.
-    highest: u64,
-    pub(super) len: u64,
-    pub(super) free: u64,
-    draining: u64,
-    /// The lowest free range, if it stands here and not among the others.
-    lowest: Option<Span>,
+    /// The page of the latest grants, as it was read with the header.
+    page: Vec<u8>,
+    /// The header's record while it is written, kept for its room.
+    record: Vec<u8>,
+    /// Of so many grants, the latest, the holders are kept in any case.
+    holders_kept: u64,
 }
 
 impl Stock {
     pub(super) fn new(map: StateMap) -> Self {
-        Self { map }
+        Self {
+            map,
+            page: Vec::new(),
+            record: Vec::new(),
+            holders_kept: GRANT_HOLDERS_KEPT,
+        }
     }
 
-    /// Reads the header, or opens empty books the first time.
+    /// Reads the header, or opens empty books the first time. Books of an older layout become those of this one.
     ///
     /// # Errors
     /// What is stored is no stock.
     pub(super) fn setup(&mut self) -> Result<(), String> {
         // The header has the lowest of all keys.
-        match self.map.at_or_after(&[]) {
-            None => self.set_header(Header::default()),
+        let layout = match self.map.at_or_after(&[]) {
+            None => {
+                self.set_header(Header::default());
+                return Ok(());
+            }
             Some((key, record)) => {
                 Some(record)
                     .filter(|_| key == HEADER)
                     .and_then(Header::decode)
-                    .ok_or_else(|| Header::unreadable(record))?;
+                    .ok_or_else(|| Header::unreadable(record))?
+                    .1
             }
+        };
+        if layout == Layout::WithoutHolders {
+            let header = self.header();
+            for span in MEMBERS.spans(&mut self.map) {
+                let mut free = FREE.overlap(&mut self.map, span);
+                free.extend(header.lowest.and_then(|lowest| lowest.overlap(span)));
+                free.sort_unstable_by_key(|span| span.start);
+                for held in span.minus(&free) {
+                    UNNAMED.insert(&mut self.map, held);
+                }
+            }
+            self.set_header(header);
         }
         Ok(())
     }
 
-    /// Reads all books. Takes as long as there are ranges.
+    /// Reads all books. Takes as long as there are ranges and pages.
     ///
     /// # Errors
     /// One of them is none.
     pub(super) fn check(&mut self) -> Result<(), String> {
-        for set in [MEMBERS, FREE, DRAINING, CONFIGURED, ADDED] {
+        for set in [MEMBERS, FREE, DRAINING, CONFIGURED, ADDED, UNNAMED] {
             set.check(&mut self.map)?;
         }
-        let (lowest, next) = (self.header().lowest, FREE.lowest(&mut self.map));
-        match (lowest, next) {
-            (Some(lowest), Some(next)) if !lowest.is_apart_from(next) => {
-                let record = self.map.read(&HEADER).unwrap_or_default();
-                Err(Header::unreadable(record))
-            }
-            _ => Ok(()),
+        let header = self.header();
+        let wrong = |stock: &mut Self| {
+            let record = stock.map.read(&HEADER).unwrap_or_default();
+            Err(Header::unreadable(record))
+        };
+        let next = FREE.lowest(&mut self.map);
+        if let (Some(lowest), Some(next)) = (header.lowest, next)
+            && !lowest.is_apart_from(next)
+        {
+            return wrong(self);
+        }
+        let latest: Result<Vec<_>, _> = Records::new(header.page_base, &self.page).collect();
+        let Ok(latest) = latest else {
+            return wrong(self);
+        };
+        let latest = latest.iter().flat_map(Record::spans).map(Span::len);
+        let unnamed = UNNAMED.spans(&mut self.map);
+        let unnamed = unnamed.into_iter().map(Span::len);
+        let granted = ledger::check(&mut self.map)?;
+        match granted + latest.chain(unnamed).sum::<u64>() == header.len - header.free {
+            true => Ok(()),
+            false => wrong(self),
         }
     }
 
+    /// Reads the header, and the page of the latest grants with it.
     pub(super) fn header(&mut self) -> Header {
         let record = self.map.read(&HEADER).unwrap_or_default();
         match Header::decode(record) {
-            Some(header) => header,
+            Some((header, _, page)) => {
+                self.page.clear();
+                self.page.extend_from_slice(page);
+                header
+            }
             None if unwinding() => Header::default(),
             None => panic!("{}", Header::unreadable(record)),
         }
@@ -112,6 +159,7 @@ impl Stock {
         let refused = NoneFree {
             asked: count,
             free: header.free,
+            members: header.len - header.draining,
         };
         if count == 0 || count > header.free {
             return Err(refused);
@@ -126,8 +174,73 @@ impl Stock {
         }
         header.free -= count;
         header.token += 1;
+        let record = Record {
+            token: header.token,
+            first,
+            rest,
+            holder: Some(self.map.asker()),
+            terms: Terms::default(),
+        };
+        self.note(&mut header, &record);
         self.set_header(header);
-        Ok(Grant::new(Token(header.token), header.free, first, rest))
+        Ok(Grant::new(
+            Token(header.token),
+            header.free,
+            first,
+            record.rest,
+        ))
+    }
+
+    /// Adds a grant to the page of the latest ones.
+    fn note(&mut self, header: &mut Header, record: &Record) {
+        if Records::new(header.page_base, &self.page).count() >= ledger::GRANTS_PER_PAGE {
+            self.put_page_down(header);
+        }
+        if self.page.is_empty() {
+            header.page_base = record.token;
+        }
+        let noted = record::append(&mut self.page, header.page_base, record);
+        self.expect_readable(noted);
+        self.bound_page(header);
+    }
+
+    /// Puts the page of the latest grants among the others if it is too long for the header.
+    fn bound_page(&mut self, header: &mut Header) {
+        if self.page.len() > PAGE_BYTES_MAX {
+            self.put_page_down(header);
+        }
+    }
+
+    /// Puts the page of the latest grants among the others, and forgets the holders of old ones that were taken in order.
+    fn put_page_down(&mut self, header: &mut Header) {
+        let latest = self.latest(header);
+        ledger::add(&mut self.map, header.page_base, &latest);
+        self.page.clear();
+        let below = header.token.saturating_sub(self.holders_kept);
+        for _ in 0..FOLDED_AT_ONCE {
+            match ledger::fold(&mut self.map, header.folded_to, below) {
+                Some(next) => header.folded_to = next,
+                None => break,
+            }
+        }
+    }
+
+    /// The grants of the header's page.
+    fn latest(&mut self, header: &Header) -> Vec<Record> {
+        let read: Result<Vec<_>, _> = Records::new(header.page_base, &self.page).collect();
+        self.expect_readable(read).unwrap_or_default()
+    }
+
+    fn expect_readable<T>(&mut self, read: Result<T, Damaged>) -> Option<T> {
+        match read {
+            Ok(read) => Some(read),
+            Err(Damaged) if unwinding() => None,
+            // A job that finds the books otherwise than they were written must not go on.
+            Err(Damaged) => {
+                let record = self.map.read(&HEADER).unwrap_or_default();
+                panic!("{}", Header::unreadable(record))
+            }
+        }
     }
 
     /// Takes the lowest free range, or its lowest `count` numbers if it has more. `count` is not 0.
@@ -168,60 +281,14 @@ impl Stock {
         }
     }
 
-    /// Gives back all numbers of `spans`, which are in rising order, or none. Returns those that left the pool
-    /// with it.
-    pub(super) fn release(&mut self, spans: &[Span]) -> Result<Vec<Span>, NotHeld> {
-        for pair in spans.windows(2) {
-            if pair[1].start <= pair[0].end {
-                return Err(NotHeld {
-                    number: pair[1].start,
-                });
-            }
-        }
-        let mut header = self.header();
-        for span in spans {
-            if let Some(number) = self.lowest_not_held(&header, *span) {
-                return Err(NotHeld { number });
-            }
-        }
-        let mut gone = Vec::new();
-        for &span in spans {
-            let leaving = match header.draining {
-                0 => Vec::new(),
-                _ => DRAINING.overlap(&mut self.map, span),
-            };
-            for &part in &leaving {
-                DRAINING.remove(&mut self.map, part);
-                MEMBERS.remove(&mut self.map, part);
-                header.draining -= part.len();
-                header.len -= part.len();
-            }
-            for part in span.minus(&leaving) {
-                self.free(&mut header, part);
-            }
-            gone.extend(leaving);
-        }
-        self.set_header(header);
-        Ok(gone)
-    }
-
-    fn lowest_not_held(&mut self, header: &Header, span: Span) -> Option<u64> {
-        let missing = MEMBERS.lowest_missing(&mut self.map, span);
-        let lowest = header.lowest.and_then(|lowest| lowest.overlap(span));
-        let free = match lowest {
-            Some(common) => Some(common.start),
-            None => FREE.lowest_present(&mut self.map, span),
-        };
-        missing.into_iter().chain(free).min()
+    pub(super) fn is_held(&mut self, number: u64) -> bool {
+        let header = self.header();
+        let latest = self.latest(&header);
+        self.locate(&latest, number).is_some()
     }
 
     pub(super) fn is_member(&mut self, number: u64) -> bool {
         MEMBERS.contains(&mut self.map, number)
-    }
-
-    pub(super) fn is_held(&mut self, number: u64) -> bool {
-        let header = self.header();
-        self.lowest_not_held(&header, Span::one(number)).is_none()
     }
 
     /// The first number that was never a member and is greater than all that were, if `count` more fit.
@@ -306,65 +373,12 @@ impl Stock {
         gone
     }
 
+    /// Writes the header, and the page of the latest grants with it.
     fn set_header(&mut self, header: Header) {
-        self.map.write(&HEADER, &header.encode());
+        header.encode(&self.page, &mut self.record);
+        self.map.write(&HEADER, &self.record);
     }
 }
 
-impl Header {
-    /// Of this layout. Another one gets another first byte.
-    const VERSION: u8 = 2;
-    /// Without the range.
-    const VERSION_1: u8 = 1;
-
-    fn encode(self) -> [u8; 57] {
-        // No range at all is none that there could be.
-        let [start, end] = self.lowest.map_or([1, 0], |span| [span.start, span.end]);
-        let fields = [
-            self.token,
-            self.highest,
-            self.len,
-            self.free,
-            self.draining,
-            start,
-            end,
-        ];
-        let mut record = [Self::VERSION; 57];
-        for (bytes, field) in record[1..].chunks_exact_mut(8).zip(fields) {
-            bytes.copy_from_slice(&field.to_be_bytes());
-        }
-        record
-    }
-
-    fn decode(record: &[u8]) -> Option<Self> {
-        let (&version, fields) = record.split_first()?;
-        let field = |index: usize| {
-            let bytes = fields.get(8 * index..)?.first_chunk()?;
-            Some(u64::from_be_bytes(*bytes))
-        };
-        let lowest = match (version, fields.len()) {
-            (Self::VERSION_1, 40) => None,
-            (Self::VERSION, 56) => Span::new(field(5)?, field(6)?),
-            _ => return None,
-        };
-        let header = Self {
-            token: field(0)?,
-            highest: field(1)?,
-            len: field(2)?,
-            free: field(3)?,
-            draining: field(4)?,
-            lowest,
-        };
-        let held = header.len.checked_sub(header.free)?;
-        let free_here = lowest.map_or(0, |span| span.end - span.start);
-        (header.draining <= held && free_here <= header.free).then_some(header)
-    }
-
-    fn unreadable(record: &[u8]) -> String {
-        stored::unreadable(
-            &HEADER,
-            "the header of a pool, version 1 or 2",
-            stored::Bytes(record),
-        )
-    }
-}
+#[cfg(test)]
+mod tests;

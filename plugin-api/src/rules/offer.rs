@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fmt};
 use crate::{
     description::{Description, LaneDescription},
     limits::{NAME_BYTES_MAX, SELF_TESTS_MAX, STATES_MAX, TYPES_MAX},
+    pool::BOOKS_VERSION,
 };
 
 /// The types that the host answers itself.
@@ -69,6 +70,15 @@ pub fn check(offer: &Description) -> Result<(), OfferFault> {
     let mut known = BTreeSet::new();
     for state in offer.lanes.iter().flat_map(|lane| &lane.states) {
         name("a state's name", &state.name)?;
+        if state.books > BOOKS_VERSION {
+            return Err(fault(
+                format!(
+                    "the state `{}` keeps its books in layout {}, expected at most {BOOKS_VERSION}",
+                    state.name, state.books
+                ),
+                "use a newer host, or build it against the plugin-api of this one",
+            ));
+        }
         if !known.insert(&state.name) {
             return Err(fault(
                 format!("the state `{}` is declared twice", state.name),
@@ -132,6 +142,7 @@ mod tests {
                     name: (*name).to_owned(),
                     kind: "value".to_owned(),
                     schema: 1,
+                    books: 0,
                 })
                 .collect(),
             jobbers: types

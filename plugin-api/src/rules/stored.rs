@@ -86,6 +86,7 @@ mod tests {
             name: "hall".into(),
             kind: kind.into(),
             schema,
+            books: 0,
         };
         let check = |asked| check("numbers", 2, &asked).map_err(|fault| fault.to_string());
         assert_eq!(check(asked("numbers", 2)), Ok(()));

@@ -11,6 +11,7 @@ pub(super) struct Request {
     /// Of all that were sent.
     pub(super) number: u64,
     pub(super) client: u64,
+    pub(super) session: Option<u64>,
     pub(super) attempt: u32,
     pub(super) deadline_ms: Option<u64>,
     pub(super) type_name: String,

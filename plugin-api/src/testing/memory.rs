@@ -70,6 +70,7 @@ impl MemoryHost {
                 undo: Vec::new(),
                 call: Call {
                     client: 1,
+                    session: None,
                     attempt: 1,
                     now_ms: 0,
                     deadline_ms: None,

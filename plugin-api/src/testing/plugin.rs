@@ -250,6 +250,7 @@ impl<P: Plugin> TestPlugin<P> {
     fn run_sent(&mut self, request: Request) -> Option<(Request, Refusal)> {
         let mut call = call(request.client, self.now_ms);
         (call.attempt, call.deadline_ms) = (request.attempt, request.deadline_ms);
+        call.session = request.session;
         match self.run(&call, &request.type_name, &request.payload) {
             Err(refusal) if refusal.kind == RefusalKind::NotYet => {
                 return Some((request, refusal));
@@ -279,6 +280,13 @@ impl<P: Plugin> TestClient<'_, P> {
     /// The request has been run `attempt - 1` times before and is tried again.
     pub fn attempt(mut self, attempt: u32) -> Self {
         self.call.attempt = attempt;
+        self
+    }
+
+    /// The client is in the session with this number, which holds what it is granted: another client of the same session may give
+    /// that back.
+    pub fn session(mut self, session: u64) -> Self {
+        self.call.session = Some(session);
         self
     }
 
@@ -325,6 +333,7 @@ impl<P: Plugin> TestClient<'_, P> {
         plugin.begin(Request {
             number,
             client: call.client,
+            session: call.session,
             attempt: call.attempt,
             deadline_ms: call.deadline_ms,
             type_name: type_name.to_owned(),
@@ -337,6 +346,7 @@ impl<P: Plugin> TestClient<'_, P> {
 fn call(client: u64, now_ms: u64) -> Call {
     Call {
         client,
+        session: None,
         attempt: 1,
         now_ms,
         deadline_ms: None,

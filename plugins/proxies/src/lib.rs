@@ -4,7 +4,9 @@
 //! |---|---|---|
 //! | `addProxy` `{"url": u}` | `{"id": n}`, the same for the same url | |
 //! | `getProxy` | `{"id": n, "url": u, "token": t}`, the lowest id that is free | `none_free` |
-//! | `returnProxy` `{"id": n}` | `{}` | `not_taken` |
+//! | `returnProxy` `{"id": n, "token": t}`, one of them or both | `{}` | `not_taken`, `not_yours`, `stale_token` |
+//!
+//! With the token of its loan anybody may return a proxy. Without it one returns what was lent to one's own session, or else connection.
 
 use plugin_api::prelude::*;
 
@@ -50,15 +52,21 @@ struct Lent {
     token: Token,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Proxy {
+#[derive(Serialize)]
+struct Added {
     id: u64,
 }
 
-fn add(ask: Add, proxies: &mut Pool<Url>) -> Answer<Proxy> {
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Return {
+    id: Option<u64>,
+    token: Option<Token>,
+}
+
+fn add(ask: Add, proxies: &mut Pool<Url>) -> Answer<Added> {
     let id = proxies.add(&ask.url).id;
-    Ok(Proxy { id })
+    Ok(Added { id })
 }
 
 fn get(proxies: &mut Pool<Url>) -> Answer<Lent> {
@@ -70,8 +78,18 @@ fn get(proxies: &mut Pool<Url>) -> Answer<Lent> {
     })
 }
 
-fn take_back(proxy: Proxy, proxies: &mut Pool<Url>) -> Answer {
-    proxies.release(proxy.id).or_code("not_taken")
+fn take_back(ask: Return, proxies: &mut Pool<Url>) -> Answer {
+    let returned = match (ask.id, ask.token) {
+        (Some(id), Some(token)) => proxies.release_part(token, &[id]),
+        (Some(id), None) => proxies.release_ids(&[id]),
+        (None, Some(token)) => proxies.release(token),
+        (None, None) => {
+            return Err(Refusal::bad_payload(
+                "payload: neither `id` nor `token`, expected at least one of them",
+            ));
+        }
+    };
+    returned.map_err(|error| error.with_code_if_not_held("not_taken"))
 }
 
 plugin! {
@@ -88,7 +106,9 @@ plugin! {
         "getProxy" => error "none_free",
         "returnProxy" { "id": 1 } => {},
         "returnProxy" { "id": 1 } => error "not_taken",
-        "getProxy" => { "id": 1 },
+        "getProxy" => { "id": 1, "token": 2 },
+        "returnProxy" { "id": 1, "token": 1 } => error "stale_token",
+        "returnProxy" { "token": 2 } => {},
     }
     test "those of the list are there from the start" with { "urls": ["http://a", "http://b"] } {
         "getProxy" => { "id": 1, "url": "http://a" },

@@ -3,8 +3,11 @@
 //! | request | answer | refused with |
 //! |---|---|---|
 //! | `getTickets` `{"count": n}`, 1 if absent | `{"tickets": [number, …], "left": m, "token": t}` | `sold_out` |
-//! | `returnTickets` `{"tickets": [number, …]}` | `{"left": m}` | `not_sold` |
+//! | `returnTickets` `{"tickets": [number, …], "token": t}`, one of them or both | `{"left": m}` | `not_sold`, `not_yours`, `stale_token` |
 //! | `addTickets` `{"count": n}` | `{"left": m}` | |
+
+//! The token names what was sold at once: with it anybody may return that, all of it or the `tickets` that are named. Without it one
+//! returns what was sold to one's own session, or else connection.
 
 use std::num::NonZeroU64;
 
@@ -59,7 +62,8 @@ struct Sold {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Return {
-    tickets: Vec<u64>,
+    tickets: Option<Vec<u64>>,
+    token: Option<Token>,
 }
 
 #[derive(Deserialize)]
@@ -90,19 +94,36 @@ fn get(ask: Get, hall: &mut Numbers) -> Answer<Sold> {
 }
 
 fn take_back(ask: Return, hall: &mut Numbers) -> Answer<Left> {
-    if ask.tickets.is_empty() {
+    if let Some(tickets) = &ask.tickets {
+        check_tickets(tickets)?;
+    }
+    let returned = match (&ask.tickets, ask.token) {
+        (Some(tickets), Some(token)) => hall.release_part(token, tickets),
+        (Some(tickets), None) => hall.release_ids(tickets),
+        (None, Some(token)) => hall.release(token),
+        (None, None) => {
+            return Err(Refusal::bad_payload(
+                "payload: neither `tickets` nor `token`, expected at least one of them",
+            ));
+        }
+    };
+    returned.map_err(|error| error.with_code_if_not_held("not_sold"))?;
+    Ok(Left { left: hall.free() })
+}
+
+fn check_tickets(tickets: &[u64]) -> Answer {
+    if tickets.is_empty() {
         return Err(Refusal::bad_payload(
             "payload, field `tickets`: an empty list, expected at least one number",
         ));
     }
-    let count = ask.tickets.len() as u64;
+    let count = tickets.len() as u64;
     if count > TICKETS_PER_REQUEST_MAX {
         return Err(Refusal::bad_payload(format!(
             "payload, field `tickets`: {count} at once, expected at most {TICKETS_PER_REQUEST_MAX}"
         )));
     }
-    hall.release_all(&ask.tickets).or_code("not_sold")?;
-    Ok(Left { left: hall.free() })
+    Ok(())
 }
 
 fn add(ask: Add, hall: &mut Numbers) -> Answer<Left> {
@@ -128,6 +149,9 @@ plugin! {
         "getTickets" { "count": 2 } => { "tickets": [2, 3], "left": 497 },
         "returnTickets" { "tickets": [2] } => { "left": 498 },
         "returnTickets" { "tickets": [2] } => error "not_sold",
+        "returnTickets" { "tickets": [3], "token": 1 } => error "stale_token",
+        "returnTickets" { "token": 2 } => { "left": 499 },
+        "returnTickets" { "token": 2 } => error "stale_token",
         "getTickets" { "count": 0 } => error "bad_payload",
     }
     test "what is sold out can be added" with { "seats": 1 } {

@@ -22,6 +22,7 @@ pub fn answers_state() -> StateDescription {
         name: "answers".to_owned(),
         kind: "answers".to_owned(),
         schema: 1,
+        books: 0,
     }
 }
 

@@ -82,6 +82,7 @@ impl Tried for TriedPlugin {
         let payload = example.payload.as_ref();
         let payload = payload.map_or_else(String::new, ToString::to_string);
         let asked = Asked {
+            session: 0,
             client: 1,
             attempt: 1,
             wait: false,

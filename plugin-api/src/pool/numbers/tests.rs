@@ -40,7 +40,7 @@ fn a_grant_knows_what_is_left_and_tokens_grow() {
     assert_eq!((first.left, second.left), (2, 1));
     assert!(first.token < second.token);
     assert_eq!(first.token.number(), 1);
-    hall.release(1).unwrap();
+    hall.release_ids(&[1]).unwrap();
     assert_eq!(
         reconfigured(&hall, 1..=3).take(1).unwrap().token.number(),
         3
@@ -52,14 +52,39 @@ fn nothing_is_no_grant() {
     let mut hall = hall(1..=3);
     let refusal = Refusal::from(hall.take(0).unwrap_err());
     assert_eq!(refusal.kind(), crate::RefusalKind::Final);
+    assert_eq!(refusal.message(), "0 asked for, 3 free");
     assert_eq!(hall.take(1).unwrap().token.number(), 1);
+}
+
+#[test]
+fn more_than_there_is_at_all_is_refused_for_good() {
+    let mut hall = hall(1..=3);
+    hall.take(2).unwrap();
+    let mut refused = |count| {
+        let refusal = Refusal::from(hall.take(count).unwrap_err());
+        (refusal.kind(), refusal.message().to_owned())
+    };
+    let not_yet = |text: &str| (crate::RefusalKind::NotYet, text.to_owned());
+    let never = |text: &str| (crate::RefusalKind::Final, text.to_owned());
+    assert_eq!(refused(3), not_yet("3 asked for, 1 free"));
+    assert_eq!(refused(4), never("4 asked for, 1 free, 3 there are at all"));
+    // What leaves the pool when it comes back is not to be had any more.
+    let mut hall = reconfigured(&hall, 1..=1);
+    let refusal = Refusal::from(hall.take(2).unwrap_err());
+    assert_eq!(refusal.kind(), crate::RefusalKind::Final);
+    // Who waits for the first ones of an empty pool holds up nobody.
+    let mut hall = reconfigured(&hall, NOTHING);
+    hall.release_ids(&[1, 2]).unwrap();
+    let refusal = Refusal::from(hall.take(2).unwrap_err());
+    assert_eq!(refusal.message(), "2 asked for, 0 free");
+    assert_eq!(refusal.kind(), crate::RefusalKind::NotYet);
 }
 
 #[test]
 fn one_ticket_costs_one_look_up_and_one_write() {
     let mut hall = hall(1..=500);
     hall.take(3).unwrap();
-    hall.release(2).unwrap();
+    hall.release_ids(&[2]).unwrap();
     hall.take(2).unwrap();
     let before = hall.host.accesses();
     hall.take(1).unwrap();
@@ -86,7 +111,7 @@ fn books_of_the_first_layout_are_read_and_go_on() {
     let mut hall = reconfigured(&before, 1..=6);
     assert_eq!((hall.free(), hall.len()), (4, 6));
     assert!(hall.is_held(2));
-    hall.release(1).unwrap();
+    hall.release_ids(&[1]).unwrap();
     let grant = hall.take(4).unwrap();
     assert_eq!((grant.ids(), grant.token.number()), (vec![1, 3, 4, 5], 3));
 }
@@ -96,14 +121,20 @@ fn numbers_come_back_in_any_order_all_or_none() {
     let mut hall = hall(1..=10);
     hall.take(6).unwrap();
     for wrong in [&[5, 7, 1][..], &[5, 3, 5], &[99], &[0], &[u64::MAX]] {
-        hall.release_all(wrong).unwrap_err();
+        hall.release_ids(wrong).unwrap_err();
         assert_eq!(hall.free(), 4);
     }
-    assert_eq!(hall.release_all(&[5, 3, 5]).unwrap_err().number, 5);
-    hall.release_all(&[5, 1, 6]).unwrap();
-    hall.release_all(&[]).unwrap();
+    assert_eq!(
+        hall.release_ids(&[5, 3, 5]),
+        Err(NotReleased::NotHeld { number: 5 })
+    );
+    hall.release_ids(&[5, 1, 6]).unwrap();
+    hall.release_ids(&[]).unwrap();
     assert_eq!(hall.free(), 7);
-    assert_eq!(hall.release(5).unwrap_err().to_string(), "5 is not held");
+    assert_eq!(
+        hall.release_ids(&[5]).unwrap_err().to_string(),
+        "5 is not held"
+    );
     assert_eq!(hall.take(7).unwrap().ids(), [1, 5, 6, 7, 8, 9, 10]);
 }
 
@@ -125,14 +156,17 @@ fn a_smaller_range_takes_nothing_from_its_holder() {
     let mut hall = reconfigured(&hall, 1..=2);
     assert_eq!((hall.free(), hall.len()), (0, 4));
     assert!(hall.is_held(3));
-    hall.release(3).unwrap();
-    hall.release(2).unwrap();
+    hall.release_ids(&[3]).unwrap();
+    hall.release_ids(&[2]).unwrap();
     assert_eq!((hall.free(), hall.len()), (1, 3));
-    assert_eq!(hall.release(3).unwrap_err().number, 3);
+    assert_eq!(
+        hall.release_ids(&[3]),
+        Err(NotReleased::NotHeld { number: 3 })
+    );
     // Seat 4 is wanted again while it is still out.
     let mut hall = reconfigured(&hall, 1..=4);
     assert_eq!((hall.free(), hall.len()), (2, 4));
-    hall.release(4).unwrap();
+    hall.release_ids(&[4]).unwrap();
     assert_eq!(hall.take(3).unwrap().ids(), [2, 3, 4]);
 }
 
@@ -148,7 +182,7 @@ fn what_was_added_or_removed_by_hand_stays_so() {
     assert_eq!(hall.take(2).unwrap().ids(), [4, 5]);
     assert_eq!(hall.add(1), Ok(6..7));
     assert!(hall.remove(5));
-    hall.release_all(&[4, 5]).unwrap();
+    hall.release_ids(&[4, 5]).unwrap();
     assert_eq!((hall.free(), hall.len()), (2, 2));
 }
 
@@ -159,7 +193,7 @@ fn numbers_end_where_they_cannot_be_counted() {
     assert_eq!(all.take(u64::MAX).unwrap().left, 0);
     assert_eq!(all.add(1), Err(OutOfNumbers { count: 1 }));
     assert_eq!(all.add(0), Ok(u64::MAX..u64::MAX));
-    all.release_all(&[u64::MAX - 1, 0]).unwrap();
+    all.release_ids(&[u64::MAX - 1, 0]).unwrap();
     assert_eq!(all.free(), 2);
 
     let mut few = hall(NOTHING);
@@ -288,7 +322,7 @@ proptest! {
                     }
                 }
                 Step::Release(numbers) => {
-                    prop_assert_eq!(hall.release_all(&numbers).is_ok(), model.release(&numbers));
+                    prop_assert_eq!(hall.release_ids(&numbers).is_ok(), model.release(&numbers));
                 }
                 Step::Add(count) => {
                     let range = hall.add(count).unwrap();

@@ -42,8 +42,11 @@ fn the_lowest_ids_are_taken_all_or_none() {
             data: url.to_owned()
         })
     );
-    proxies.release(2).unwrap();
-    assert_eq!(proxies.release(2).unwrap_err().number, 2);
+    proxies.release_ids(&[2]).unwrap();
+    assert_eq!(
+        proxies.release_ids(&[2]),
+        Err(NotReleased::NotHeld { number: 2 })
+    );
     assert_eq!(proxies.take_one().unwrap().id, 2);
 }
 
@@ -95,7 +98,7 @@ fn a_removed_resource_leaves_no_trace_and_its_id_is_not_used_again() {
     assert_eq!(proxies.take_one().unwrap().id, held);
     assert!(proxies.remove(held));
     assert_eq!(proxies.data(held).as_deref(), Some("b"));
-    proxies.release(held).unwrap();
+    proxies.release_ids(&[held]).unwrap();
     assert_eq!(proxies.data(held), None);
     assert!(!proxies.remove(held));
     assert_eq!(proxies.add(&"a".to_owned()), Added { id: 3, new: true });
@@ -108,7 +111,7 @@ fn what_is_added_while_it_drains_stays() {
     proxies.take_one().unwrap();
     proxies.remove(1);
     assert_eq!(proxies.add(&"a".to_owned()), Added { id: 1, new: false });
-    proxies.release(1).unwrap();
+    proxies.release_ids(&[1]).unwrap();
     assert_eq!(proxies.free(), 1);
 }
 
@@ -123,7 +126,7 @@ fn another_configuration_adds_and_drains_and_revokes_nothing() {
     let left = [(1, "a"), (2, "b"), (3, "c"), (4, "by hand"), (5, "d")];
     assert_eq!(all(&mut second), left.map(|(id, url)| (id, url.to_owned())));
     assert_eq!(second.free(), 4);
-    second.release(1).unwrap();
+    second.release_ids(&[1]).unwrap();
     assert_eq!((second.free(), second.data(1)), (4, None));
 
     let mut third = open(&second.host, &[]);
@@ -417,7 +420,7 @@ fn data_of_an_older_schema_is_migrated_and_ids_and_grants_stay() {
     assert_eq!((new.free(), new.len()), (1, 3));
     assert!(new.is_held(1) && new.is_held(2) && !new.is_held(3));
     assert_eq!(new.find(&place("c:3".to_owned()).unwrap()), Some(3));
-    new.release(2).unwrap();
+    new.release_ids(&[2]).unwrap();
     assert_eq!(new.len(), 2, "it is no longer configured");
     let mut again = Opened::migrated(&old.host, places(&["a:1", "c:3"]), 2).unwrap();
     assert_eq!(again.len(), 2);
@@ -468,7 +471,7 @@ proptest! {
                     model.held.extend(taken.into_iter().flatten());
                 }
                 Step::Release(id) => {
-                    prop_assert_eq!(pool.release(id).is_ok(), model.release(id));
+                    prop_assert_eq!(pool.release_ids(&[id]).is_ok(), model.release(id));
                 }
                 Step::Add(data) => {
                     let known = model.members.values().any(|member| *member == data);

@@ -1,0 +1,453 @@
+//! Who was granted what: the pages of the grants, and where each held number is to be found in them.
+//!
+//! A page holds some grants whose tokens follow one another, packed as [records](super::record). Its key is a number not
+//! above the first of its tokens, so that a token's page is found by one look. An index leads from a number to the page of
+//! its grant: one entry for each range of numbers that a page holds, by the range's end. What is sold in order fills pages
+//! whose numbers are one range each. Once such a page is old it becomes a *run*: that many grants of so many numbers each.
+//! Then its holders are not known any more, and neighbouring runs become one, so that a hall that is sold in order costs
+//! next to nothing.
+//!
+//! The ledger owns all keys that begin with its two prefixes.
+//!
+//! Invariants: pages have no token in common, and are not empty. The index names each granted number once, with its page.
+
+use super::{
+    ranges::Span,
+    record::{Damaged, Record, Records, Terms, put_varint, take_varint, write_all},
+};
+use crate::{
+    context::{StateMap, unwinding},
+    stored,
+};
+
+const PAGES: u8 = 7;
+const INDEX: u8 = 8;
+
+/// The first byte of a page that holds records.
+const RECORDS: u8 = 1;
+/// The first byte of a run: how many grants, how many numbers each, less one, and the first number, as varints.
+const RUN: u8 = 2;
+
+/// Grants of a page that is full.
+pub(super) const GRANTS_PER_PAGE: usize = 16;
+
+/// What stands in one page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    Records(Vec<Record>),
+    Run(Run),
+}
+
+/// Grants whose tokens and numbers rise together, and whose holders are not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    /// Of the first one.
+    token: u64,
+    grants: u64,
+    /// Numbers of each grant, less one.
+    longer: u64,
+    /// The first one's lowest number.
+    start: u64,
+}
+
+impl Run {
+    /// What these grants are as a run, if they are one and never end.
+    fn of(records: &[Record]) -> Option<Self> {
+        let first = records.first()?;
+        let run = Self {
+            token: first.token,
+            grants: records.len() as u64,
+            longer: first.first.end - first.first.start,
+            start: first.first.start,
+        };
+        let is_next = |(at, record): (u64, &Record)| {
+            record.token == run.token + at
+                && record.rest.is_empty()
+                && record.first == run.numbers_of(at)
+                && record.terms == Terms::default()
+        };
+        (0..).zip(records).all(is_next).then_some(run)
+    }
+
+    fn numbers_of(self, at: u64) -> Span {
+        let start = self.start + at * (self.longer + 1);
+        Span {
+            start,
+            end: start + self.longer,
+        }
+    }
+
+    fn numbers(self) -> Span {
+        Span {
+            start: self.start,
+            end: self.numbers_of(self.grants - 1).end,
+        }
+    }
+
+    fn grant(self, at: u64) -> Record {
+        Record {
+            token: self.token + at,
+            first: self.numbers_of(at),
+            rest: Vec::new(),
+            holder: None,
+            terms: Terms::default(),
+        }
+    }
+
+    /// The grants from `from` on, up to but not with `to`, if there are any.
+    fn part(self, from: u64, to: u64) -> Option<Self> {
+        (from < to).then(|| Self {
+            token: self.token + from,
+            grants: to - from,
+            start: self.numbers_of(from).start,
+            ..self
+        })
+    }
+
+    fn goes_on_as(self, next: Self) -> bool {
+        self.token + self.grants == next.token
+            && self.longer == next.longer
+            && self.numbers().end + 1 == next.start
+    }
+
+    fn read(base: u64, mut bytes: &[u8]) -> Result<Self, Damaged> {
+        let mut next = || take_varint(&mut bytes);
+        let run = Self {
+            token: base,
+            grants: next()?,
+            longer: next()?,
+            start: next()?,
+        };
+        let numbers = run.longer.checked_add(1).ok_or(Damaged)?;
+        let end = run.grants.checked_mul(numbers).ok_or(Damaged)?;
+        let fits = run.start.checked_add(end).is_some() && base.checked_add(run.grants).is_some();
+        (run.grants > 0 && fits && bytes.is_empty())
+            .then_some(run)
+            .ok_or(Damaged)
+    }
+}
+
+impl Page {
+    fn read(base: u64, value: &[u8]) -> Result<Self, Damaged> {
+        match value.split_first() {
+            Some((&RECORDS, bytes)) => {
+                let records: Result<Vec<_>, _> = Records::new(base, bytes).collect();
+                Ok(Self::Records(records?))
+            }
+            Some((&RUN, bytes)) => Ok(Self::Run(Run::read(base, bytes)?)),
+            _ => Err(Damaged),
+        }
+    }
+
+    /// The grant with this token.
+    fn find(self, token: u64) -> Option<Record> {
+        match self {
+            Self::Records(records) => records.into_iter().find(|record| record.token == token),
+            Self::Run(run) => {
+                let at = token.checked_sub(run.token).filter(|at| *at < run.grants)?;
+                Some(run.grant(at))
+            }
+        }
+    }
+}
+
+/// The page that holds a number's grant, if it stands in one.
+pub(super) fn page_of(map: &mut StateMap, number: u64) -> Option<(u64, Span)> {
+    let (key, value) = map.at_or_after(&key(INDEX, number))?;
+    if key.first() != Some(&INDEX) {
+        return None;
+    }
+    match indexed(key, value) {
+        Ok((span, base)) => (span.start <= number).then_some((base, span)),
+        Err(Damaged) if unwinding() => None,
+        Err(Damaged) => panic!("{}", unreadable(key, value)),
+    }
+}
+
+/// The first grant of a page that has a number of `part`, and does not satisfy `may_end`.
+pub(super) fn first_that_may_not(
+    map: &mut StateMap,
+    base: u64,
+    part: Span,
+    may_end: impl Fn(&Record) -> bool,
+) -> Option<u64> {
+    let among = |record: &Record| {
+        let common = record.spans().find_map(|span| span.overlap(part))?;
+        (!may_end(record)).then_some(common.start)
+    };
+    match page_at(map, base)? {
+        Page::Records(records) => records.iter().filter_map(among).min(),
+        Page::Run(run) => {
+            let common = run.numbers().overlap(part)?;
+            (!may_end(&run.grant(0))).then_some(common.start)
+        }
+    }
+}
+
+/// The grant with this token, and its page.
+pub(super) fn find(map: &mut StateMap, token: u64) -> Option<(u64, Record)> {
+    let (found, value) = map.at_or_before(&key(PAGES, token))?;
+    let base = base_of(found)?;
+    let page = read_or_panic(found, value, base)?;
+    Some((base, page.find(token)?))
+}
+
+/// Adds a page: `records` have tokens above those of all that are there.
+pub(super) fn add(map: &mut StateMap, base: u64, records: &[Record]) {
+    put_records(map, base, records);
+    for span in ranges_of(records) {
+        put_index(map, span, base);
+    }
+}
+
+/// Takes numbers, each of which its index entry names, out of a page: `parts` are rising and apart.
+pub(super) fn remove(map: &mut StateMap, base: u64, parts: &[Span]) {
+    let Some(page) = page_at(map, base) else {
+        return;
+    };
+    match page {
+        Page::Records(records) => {
+            let left = records
+                .into_iter()
+                .filter_map(|record| record.without(parts));
+            put_records(map, base, &left.collect::<Vec<_>>());
+            for &part in parts {
+                unindex(map, part);
+            }
+        }
+        Page::Run(run) => remove_from_run(map, run, parts),
+    }
+}
+
+/// Splits a run around the grants that `parts` take numbers of.
+fn remove_from_run(map: &mut StateMap, run: Run, parts: &[Span]) {
+    map.remove(&key(PAGES, run.token));
+    unindex(map, run.numbers());
+    let at_of = |number: u64| (number - run.start) / (run.longer + 1);
+    let mut from = 0;
+    for &part in parts {
+        let (first, last) = (at_of(part.start), at_of(part.end));
+        // Two parts may take numbers of the same grant.
+        if first >= from {
+            put_run(map, run.part(from, first));
+        }
+        for at in [first, last] {
+            if at >= from {
+                let left = run.grant(at).without(parts);
+                add(map, run.token + at, left.as_slice());
+            }
+            from = from.max(at + 1);
+        }
+    }
+    put_run(map, run.part(from, run.grants));
+}
+
+/// Makes a run of the first page whose key is at or above `base`, if it can be one, so that its holders are forgotten.
+/// Returns where to go on, or `None` if there is no such page below `below`.
+pub(super) fn fold(map: &mut StateMap, base: u64, below: u64) -> Option<u64> {
+    let (found, value) = map.at_or_after(&key(PAGES, base))?;
+    let base = base_of(found).filter(|base| *base < below)?;
+    let page = read_or_panic(found, value, base)?;
+    let Page::Records(records) = page else {
+        return Some(base + 1);
+    };
+    // What has become sparse stays: as a run it would cost as much, and its holders would be forgotten for nothing.
+    let run = Run::of(&records).filter(|_| records.len() >= GRANTS_PER_PAGE);
+    if let Some(run) = run {
+        map.remove(&key(PAGES, base));
+        unindex(map, run.numbers());
+        let before = map
+            .at_or_before(&key(PAGES, base))
+            .and_then(|(found, value)| {
+                let base = base_of(found)?;
+                match read_or_panic(found, value, base)? {
+                    Page::Run(before) if before.goes_on_as(run) => Some(before),
+                    _ => None,
+                }
+            });
+        let run = match before {
+            Some(before) => {
+                unindex(map, before.numbers());
+                Run {
+                    grants: before.grants + run.grants,
+                    ..before
+                }
+            }
+            None => run,
+        };
+        put_run(map, Some(run));
+    }
+    Some(base + 1)
+}
+
+/// Reads all pages and the whole index. Returns how many numbers are granted.
+///
+/// # Errors
+/// Names the first entry that cannot be read, or that another one does not know of.
+pub(super) fn check(map: &mut StateMap) -> Result<u64, String> {
+    let mut granted = 0;
+    let mut from = key(PAGES, 0).to_vec();
+    let mut token_before = 0;
+    while let Some((found, value)) = map.at_or_after(&from) {
+        let Some(base) = base_of(found) else {
+            break;
+        };
+        let wrong = unreadable(found, value);
+        from = [found, &[0]].concat();
+        let ranges = match Page::read(base, value) {
+            Ok(Page::Records(records)) if !records.is_empty() => {
+                let first = records[0].token;
+                let last = records[records.len() - 1].token;
+                (first > token_before)
+                    .then_some(())
+                    .ok_or_else(|| wrong.clone())?;
+                token_before = last;
+                ranges_of(&records)
+            }
+            Ok(Page::Run(run)) if run.token > token_before => {
+                token_before = run.token + run.grants - 1;
+                vec![run.numbers()]
+            }
+            _ => return Err(wrong),
+        };
+        for range in ranges {
+            match page_of(map, range.start) {
+                Some((page, span)) if page == base && span.end >= range.end => {
+                    granted += range.len();
+                }
+                _ => return Err(wrong),
+            }
+        }
+    }
+    if indexed_len(map)? == granted {
+        Ok(granted)
+    } else {
+        Err("the index of its grants names numbers that no grant has".to_owned())
+    }
+}
+
+fn indexed_len(map: &mut StateMap) -> Result<u64, String> {
+    let mut len = 0;
+    let mut from = key(INDEX, 0).to_vec();
+    while let Some((found, value)) = map.at_or_after(&from) {
+        if found.first() != Some(&INDEX) {
+            break;
+        }
+        let (span, _) = indexed(found, value).map_err(|Damaged| unreadable(found, value))?;
+        len += span.len();
+        from = [found, &[0]].concat();
+    }
+    Ok(len)
+}
+
+fn page_at(map: &mut StateMap, base: u64) -> Option<Page> {
+    let key = key(PAGES, base);
+    let value = map.read(&key);
+    match value {
+        Some(value) => read_or_panic(&key, value, base),
+        None if unwinding() => None,
+        None => panic!("{}", stored::unreadable(&key, EXPECTED_PAGE, "not there")),
+    }
+}
+
+fn read_or_panic(key: &[u8], value: &[u8], base: u64) -> Option<Page> {
+    match Page::read(base, value) {
+        Ok(page) => Some(page),
+        Err(Damaged) if unwinding() => None,
+        // A job that finds the books otherwise than they were written must not go on.
+        Err(Damaged) => panic!("{}", unreadable(key, value)),
+    }
+}
+
+fn put_records(map: &mut StateMap, base: u64, records: &[Record]) {
+    if records.is_empty() {
+        map.remove(&key(PAGES, base));
+        return;
+    }
+    let mut page = Vec::new();
+    write_all(&mut page, base, records);
+    page.insert(0, RECORDS);
+    map.write(&key(PAGES, base), &page);
+}
+
+fn put_run(map: &mut StateMap, run: Option<Run>) {
+    let Some(run) = run else {
+        return;
+    };
+    let mut value = vec![RUN];
+    for number in [run.grants, run.longer, run.start] {
+        put_varint(&mut value, number);
+    }
+    map.write(&key(PAGES, run.token), &value);
+    put_index(map, run.numbers(), run.token);
+}
+
+/// All numbers of some grants, rising and apart.
+fn ranges_of(records: &[Record]) -> Vec<Span> {
+    let mut spans: Vec<Span> = records.iter().flat_map(Record::spans).collect();
+    spans.sort_unstable_by_key(|span| span.start);
+    let mut ranges: Vec<Span> = Vec::new();
+    for span in spans {
+        match ranges.last_mut() {
+            Some(last) if last.end.checked_add(1) == Some(span.start) => last.end = span.end,
+            _ => ranges.push(span),
+        }
+    }
+    ranges
+}
+
+fn put_index(map: &mut StateMap, span: Span, base: u64) {
+    let mut value = Vec::with_capacity(12);
+    put_varint(&mut value, span.end - span.start);
+    put_varint(&mut value, base);
+    map.write(&key(INDEX, span.end), &value);
+}
+
+/// Takes numbers, which one entry of the index names, out of it.
+fn unindex(map: &mut StateMap, part: Span) {
+    let Some((base, span)) = page_of(map, part.start) else {
+        assert!(unwinding(), "the index names each number that is granted");
+        return;
+    };
+    map.remove(&key(INDEX, span.end));
+    for rest in span.minus(&[part]) {
+        put_index(map, rest, base);
+    }
+}
+
+fn indexed(key: &[u8], mut value: &[u8]) -> Result<(Span, u64), Damaged> {
+    let end = base_after(key, INDEX).ok_or(Damaged)?;
+    let longer = take_varint(&mut value)?;
+    let base = take_varint(&mut value)?;
+    let start = end.checked_sub(longer).ok_or(Damaged)?;
+    value
+        .is_empty()
+        .then_some((Span { start, end }, base))
+        .ok_or(Damaged)
+}
+
+/// The number that a page's key holds; `None` if it is the key of something else.
+fn base_of(key: &[u8]) -> Option<u64> {
+    base_after(key, PAGES)
+}
+
+fn base_after(key: &[u8], prefix: u8) -> Option<u64> {
+    let number = key.strip_prefix(&[prefix])?;
+    Some(u64::from_be_bytes(number.try_into().ok()?))
+}
+
+fn key(prefix: u8, number: u64) -> [u8; 9] {
+    let mut key = [prefix; 9];
+    key[1..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+const EXPECTED_PAGE: &str = "a page of grants";
+
+fn unreadable(key: &[u8], value: &[u8]) -> String {
+    let expected = match key.first() {
+        Some(&PAGES) => EXPECTED_PAGE,
+        _ => "a range of granted numbers and its page",
+    };
+    stored::unreadable(key, expected, stored::Bytes(value))
+}

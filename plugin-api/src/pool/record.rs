@@ -1,0 +1,439 @@
+//! One grant as it stands in the books, and the packed form of several: the value of a page of the [ledger](super::ledger).
+//!
+//! This form is frozen: hosts and later versions of plugin-api read it. Each record begins with a byte of [`flag`]s. A
+//! grant that follows the one before it, by its token and its numbers, costs that byte and the difference of the two holders'
+//! numbers. Numbers are LEB128 varints; a difference that may be negative is zigzag-encoded, and wraps.
+
+use super::ranges::Span;
+use crate::context::Holder;
+
+/// The bits of a record's first byte. A bit that is not named here belongs to a later version.
+mod flag {
+    /// What kind of holder: 0 for one that is not kept, else [`CONNECTION`] or [`SESSION`].
+    pub(super) const HOLDER: u8 = 0b11;
+    pub(super) const CONNECTION: u8 = 1;
+    pub(super) const SESSION: u8 = 2;
+    /// Its token is the next one, and its numbers are one range that follows that of the record before, as long as that.
+    pub(super) const FOLLOWS: u8 = 1 << 2;
+    /// It ends at a time.
+    pub(super) const END: u8 = 1 << 3;
+    /// It ends with its holder.
+    pub(super) const WITH_HOLDER: u8 = 1 << 4;
+    /// It belongs to an account.
+    pub(super) const ACCOUNT: u8 = 1 << 5;
+    /// It was called back, and cannot be renewed.
+    pub(super) const RECALLED: u8 = 1 << 6;
+    pub(super) const UNKNOWN: u8 = 1 << 7;
+}
+
+/// One grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) token: u64,
+    /// The lowest of its ranges.
+    pub(super) first: Span,
+    /// The others, rising and apart.
+    pub(super) rest: Vec<Span>,
+    /// `None`: it is not kept any more.
+    pub(super) holder: Option<Holder>,
+    pub(super) terms: Terms,
+}
+
+/// When a grant ends, and whose it is beside its holder's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Terms {
+    /// On the host's clock, in milliseconds since 1970.
+    pub(super) end_ms: Option<u64>,
+    pub(super) with_holder: bool,
+    pub(super) account: Option<u64>,
+    pub(super) recalled: bool,
+}
+
+/// Bytes that are no records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Damaged;
+
+impl Record {
+    pub(super) fn spans(&self) -> impl Iterator<Item = Span> {
+        std::iter::once(self.first).chain(self.rest.iter().copied())
+    }
+
+    /// Whether all of `part` is granted by it.
+    pub(super) fn covers(&self, part: Span) -> bool {
+        self.spans()
+            .any(|span| span.start <= part.start && part.end <= span.end)
+    }
+
+    /// Takes the numbers of `parts` out, which are rising and apart; `None` if nothing is left.
+    pub(super) fn without(self, parts: &[Span]) -> Option<Self> {
+        let left = |span: Span| span.minus(parts);
+        let mut spans = self.spans().flat_map(left);
+        let first = spans.next()?;
+        let rest = spans.collect();
+        Some(Self {
+            first,
+            rest,
+            ..self
+        })
+    }
+}
+
+/// What a record is written relative to: the one before it in its page.
+#[derive(Clone, Copy, Debug)]
+struct Before {
+    token: u64,
+    /// The number behind its last one.
+    next: u64,
+    /// How many numbers its last range has, less one.
+    longer: u64,
+    /// The number of its holder.
+    holder: u64,
+}
+
+impl Before {
+    /// What the first record of a page is written relative to. `base` is at most its token.
+    fn first(base: u64) -> Self {
+        Self {
+            token: base.wrapping_sub(1),
+            next: 0,
+            longer: 0,
+            holder: 0,
+        }
+    }
+
+    fn is_followed_by(&self, record: &Record) -> bool {
+        let span = record.first;
+        record.rest.is_empty()
+            && record.token == self.token.wrapping_add(1)
+            && span.start == self.next
+            && span.end - span.start == self.longer
+    }
+
+    fn pass(&mut self, record: &Record) {
+        let last = record.rest.last().unwrap_or(&record.first);
+        self.token = record.token;
+        self.next = last.end.wrapping_add(1);
+        self.longer = last.end - last.start;
+        if let Some(holder) = record.holder {
+            self.holder = number_of(holder);
+        }
+    }
+}
+
+/// Reads the records of a page, by rising token. After an error comes nothing more.
+#[derive(Debug)]
+pub(super) struct Records<'a> {
+    bytes: &'a [u8],
+    before: Before,
+}
+
+impl<'a> Records<'a> {
+    /// `base` is the number that the page was begun with.
+    pub(super) fn new(base: u64, bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            before: Before::first(base),
+        }
+    }
+
+    fn read(&mut self) -> Result<Record, Damaged> {
+        let flags = self.byte()?;
+        if flags & flag::UNKNOWN != 0 {
+            return Err(Damaged);
+        }
+        let (token, first, rest) = if flags & flag::FOLLOWS != 0 {
+            let start = self.before.next;
+            let first = span(start, self.before.longer)?;
+            (self.before.token.wrapping_add(1), first, Vec::new())
+        } else {
+            let later = self.varint()?;
+            let token = self.before.token.wrapping_add(1).checked_add(later);
+            let start = self.before.next.wrapping_add(unzigzag(self.varint()?));
+            let first = span(start, self.varint()?)?;
+            (token.ok_or(Damaged)?, first, self.rest(first)?)
+        };
+        let kind = flags & flag::HOLDER;
+        let holder = match kind {
+            0 => None,
+            flag::CONNECTION | flag::SESSION => {
+                let number = self.before.holder.wrapping_add(unzigzag(self.varint()?));
+                Some(match kind {
+                    flag::CONNECTION => Holder::Connection(number),
+                    _ => Holder::Session(number),
+                })
+            }
+            _ => return Err(Damaged),
+        };
+        let mut optional = |bit| (flags & bit != 0).then(|| self.varint()).transpose();
+        let terms = Terms {
+            end_ms: optional(flag::END)?,
+            account: optional(flag::ACCOUNT)?,
+            with_holder: flags & flag::WITH_HOLDER != 0,
+            recalled: flags & flag::RECALLED != 0,
+        };
+        let record = Record {
+            token,
+            first,
+            rest,
+            holder,
+            terms,
+        };
+        self.before.pass(&record);
+        Ok(record)
+    }
+
+    fn rest(&mut self, first: Span) -> Result<Vec<Span>, Damaged> {
+        let count = self.varint()?;
+        let mut rest = Vec::new();
+        let mut end = first.end;
+        for _ in 0..count {
+            // One number at least lies between two ranges.
+            let gap = self.varint()?.checked_add(2).ok_or(Damaged)?;
+            let next = span(end.checked_add(gap).ok_or(Damaged)?, self.varint()?)?;
+            end = next.end;
+            rest.push(next);
+        }
+        Ok(rest)
+    }
+
+    fn byte(&mut self) -> Result<u8, Damaged> {
+        let (&byte, rest) = self.bytes.split_first().ok_or(Damaged)?;
+        self.bytes = rest;
+        Ok(byte)
+    }
+
+    fn varint(&mut self) -> Result<u64, Damaged> {
+        take_varint(&mut self.bytes)
+    }
+}
+
+impl Iterator for Records<'_> {
+    type Item = Result<Record, Damaged>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.bytes.is_empty() {
+            return None;
+        }
+        let record = self.read();
+        if record.is_err() {
+            self.bytes = &[];
+        }
+        Some(record)
+    }
+}
+
+/// Adds a record to a page that was begun with `base`; its token is greater than all that are there.
+///
+/// # Errors
+/// What stands there cannot be read.
+pub(super) fn append(page: &mut Vec<u8>, base: u64, record: &Record) -> Result<(), Damaged> {
+    let mut records = Records::new(base, page);
+    for record in records.by_ref() {
+        record?;
+    }
+    let mut before = records.before;
+    push(page, &mut before, record);
+    Ok(())
+}
+
+/// Writes all records of a page anew.
+pub(super) fn write_all(page: &mut Vec<u8>, base: u64, records: &[Record]) {
+    page.clear();
+    let mut before = Before::first(base);
+    for record in records {
+        push(page, &mut before, record);
+    }
+}
+
+fn push(out: &mut Vec<u8>, before: &mut Before, record: &Record) {
+    let Terms {
+        end_ms,
+        with_holder,
+        account,
+        recalled,
+    } = record.terms;
+    let kind = match record.holder {
+        None => 0,
+        Some(Holder::Connection(_)) => flag::CONNECTION,
+        Some(Holder::Session(_)) => flag::SESSION,
+    };
+    let follows = before.is_followed_by(record);
+    let bits = [
+        (follows, flag::FOLLOWS),
+        (end_ms.is_some(), flag::END),
+        (with_holder, flag::WITH_HOLDER),
+        (account.is_some(), flag::ACCOUNT),
+        (recalled, flag::RECALLED),
+    ];
+    let set = bits.into_iter().filter(|(is_set, _)| *is_set);
+    out.push(set.fold(kind, |flags, (_, bit)| flags | bit));
+    if !follows {
+        let later = record.token.wrapping_sub(before.token.wrapping_add(1));
+        put_varint(out, later);
+        put_varint(out, zigzag(record.first.start.wrapping_sub(before.next)));
+        put_varint(out, record.first.end - record.first.start);
+        put_varint(out, record.rest.len() as u64);
+        let mut end = record.first.end;
+        for span in &record.rest {
+            put_varint(out, span.start - end - 2);
+            put_varint(out, span.end - span.start);
+            end = span.end;
+        }
+    }
+    if let Some(holder) = record.holder {
+        put_varint(out, zigzag(number_of(holder).wrapping_sub(before.holder)));
+    }
+    for number in [end_ms, account].into_iter().flatten() {
+        put_varint(out, number);
+    }
+    before.pass(record);
+}
+
+fn number_of(holder: Holder) -> u64 {
+    match holder {
+        Holder::Connection(number) | Holder::Session(number) => number,
+    }
+}
+
+fn span(start: u64, longer: u64) -> Result<Span, Damaged> {
+    let end = start.checked_add(longer).ok_or(Damaged)?;
+    Ok(Span { start, end })
+}
+
+/// A difference that wraps, so that small ones of both signs are small numbers.
+fn zigzag(difference: u64) -> u64 {
+    let signed = difference.cast_signed();
+    ((signed << 1) ^ (signed >> 63)).cast_unsigned()
+}
+
+fn unzigzag(number: u64) -> u64 {
+    (number >> 1) ^ (number & 1).wrapping_neg()
+}
+
+/// Adds a number, least significant seven bits first.
+pub(super) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// Takes a number off the front.
+pub(super) fn take_varint(bytes: &mut &[u8]) -> Result<u64, Damaged> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = bytes.split_first().ok_or(Damaged)?;
+        *bytes = rest;
+        let bits = u64::from(byte & 0x7f);
+        if shift == 63 && bits > 1 {
+            return Err(Damaged);
+        }
+        number |= bits << shift;
+        if byte < 0x80 {
+            return Ok(number);
+        }
+    }
+    Err(Damaged)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_number() -> impl Strategy<Value = u64> {
+        prop_oneof![0..40_u64, any::<u64>(), Just(u64::MAX - 1)]
+    }
+
+    fn any_record() -> impl Strategy<Value = Record> {
+        let holder = prop_oneof![
+            Just(None),
+            any_number().prop_map(|number| Some(Holder::Connection(number))),
+            any_number().prop_map(|number| Some(Holder::Session(number))),
+        ];
+        let spans = proptest::collection::btree_set(0..30_u64, 1..5);
+        let terms = (
+            proptest::option::of(any_number()),
+            any::<bool>(),
+            proptest::option::of(any_number()),
+            any::<bool>(),
+        );
+        (spans, holder, terms, any::<bool>()).prop_map(|(spans, holder, terms, high)| {
+            let from = if high { u64::MAX - 200 } else { 0 };
+            let spans: Vec<Span> = spans
+                .into_iter()
+                .map(|at| Span {
+                    start: from + 5 * at,
+                    end: from + 5 * at + at % 4,
+                })
+                .collect();
+            let (end_ms, with_holder, account, recalled) = terms;
+            Record {
+                token: 0,
+                first: spans[0],
+                rest: spans[1..].to_vec(),
+                holder,
+                terms: Terms {
+                    end_ms,
+                    with_holder,
+                    account,
+                    recalled,
+                },
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn records_are_read_as_they_were_written(
+            base in 1..1_000_u64,
+            records in proptest::collection::vec((any_record(), 0..3_u64), 0..20),
+            cut in 0..200_usize,
+        ) {
+            let mut token = base;
+            let mut written = Vec::new();
+            for (record, later) in records {
+                token += later;
+                written.push(Record { token, ..record });
+                token += 1;
+            }
+            let (mut appended, mut page) = (Vec::new(), Vec::new());
+            for record in &written {
+                append(&mut appended, base, record).unwrap();
+            }
+            write_all(&mut page, base, &written);
+            prop_assert_eq!(&appended, &page);
+            let read: Result<Vec<_>, _> = Records::new(base, &page).collect();
+            prop_assert_eq!(read.unwrap(), written);
+            // Whatever stands there, reading it ends.
+            page.truncate(cut);
+            page.extend([0xff; 3]);
+            prop_assert!(Records::new(base, &page).any(|record| record.is_err()));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let _ = Records::new(7, &bytes).count();
+        }
+    }
+
+    #[test]
+    fn grants_in_order_take_three_bytes_each() {
+        let mut page = Vec::new();
+        let base = 1_000;
+        for number in 0..16_u64 {
+            let record = Record {
+                token: base + number,
+                first: Span::one(5_000 + number),
+                rest: Vec::new(),
+                // Fifty connections in turn, whose numbers are as large as a host's.
+                holder: Some(Holder::Connection(1_795_419_410_506_000 + number * 37 % 50)),
+                terms: Terms::default(),
+            };
+            append(&mut page, base, &record).unwrap();
+        }
+        assert!(page.len() <= 16 * 3 + 14, "{} bytes", page.len());
+    }
+}

@@ -1,0 +1,177 @@
+//! How what was granted comes back: who may give it back, by which name, and where its grant stands.
+
+use super::{DRAINING, MEMBERS, Stock, UNNAMED};
+use crate::{
+    context::Holder,
+    pool::{
+        grant::{NotReleased, Token},
+        header::Header,
+        ledger,
+        ranges::Span,
+        record::{self, Record},
+    },
+};
+
+/// Where a held number's grant stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    /// Nowhere: it was granted before the holders of grants were kept.
+    Unnamed,
+    /// In a page of the ledger, which has this key.
+    Ledger(u64),
+    /// In the header's page.
+    Latest,
+}
+
+impl Stock {
+    /// Gives back all numbers of `spans`, which are in rising order, or none: by their numbers alone, so only what the asker
+    /// itself holds, or what was granted before holders were kept. Returns those that left the pool with it.
+    pub(in super::super) fn release_numbers(
+        &mut self,
+        spans: &[Span],
+    ) -> Result<Vec<Span>, NotReleased> {
+        for pair in spans.windows(2) {
+            if pair[1].start <= pair[0].end {
+                let number = pair[1].start;
+                return Err(NotReleased::NotHeld { number });
+            }
+        }
+        let header = self.header();
+        let latest = self.latest(&header);
+        let asker = self.map.asker();
+        let mut parts = Vec::new();
+        for &span in spans {
+            self.locate_own(&latest, asker, span, &mut parts)?;
+        }
+        Ok(self.end(header, latest, parts))
+    }
+
+    /// Gives back what a grant has, or those of its numbers that `spans` names, all or none. Returns those that left the pool
+    /// with it.
+    pub(in super::super) fn release_token(
+        &mut self,
+        token: Token,
+        spans: Option<&[Span]>,
+    ) -> Result<Vec<Span>, NotReleased> {
+        let header = self.header();
+        let stale = NotReleased::StaleToken { token };
+        let latest = self.latest(&header);
+        let among_latest = latest.iter().find(|record| record.token == token.0);
+        let (place, record) = match among_latest {
+            Some(record) => (Place::Latest, record.clone()),
+            None => match ledger::find(&mut self.map, token.0) {
+                Some((base, record)) => (Place::Ledger(base), record),
+                None => return Err(stale),
+            },
+        };
+        if record.terms.with_holder && record.holder != Some(self.map.asker()) {
+            let number = record.first.start;
+            return Err(NotReleased::NotYours { number });
+        }
+        let spans = match spans {
+            None => record.spans().collect(),
+            Some(spans) if spans.iter().all(|span| record.covers(*span)) => spans.to_vec(),
+            Some(_) => return Err(stale),
+        };
+        if let Some(pair) = (spans.windows(2)).find(|pair| pair[1].start <= pair[0].end) {
+            let number = pair[1].start;
+            return Err(NotReleased::NotHeld { number });
+        }
+        let parts = spans.into_iter().map(|span| (place, span));
+        Ok(self.end(header, latest, parts.collect()))
+    }
+
+    /// Finds where the grants of `span` stand, all of which have to be the asker's own.
+    fn locate_own(
+        &mut self,
+        latest: &[Record],
+        asker: Holder,
+        span: Span,
+        parts: &mut Vec<(Place, Span)>,
+    ) -> Result<(), NotReleased> {
+        let mut left = Some(span);
+        while let Some(span) = left {
+            let number = span.start;
+            let (place, found) =
+                (self.locate(latest, number)).ok_or(NotReleased::NotHeld { number })?;
+            let part = found.overlap(span).expect("both have the number");
+            let is_own = |record: &Record| record.holder == Some(asker);
+            let foreign = match place {
+                Place::Unnamed => None,
+                Place::Ledger(base) => {
+                    ledger::first_that_may_not(&mut self.map, base, part, is_own)
+                }
+                Place::Latest => latest
+                    .iter()
+                    .any(|record| record.covers(part) && !is_own(record))
+                    .then_some(number),
+            };
+            if let Some(number) = foreign {
+                return Err(NotReleased::NotYours { number });
+            }
+            parts.push((place, part));
+            left = span.minus(&[part]).first().copied();
+        }
+        Ok(())
+    }
+
+    /// Where a held number's grant stands, and a range of numbers around it that stand there, too.
+    pub(super) fn locate(&mut self, latest: &[Record], number: u64) -> Option<(Place, Span)> {
+        let mut latest = latest.iter().flat_map(Record::spans);
+        if let Some(span) = latest.find(|span| span.overlap(Span::one(number)).is_some()) {
+            return Some((Place::Latest, span));
+        }
+        if let Some((base, span)) = ledger::page_of(&mut self.map, number) {
+            return Some((Place::Ledger(base), span));
+        }
+        let span = UNNAMED.ending_from(&mut self.map, number)?;
+        (span.start <= number).then_some((Place::Unnamed, span))
+    }
+
+    /// Ends the grants of numbers whose places are known. Returns those that left the pool with it.
+    fn end(
+        &mut self,
+        mut header: Header,
+        mut latest: Vec<Record>,
+        mut parts: Vec<(Place, Span)>,
+    ) -> Vec<Span> {
+        parts.sort_unstable_by_key(|(place, part)| (*place, part.start));
+        for of_place in parts.chunk_by(|one, next| one.0 == next.0) {
+            let place = of_place[0].0;
+            let spans: Vec<Span> = of_place.iter().map(|(_, part)| *part).collect();
+            match place {
+                Place::Unnamed => {
+                    for &span in &spans {
+                        UNNAMED.remove(&mut self.map, span);
+                    }
+                }
+                Place::Ledger(base) => ledger::remove(&mut self.map, base, &spans),
+                Place::Latest => {
+                    let left = std::mem::take(&mut latest).into_iter();
+                    let left: Vec<_> = left.filter_map(|record| record.without(&spans)).collect();
+                    record::write_all(&mut self.page, header.page_base, &left);
+                    self.bound_page(&mut header);
+                }
+            }
+        }
+        let mut gone = Vec::new();
+        for (_, span) in parts {
+            let leaving = match header.draining {
+                0 => Vec::new(),
+                _ => DRAINING.overlap(&mut self.map, span),
+            };
+            for &part in &leaving {
+                DRAINING.remove(&mut self.map, part);
+                MEMBERS.remove(&mut self.map, part);
+                header.draining -= part.len();
+                header.len -= part.len();
+            }
+            for part in span.minus(&leaving) {
+                self.free(&mut header, part);
+            }
+            gone.extend(leaving);
+        }
+        self.set_header(header);
+        gone
+    }
+}

@@ -1,0 +1,366 @@
+//! Who holds what, against a model that says plainly what it should be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    context::{Call, Holder},
+    pool::grant::NotReleased,
+    testing::MemoryHost,
+};
+
+/// So few that a test comes to forget some.
+const HOLDERS_KEPT: u64 = 40;
+
+fn asked_by(holder: Holder) -> Call {
+    let (client, session) = match holder {
+        Holder::Connection(client) => (client, None),
+        Holder::Session(session) => (1_000 + session, Some(session)),
+    };
+    Call {
+        client,
+        session,
+        attempt: 1,
+        now_ms: 0,
+        deadline_ms: None,
+    }
+}
+
+/// A stock of the numbers from 1 to `len`, and the way to say who asks.
+struct Books {
+    host: MemoryHost,
+    stock: Stock,
+}
+
+impl Books {
+    fn new(len: u64) -> Self {
+        let host = MemoryHost::new();
+        let mut stock = Stock::new(host.map(0));
+        stock.setup().unwrap();
+        stock.configure(Span { start: 1, end: len });
+        stock.holders_kept = HOLDERS_KEPT;
+        Self { host, stock }
+    }
+
+    fn by(&mut self, holder: Holder) -> &mut Stock {
+        self.host.commit();
+        self.host.begin(asked_by(holder));
+        &mut self.stock
+    }
+
+    fn take(&mut self, holder: Holder, count: u64) -> (u64, Vec<u64>) {
+        let grant = self.by(holder).take(count).unwrap();
+        (grant.token.number(), grant.ids())
+    }
+
+    fn release(&mut self, holder: Holder, numbers: &[u64]) -> Result<(), NotReleased> {
+        let spans: Vec<Span> = numbers.iter().map(|number| Span::one(*number)).collect();
+        self.by(holder).release_numbers(&spans).map(drop)
+    }
+
+    fn release_token(&mut self, holder: Holder, token: u64) -> Result<(), NotReleased> {
+        self.by(holder).release_token(Token(token), None).map(drop)
+    }
+}
+
+const ANN: Holder = Holder::Session(7);
+const BOB: Holder = Holder::Connection(7);
+
+#[test]
+fn a_repeated_give_back_frees_nobody_elses_grant() {
+    for pages in [0, 20] {
+        let mut books = Books::new(100);
+        // So that it stands in the header, or in a page of its own.
+        let first = books.take(ANN, 1);
+        let behind = |books: &mut Books| {
+            for _ in 0..pages {
+                books.take(BOB, 1);
+            }
+        };
+        behind(&mut books);
+        books.release(ANN, &first.1).unwrap();
+        let number = first.1[0];
+        assert_eq!(
+            books.release(ANN, &first.1),
+            Err(NotReleased::NotHeld { number })
+        );
+        let second = books.take(BOB, 1);
+        behind(&mut books);
+        assert_eq!(second.1, first.1);
+        assert_eq!(
+            books.release(ANN, &first.1),
+            Err(NotReleased::NotYours { number })
+        );
+        let token = Token(first.0);
+        assert_eq!(
+            books.release_token(ANN, first.0),
+            Err(NotReleased::StaleToken { token })
+        );
+        assert!(books.stock.is_held(number));
+        books.stock.check().unwrap();
+        books.release_token(ANN, second.0).unwrap();
+        assert!(!books.stock.is_held(number));
+    }
+}
+
+#[test]
+fn a_part_of_a_grant_comes_back_by_its_token_and_only_what_it_has() {
+    let mut books = Books::new(100);
+    let (token, numbers) = books.take(ANN, 5);
+    assert_eq!(numbers, [1, 2, 3, 4, 5]);
+    let other = books.take(BOB, 1).1[0];
+    let part = |books: &mut Books, spans: &[Span]| {
+        let stock = books.by(BOB);
+        stock.release_token(Token(token), Some(spans)).map(drop)
+    };
+    part(&mut books, &[Span { start: 2, end: 3 }]).unwrap();
+    for wrong in [
+        Span::one(2),
+        Span {
+            start: 4,
+            end: other,
+        },
+        Span::one(other),
+    ] {
+        let token = Token(token);
+        assert_eq!(
+            part(&mut books, &[wrong]),
+            Err(NotReleased::StaleToken { token })
+        );
+    }
+    let twice = [Span::one(4), Span::one(4)];
+    part(&mut books, &twice).unwrap_err();
+    books.stock.check().unwrap();
+    part(&mut books, &[Span::one(1), Span { start: 4, end: 5 }]).unwrap();
+    assert_eq!(books.take(BOB, 5).1, [1, 2, 3, 4, 5]);
+    books.stock.check().unwrap();
+}
+
+#[test]
+fn what_was_granted_before_holders_were_kept_comes_back_from_whoever_names_it() {
+    let mut books = Books::new(10);
+    let map = &mut books.stock.map;
+    // The layout before: 1 to 4 and 7 are held.
+    let mut header = vec![2];
+    for field in [3_u64, 10, 10, 5, 0, 5, 6] {
+        header.extend(field.to_be_bytes());
+    }
+    map.write(&HEADER, &header);
+    FREE.remove(map, Span { start: 1, end: 10 });
+    FREE.insert(map, Span { start: 8, end: 10 });
+    books.stock.setup().unwrap();
+    books.stock.check().unwrap();
+    books.release(ANN, &[2, 3]).unwrap();
+    books.release(BOB, &[7]).unwrap();
+    let number = 7;
+    assert_eq!(
+        books.release(BOB, &[number]),
+        Err(NotReleased::NotHeld { number })
+    );
+    assert_eq!(books.take(ANN, 3), (4, vec![2, 3, 5]));
+    let number = 3;
+    assert_eq!(
+        books.release(BOB, &[1, number]),
+        Err(NotReleased::NotYours { number })
+    );
+    books.stock.check().unwrap();
+}
+
+#[test]
+fn a_hall_that_is_sold_in_order_costs_next_to_nothing_and_tokens_stay_good() {
+    let mut books = Books::new(10_000);
+    for sold in 0..4_000 {
+        books.take(Holder::Connection(1 + sold % 50), 2);
+    }
+    let entries = books.host.entries(0);
+    let pages = HOLDERS_KEPT as usize / ledger::GRANTS_PER_PAGE;
+    assert!(
+        entries.len() <= 2 * (pages + 3) + 6,
+        "{} entries",
+        entries.len()
+    );
+    books.stock.check().unwrap();
+    let number = 201;
+    assert_eq!(
+        books.release(Holder::Connection(1), &[number]),
+        Err(NotReleased::NotYours { number })
+    );
+    books.release_token(BOB, 101).unwrap();
+    let spans = [Span {
+        start: 403,
+        end: 403,
+    }];
+    books
+        .by(BOB)
+        .release_token(Token(202), Some(&spans))
+        .unwrap();
+    books.stock.check().unwrap();
+    assert_eq!(books.take(ANN, 3), (4_001, vec![201, 202, 403]));
+    books.release_token(ANN, 202).unwrap();
+    let token = Token(101);
+    assert_eq!(
+        books.release_token(ANN, 101),
+        Err(NotReleased::StaleToken { token })
+    );
+    books.stock.check().unwrap();
+}
+
+#[test]
+fn a_grant_takes_at_most_forty_bytes_however_its_numbers_lie() {
+    let mut books = Books::new(20_000);
+    books.stock.holders_kept = u64::MAX;
+    for _ in 0..10 {
+        books.take(ANN, 1_000);
+    }
+    for _ in 0..ledger::GRANTS_PER_PAGE {
+        books.take(ANN, 1);
+    }
+    // Every number that is free now is far from the next one.
+    let numbers = (1..=10_000).step_by(7);
+    for number in numbers.clone() {
+        books.release(ANN, &[number]).unwrap();
+    }
+    let bytes = |books: &Books| -> usize {
+        // A host packs an entry with four bytes more, and fills its leaves by seven eighths.
+        let entries = books.host.entries(0);
+        let sizes = entries
+            .iter()
+            .map(|(key, value)| key.len() + value.len() + 4);
+        sizes.sum::<usize>() * 8 / 7
+    };
+    let granted = numbers.count();
+    let before = bytes(&books);
+    for nth in 0..granted as u64 {
+        books.take(Holder::Connection(nth * 7_919 % 50), 1);
+    }
+    // What was free there cost its ranges, which are gone now.
+    let free = granted * (9 + 8 + 4) * 8 / 7;
+    let each = (bytes(&books) + free - before) as f64 / granted as f64;
+    assert!(each <= 40.0, "{each} bytes for each");
+    books.stock.check().unwrap();
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Take(Holder, u64),
+    Release(Holder, Vec<u64>),
+    /// Of the grants there ever were, one of the latest.
+    ReleaseToken(Holder, u64),
+    Remove(u64),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let holder = || {
+        prop_oneof![
+            (1..4_u64).prop_map(Holder::Connection),
+            (1..4_u64).prop_map(Holder::Session)
+        ]
+    };
+    let numbers = proptest::collection::btree_set(1..120_u64, 0..5);
+    prop_oneof![
+        8 => (holder(), prop_oneof![4 => Just(1), 1 => 0..9_u64])
+            .prop_map(|(holder, count)| Step::Take(holder, count)),
+        3 => (holder(), numbers)
+            .prop_map(|(holder, numbers)| Step::Release(holder, numbers.into_iter().collect())),
+        2 => (holder(), 0..60_u64).prop_map(|(holder, back)| Step::ReleaseToken(holder, back)),
+        1 => (1..120_u64).prop_map(Step::Remove),
+    ]
+}
+
+/// What the books should say, as plainly as can be.
+struct Model {
+    free: BTreeSet<u64>,
+    grants: BTreeMap<u64, (Holder, BTreeSet<u64>)>,
+    token: u64,
+}
+
+impl Model {
+    fn grant_of(&self, number: u64) -> Option<(u64, Holder)> {
+        let mut grants = self.grants.iter();
+        let (token, (holder, _)) = grants.find(|(_, (_, numbers))| numbers.contains(&number))?;
+        Some((*token, *holder))
+    }
+
+    fn end(&mut self, numbers: &[u64], draining: &mut BTreeSet<u64>) {
+        for number in numbers {
+            for (_, held) in self.grants.values_mut() {
+                held.remove(number);
+            }
+            if !draining.remove(number) {
+                self.free.insert(*number);
+            }
+        }
+        self.grants.retain(|_, (_, held)| !held.is_empty());
+    }
+}
+
+proptest! {
+    // Each step looks at all of the books.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn everybody_gives_back_what_is_his_own_and_nothing_else(
+        steps in proptest::collection::vec(any_step(), 0..200),
+    ) {
+        let mut books = Books::new(119);
+        let mut model = Model { free: (1..=119).collect(), grants: BTreeMap::new(), token: 0 };
+        let mut draining = BTreeSet::new();
+        for step in steps {
+            match step {
+                Step::Take(holder, count) => {
+                    let taken = books.by(holder).take(count);
+                    let fits = count > 0 && count <= model.free.len() as u64;
+                    prop_assert_eq!(taken.is_ok(), fits);
+                    if let Ok(grant) = taken {
+                        model.token += 1;
+                        prop_assert_eq!(grant.token.number(), model.token);
+                        let numbers: BTreeSet<u64> = grant.ids().into_iter().collect();
+                        for number in &numbers {
+                            prop_assert_eq!(model.free.pop_first(), Some(*number));
+                        }
+                        model.grants.insert(model.token, (holder, numbers));
+                    }
+                }
+                Step::Release(holder, numbers) => {
+                    let done = books.release(holder, &numbers);
+                    let wrong = numbers.iter().find_map(|&number| match model.grant_of(number) {
+                        None => Some(NotReleased::NotHeld { number }),
+                        Some((_, of)) if of != holder => Some(NotReleased::NotYours { number }),
+                        Some(_) => None,
+                    });
+                    match done {
+                        Ok(()) => {
+                            prop_assert_eq!(wrong, None);
+                            model.end(&numbers, &mut draining);
+                        }
+                        // The holder of one that is old may be forgotten.
+                        Err(NotReleased::NotYours { number }) if Some(NotReleased::NotYours { number }) != wrong => {
+                            let (token, _) = model.grant_of(number).unwrap();
+                            prop_assert!(token + HOLDERS_KEPT <= model.token);
+                        }
+                        Err(error) => prop_assert_eq!(Some(error), wrong),
+                    }
+                }
+                Step::ReleaseToken(holder, back) => {
+                    let Some(token) = model.token.checked_sub(back) else { continue };
+                    let numbers = model.grants.get(&token).map(|(_, numbers)| numbers.clone());
+                    prop_assert_eq!(books.release_token(holder, token).is_ok(), numbers.is_some());
+                    let numbers: Vec<u64> = numbers.into_iter().flatten().collect();
+                    model.end(&numbers, &mut draining);
+                }
+                Step::Remove(number) => {
+                    books.by(ANN).remove(Span::one(number));
+                    model.free.remove(&number);
+                    if model.grant_of(number).is_some() {
+                        draining.insert(number);
+                    }
+                }
+            }
+            books.stock.check().unwrap();
+            let held: usize = model.grants.values().map(|(_, numbers)| numbers.len()).sum();
+            let header = books.stock.header();
+            prop_assert_eq!((header.free, header.len - header.free), (model.free.len() as u64, held as u64));
+        }
+    }
+}
