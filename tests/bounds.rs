@@ -143,6 +143,108 @@ fn sockets(host: &TestHost) -> usize {
         .count()
 }
 
+/// The most memory that a host has ever had, in bytes.
+fn highest_memory(host: &TestHost) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", host.process_id()));
+    let status = status.expect("the host runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    let kilobytes: usize = kilobytes
+        .and_then(|number| number.parse().ok())
+        .expect("Linux says so");
+    kilobytes * 1024
+}
+
+/// The number of the client that began a session.
+fn client_id(session: &str) -> u64 {
+    let (id, _) = session.split_once('-').expect("a name has two parts");
+    u64::from_str_radix(id, 16).expect("a number")
+}
+
+#[test]
+fn half_messages_of_many_take_no_more_than_their_share_and_the_longest_go_first() {
+    const MIB: usize = 1024 * 1024;
+    let host = TestHost::plan()
+        .fixture("answers")
+        .flags(&["--log", "info"])
+        .start();
+    let mut honest = host.connect();
+    let first_id = client_id(&honest.session());
+    honest.send_bytes(br#"{"type":"ping","queryIndex":1,"#);
+    let mut hoarders: Vec<RawClient> = (0..300).map(|_| host.connect()).collect();
+    for hoarder in &mut hoarders {
+        // Those that are let go meanwhile may not take it.
+        let _ = hoarder.try_send_bytes(&vec![b'x'; MIB - 1]);
+    }
+    let mut other = host.connect();
+    other.sync();
+    let highest = highest_memory(&host) / MIB;
+    assert!(highest < 260, "{highest} MiB");
+    let line = host
+        .log()
+        .wait_from(0, &["WARN", "disconnected:", "unfinished messages"]);
+    let id = line.split_once("client=").expect("it names who").1;
+    let id: u64 = id
+        .split_whitespace()
+        .next()
+        .and_then(|id| id.parse().ok())
+        .expect("a number");
+    let hoarder = usize::try_from(id - first_id - 1).expect("it came after the first");
+    hoarders[hoarder].reply().refused("busy");
+    honest.send_bytes("\"payload\":1}🦀".as_bytes());
+    honest.reply().ok();
+}
+
+#[test]
+fn a_message_that_does_not_end_is_given_up() {
+    let host = TestHost::plan()
+        .fixture("gates")
+        .flags(&["--message-timeout", "300ms"])
+        .start();
+    let (gate, mut slow, mut patient) = (Gate::new(), host.connect(), host.connect());
+    slow.tell("stop", gate.payload("in work"));
+    let entered = gate.entered();
+    slow.send_bytes(br#"{"type":"ping""#);
+    host.log().wait_from(0, &["WARN", "disconnected:", "300ms"]);
+    // It is told, after what it is owed.
+    entered.release();
+    assert_eq!(slow.reply().ok()["name"], "in work");
+    let told = slow.reply();
+    assert!(told.text.contains(r#"{\"type\":\"ping\""#), "{}", told.text);
+    assert!(told.refused("bad_message").contains("300ms"));
+    slow.expect_end();
+    // Who has not begun one is not hurried.
+    patient.sync();
+}
+
+#[test]
+fn an_answer_that_is_asked_for_again_and_never_read_takes_no_more_than_its_share() {
+    const MIB: usize = 1024 * 1024;
+    let host = TestHost::plan()
+        .fixture("answers")
+        .flags(&["--log", "info"])
+        .start();
+    let mut first = host.connect();
+    let session = first.session();
+    let payload = json!({ "bytes": 3_900_000 });
+    first.ask_once(1, "padded", &payload).ok();
+    let mut deaf = Vec::new();
+    for _ in 0..120 {
+        let mut client = host.connect();
+        client.resume(&session).ok();
+        for _ in 0..3 {
+            client.tell_with(&json!({ "id": 1 }), "padded", &payload);
+        }
+        deaf.push(client);
+        first.sync();
+    }
+    let highest = highest_memory(&host) / MIB;
+    assert!(highest < 400, "{highest} MiB");
+    first.ask_once(1, "padded", &payload).refused("busy");
+    drop(deaf);
+    while first.ask_once(1, "padded", &payload).code() == Some("busy") {}
+}
+
 #[test]
 fn who_asks_again_for_what_is_under_way_and_goes_leaves_nothing_behind() {
     let host = TestHost::with_plugin("proxies");

@@ -63,6 +63,11 @@ pub(crate) struct Flags {
     #[arg(long, env = "RM_MIGRATION_TIMEOUT", value_name = "DURATION", default_value = "60s", value_parser = duration)]
     migration_timeout: Duration,
 
+    /// How long a message may take from its first byte to its last, before its connection is closed; 0 for as long as it
+    /// takes
+    #[arg(long, env = "RM_MESSAGE_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    message_timeout: Duration,
+
     /// How long a plugin's file must stand still before it is taken
     #[arg(long, env = "RM_SETTLE", value_name = "DURATION", default_value = "200ms", value_parser = settle)]
     settle: Duration,
@@ -120,6 +125,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// How long a new version may take to open on its state; `None` is for ever.
     pub migration_timeout: Option<Duration>,
+    /// How long a message may take from its first byte to its last; `None` is for ever.
+    pub message_timeout: Option<Duration>,
     /// How long a plugin's file must stand still.
     pub settle: Duration,
     /// The folder of what outlives the process, not yet looked at.
@@ -242,6 +249,7 @@ impl Config {
             queue_jobs_max: args.queue_max,
             drain_timeout: args.drain_timeout,
             migration_timeout: not_zero(args.migration_timeout),
+            message_timeout: not_zero(args.message_timeout),
             settle: args.settle,
             data: args.data,
             durability: args.durability,

@@ -154,7 +154,7 @@ impl Host {
         let signal_of = Arc::clone(&signal);
         let key = new_session_key()?;
         let coordinator = Coordinator::new(settings, clock, signal_of, opener, kept, key);
-        let hub = Hub::new(coordinator);
+        let hub = Hub::new(coordinator, config.message_timeout);
         let listeners = Listeners::bind(&config.listen, config.listen_is_default)?;
         let addresses = listeners.addresses();
         let ready = addresses

@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod blame;
+pub mod budget;
 pub mod clock;
 pub mod command_line;
 pub mod config;

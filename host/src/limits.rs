@@ -40,14 +40,34 @@ pub const QUEUE_JOBS_MAX: usize = 1_000_000;
 /// Bytes of the requests queued for one lane.
 pub const QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// Bytes of the requests queued for all lanes.
-pub const QUEUE_BYTES_ALL_MAX: usize = 1024 * 1024 * 1024;
+/// All that is kept for clients, in bytes: the shares that follow, and what later ones add.
+pub const HOST_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// Requests that are queued, wait, or are asked again, of all clients, in bytes, with what a queued one takes beside its
+/// text. More are answered `busy`.
+pub const QUEUE_BYTES_ALL_MAX: usize = 448 * 1024 * 1024;
+
+/// The same of one client.
+pub const CLIENT_QUEUE_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Replies that all clients have not read, in bytes. Past it the client that has the most of them is disconnected, and an
+/// answer that was kept is not given again. Past the half of it clients are paused sooner.
+pub const UNREAD_REPLY_BYTES_ALL_MAX: usize = 192 * 1024 * 1024;
+
+/// Messages of all clients that have begun and not ended, in bytes. Past it the client with the longest is disconnected.
+pub const BEGUN_BYTES_ALL_MAX: usize = 128 * 1024 * 1024;
+
+/// How long a message may take from its first byte to its last, unless `--message-timeout` says otherwise.
+pub const MESSAGE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// What a client is told to wait after `busy`, in milliseconds.
 pub const BUSY_RETRY_AFTER_MS: u64 = 1_000;
 
 /// Jobs handed to a lane's thread at once, at most.
 pub const WINDOW_JOBS_MAX: usize = 1_024;
+
+/// Jobs handed to a lane's thread at once have about so many bytes, for they are not queued any more.
+pub const WINDOW_BYTES_MAX: usize = 1024 * 1024;
 
 /// Jobs handed to a lane's thread at once are as many as take about so long.
 pub const WINDOW_TIME: Duration = Duration::from_millis(1);
@@ -316,6 +336,17 @@ const _: () = {
     assert!(READ_BYTES <= UNREAD_REPLY_BYTES_PAUSE);
     assert!(UNREAD_REPLY_BYTES_PAUSE + 2 * ANSWER_BYTES_MAX <= UNREAD_REPLY_BYTES_MAX);
     assert!(QUEUE_BYTES_MAX <= QUEUE_BYTES_ALL_MAX);
+    assert!(CLIENT_QUEUE_BYTES_MAX <= QUEUE_BYTES_MAX);
+    assert!(
+        QUEUE_BYTES_ALL_MAX
+            + UNREAD_REPLY_BYTES_ALL_MAX
+            + BEGUN_BYTES_ALL_MAX
+            + ANSWERS_KEPT_BYTES_ALL_MAX
+            <= HOST_BYTES_MAX,
+        "no share is had at another's cost"
+    );
+    assert!(UNREAD_REPLY_BYTES_MAX < UNREAD_REPLY_BYTES_ALL_MAX);
+    assert!(2 * protocol::limits::MESSAGE_BYTES_MAX < BEGUN_BYTES_ALL_MAX);
     assert!(protocol::limits::MESSAGE_BYTES_MAX < QUEUE_BYTES_MAX);
     assert!(
         REPLY_HELD_MAX.as_micros() < 1_000,

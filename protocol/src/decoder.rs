@@ -131,6 +131,25 @@ impl Decoder {
         self.buffer.len() - self.start
     }
 
+    /// How much memory that takes, in bytes.
+    pub fn held_bytes(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Whether the beginning of a message waits for more bytes, and nothing else does.
+    pub fn has_begun(&self) -> bool {
+        !self.unsearched && self.pending_bytes() > 0
+    }
+
+    /// Forgets all that waits, and gives its memory back. Returns the first bytes, a little over 1 KiB at most.
+    pub fn give_up(&mut self) -> Box<[u8]> {
+        let received = self.received(&[]);
+        self.buffer = Vec::new();
+        self.start = 0;
+        self.unsearched = false;
+        received
+    }
+
     /// Gives up what is done, before more is appended or the decoder rests.
     fn drop_done(&mut self) {
         if self.start == self.buffer.len() {

@@ -65,7 +65,8 @@ pub fn error_with(
     close(out);
 }
 
-/// Appends the complaint about a message that is no request. `code` is `bad_message` or `too_large`; `received` is the
+/// Appends the complaint about a message that is no request. `code` is `bad_message`, `too_large`, or
+/// `busy` where there is no room for more of it; `received` is the
 /// message, which comes back as text: what is not UTF-8 replaced, cut at [`BAD_MESSAGE_ECHO_BYTES_MAX`] bytes.
 ///
 /// ```
@@ -74,7 +75,11 @@ pub fn error_with(
 /// assert!(out.ends_with("\"err\":\"[1]\",\"code\":\"bad_message\"}}🦀".as_bytes()));
 /// ```
 pub fn bad_message(out: &mut Vec<u8>, code: &str, query_index: &str, msg: &str, received: &[u8]) {
-    debug_assert!(code == ErrorCode::BadMessage.as_str() || code == ErrorCode::TooLarge.as_str());
+    debug_assert!(
+        [ErrorCode::BadMessage, ErrorCode::TooLarge, ErrorCode::Busy]
+            .iter()
+            .any(|of| of.as_str() == code)
+    );
     open_reply(out, BAD_MESSAGE_TYPE, query_index);
     out.extend_from_slice(b"{\"msg\":");
     push_string(out, msg);

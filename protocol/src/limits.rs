@@ -11,6 +11,9 @@ pub const SEPARATOR_ESCAPED: &str = "\\ud83e\\udd80";
 /// The most bytes one message may have, its separator not counted.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
+/// The most digits of a `queryIndex`, with whatever else stands in the number.
+pub const QUERY_INDEX_BYTES_MAX: usize = 64;
+
 /// The deepest nesting of a message; the message's own object is level 1.
 pub const DEPTH_MAX: usize = 128;
 

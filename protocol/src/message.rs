@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::limits::DEPTH_MAX;
+use crate::limits::{DEPTH_MAX, QUERY_INDEX_BYTES_MAX};
 use crate::object;
 use crate::plain;
 
@@ -60,7 +60,8 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// [`BadMessage`] for what is not UTF-8, not JSON, no object, nested deeper than
-    /// [`DEPTH_MAX`], or has a key that is unknown, missing, twice, or of the wrong type.
+    /// [`DEPTH_MAX`], has a key that is unknown, missing, twice, or of the wrong type, or a `queryIndex` of more than
+    /// [`QUERY_INDEX_BYTES_MAX`] digits.
     pub fn parse(frame: &'a [u8], greeted: bool) -> Result<Request<'a>, BadMessage> {
         let text = str::from_utf8(frame).map_err(|error| {
             let at = error.valid_up_to();
@@ -114,6 +115,14 @@ impl<'a> Entries<'a> {
                     )
                 }),
             },
+            1 if object::is_number(value) && value.len() > QUERY_INDEX_BYTES_MAX => {
+                self.fault(|| {
+                    format!(
+                        "expected `queryIndex` to be a number of at most {QUERY_INDEX_BYTES_MAX} digits, got one of {}",
+                        value.len()
+                    )
+                });
+            }
             1 if object::is_number(value) => self.query_index = Some(value),
             1 => self.fault(|| {
                 format!(

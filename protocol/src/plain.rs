@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use crate::limits::QUERY_INDEX_BYTES_MAX;
 use crate::message::{Request, is_too_deep};
 use crate::object;
 
@@ -19,6 +20,7 @@ pub(crate) fn request(text: &str, greeted: bool) -> Option<Request<'_>> {
         let name = opened.string_end()?;
         if let Some(behind) = opened.0.strip_prefix(",\"queryIndex\":")
             && let Some(bytes) = whole_number_bytes(behind.as_bytes())
+            && bytes <= QUERY_INDEX_BYTES_MAX
         {
             let mut behind = Rest(behind);
             (type_name, query_index) = (Some(name), Some(behind.cut(bytes)));
@@ -40,7 +42,9 @@ pub(crate) fn request(text: &str, greeted: bool) -> Option<Request<'_>> {
         let twice = match key {
             "type" => type_name.replace(rest.string()?),
             "queryIndex" => {
-                query_index.replace(rest.value().filter(|json| object::is_number(json))?)
+                let is_index =
+                    |json: &&str| object::is_number(json) && json.len() <= QUERY_INDEX_BYTES_MAX;
+                query_index.replace(rest.value().filter(is_index)?)
             }
             "payload" => payload.replace(rest.value()?),
             "meta" if greeted => meta.replace(rest.value()?),

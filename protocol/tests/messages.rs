@@ -49,6 +49,30 @@ fn the_query_index_keeps_its_digits() {
 }
 
 #[test]
+fn a_query_index_that_is_too_long_is_refused_and_does_not_come_back() {
+    let long = "7".repeat(64);
+    for message in [
+        format!(r#"{{"type":"a","queryIndex":{long}}}"#),
+        format!(r#"{{"queryIndex":{long},"type":"a"}}"#),
+    ] {
+        let request = Request::parse(message.as_bytes(), false).unwrap();
+        assert_eq!(request.query_index, long);
+    }
+    for digits in ["7".repeat(65), "7".repeat(1_000_000), format!("0.{long}")] {
+        for message in [
+            format!(r#"{{"type":"a","queryIndex":{digits}}}"#),
+            format!(r#"{{"type":"a","queryIndex":{digits},"payload":1}}"#),
+            format!(r#"{{ "queryIndex":{digits},"type":"a"}}"#),
+        ] {
+            let bad = refused(&message);
+            assert_eq!(bad.query_index, "0");
+            let expected = format!("at most 64 digits, got one of {}", digits.len());
+            assert!(bad.reason.contains(&expected), "{}", bad.reason);
+        }
+    }
+}
+
+#[test]
 fn an_absent_payload_differs_from_null() {
     let parse = |message: &'static str| Request::parse(message.as_bytes(), false).unwrap().payload;
     assert_eq!(parse(r#"{"type":"a","queryIndex":1}"#), None);

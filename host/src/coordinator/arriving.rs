@@ -99,11 +99,15 @@ impl Coordinator {
     ) -> bool {
         let text_bytes = asked.query_index.len() + asked.payload.len();
         let owed = self.clients.at(slot).owed;
-        let full = match self.schedule.room_for(lane, text_bytes) {
+        let full = match self.schedule.room_for(lane, slot, text_bytes) {
             Ok(()) if owed < limits::CLIENT_JOBS_MAX => return true,
             Ok(()) => format!("{owed} requests of this connection are queued already"),
             Err(Full::Jobs(jobs)) => format!("{jobs} requests are queued already"),
             Err(Full::Bytes(bytes)) => format!("requests of {bytes} bytes are queued already"),
+            Err(Full::Client(bytes)) => {
+                format!("requests of {bytes} bytes of this connection are queued already")
+            }
+            Err(Full::Host(spent)) => spent.to_string(),
         };
         let type_name = Rc::clone(&self.types[type_id].name);
         self.busy(slot, &type_name, asked.query_index, &full);

@@ -64,6 +64,9 @@ impl Coordinator {
     }
 
     fn greet(&mut self, slot: ClientSlot, request: &Request<'_>, hello: &Hello) {
+        if self.has_too_much_open(slot, request) {
+            return;
+        }
         let session = match self.enter_session(slot, hello.session.as_deref()) {
             Ok(session) => session,
             Err(reason) => return self.fail(slot, request, ErrorCode::IdForgotten, &reason),

@@ -6,6 +6,7 @@ use protocol::Meta;
 use slab::Slab;
 
 use super::{job::ClientSlot, peer::Peer};
+use crate::budget::{Budgets, Spent};
 
 /// Where a client's replies go: its connection.
 pub trait Outlet {
@@ -19,6 +20,21 @@ pub trait Outlet {
     fn flush(&self);
     /// Nothing more will come: send the rest, then close.
     fn finish(&self);
+    /// What is kept of its replies that it has not read, and of a message that it has begun, in bytes.
+    fn kept(&self) -> KeptFor;
+    /// There is no room for what it has not read: nothing more is kept for it, and its connection is closed.
+    fn shed_replies(&self, spent: Spent);
+    /// There is no room for the message that it has begun: the same, but it is told why.
+    fn shed_message(&self, spent: Spent);
+}
+
+/// What is kept for a client, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeptFor {
+    /// Replies that it has not read.
+    pub replies: usize,
+    /// A message that it has begun.
+    pub message: usize,
 }
 
 /// A connected client, or what is left of one that has gone while a job of it runs.
@@ -64,15 +80,17 @@ pub struct Clients {
     slots: Slab<Client>,
     next_id: u64,
     unflushed: Vec<Rc<dyn Outlet>>,
+    budgets: Budgets,
 }
 
 impl Clients {
-    /// Nobody yet. Ids count up from `first_id`.
-    pub fn new(first_id: u64) -> Self {
+    /// Nobody yet. Ids count up from `first_id`. What outlets keep counts in these budgets.
+    pub fn new(first_id: u64, budgets: Budgets) -> Self {
         Self {
             slots: Slab::new(),
             next_id: first_id,
             unflushed: Vec::new(),
+            budgets,
         }
     }
 
@@ -157,5 +175,36 @@ impl Clients {
         for outlet in self.unflushed.drain(..) {
             outlet.flush();
         }
+        while let Some(spent) = self.budgets.replies.over() {
+            let Some(most) = self.who_keeps_most(|kept| kept.replies) else {
+                break;
+            };
+            most.shed_replies(spent);
+        }
+        while let Some(spent) = self.budgets.messages.over() {
+            let Some(most) = self.who_keeps_most(|kept| kept.message) else {
+                break;
+            };
+            most.shed_message(spent);
+        }
+    }
+
+    /// Whether an answer of so many bytes can be given to a client again, beside what it has not read yet.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub fn has_room_for_reply(&self, slot: ClientSlot, bytes: usize) -> Result<(), Spent> {
+        let outlet = self.slots[slot.0 as usize].outlet();
+        let unsent = outlet.unsent().len();
+        self.budgets.replies.has_room(unsent + bytes)
+    }
+
+    fn who_keeps_most(&self, of: impl Fn(KeptFor) -> usize) -> Option<&Rc<dyn Outlet>> {
+        let outlets = self
+            .slots
+            .iter()
+            .filter_map(|(_, client)| client.outlet.as_ref());
+        let most = outlets.max_by_key(|outlet| of(outlet.kept()))?;
+        (of(most.kept()) > 0).then_some(most)
     }
 }

@@ -29,6 +29,7 @@ use super::{
     types::Types,
 };
 use crate::{
+    budget::Budgets,
     clock::{Clock, Moment},
     limits,
     plugins::Standing,
@@ -56,6 +57,8 @@ pub struct Settings {
 pub struct Coordinator {
     pub(super) settings: Settings,
     pub(super) clock: Clock,
+    /// What is kept for clients counts here.
+    pub(super) budgets: Budgets,
     pub(super) clients: Clients,
     pub(super) types: Types,
     pub(super) schedule: Schedule,
@@ -110,10 +113,13 @@ impl Coordinator {
         let answers = Answers::new(lent, commits.are_kept(), clock.now_ms());
         // Milliseconds count up faster than clients come, so ids are not used again after a restart.
         let first_id = clock.now_ms().saturating_mul(1_000);
+        let budgets = Budgets::default();
+        let mut schedule = Schedule::new(settings.queue_jobs_max);
+        schedule.count_in(budgets.requests.clone());
         Self {
-            clients: Clients::new(first_id),
+            clients: Clients::new(first_id, budgets.clone()),
             types: Types::default(),
-            schedule: Schedule::new(settings.queue_jobs_max),
+            schedule,
             lanes: Vec::new(),
             plugins: BTreeMap::new(),
             store,
@@ -122,7 +128,8 @@ impl Coordinator {
             session_key: answers.key().unwrap_or(new_key),
             session_key_in: BatchNo::default(),
             answers,
-            under_way: UnderWay::default(),
+            under_way: UnderWay::new(budgets.requests.clone()),
+            budgets,
             reply: Vec::new(),
             standings: Vec::new(),
             opener,
@@ -146,6 +153,11 @@ impl Coordinator {
     /// Rung when [`Coordinator::advance`] has something to do.
     pub fn bell(&self) -> Rc<Notify> {
         Rc::clone(&self.bell)
+    }
+
+    /// Where what is kept for clients counts.
+    pub fn budgets(&self) -> &Budgets {
+        &self.budgets
     }
 
     /// A client has connected.

@@ -35,7 +35,7 @@ mod storage;
 mod types;
 mod window_size;
 
-pub use clients::Outlet;
+pub use clients::{KeptFor, Outlet};
 pub use commits::Commits;
 pub use coordinator::{Coordinator, Settings};
 pub(crate) use job::Asked;

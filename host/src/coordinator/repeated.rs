@@ -84,6 +84,11 @@ impl Coordinator {
                 return Some((of, fingerprint));
             }
             Looked::Answered(result, batch) => {
+                if let Err(spent) = self.clients.has_room_for_reply(slot, result.len()) {
+                    self.reply = reply;
+                    self.busy(slot, type_name, index, &spent.to_string());
+                    return None;
+                }
                 encoder::reply(&mut reply, type_name, index, result);
                 batch
             }
@@ -118,13 +123,19 @@ impl Coordinator {
         if self.has_too_much_open(slot, request) {
             return;
         }
-        self.clients.at(slot).owed += 1;
         let query_index = request.query_index.into();
-        self.under_way.join(under_way, Joined { slot, query_index });
+        let joined = Joined { slot, query_index };
+        match self.under_way.join(under_way, joined) {
+            Ok(()) => self.clients.at(slot).owed += 1,
+            Err(spent) => {
+                let full = spent.to_string();
+                self.busy(slot, &request.type_name, request.query_index, &full);
+            }
+        }
     }
 
     /// Answers `busy` where a client has too many requests open, or too much is on its way to the disk already.
-    fn has_too_much_open(&mut self, slot: ClientSlot, request: &Request<'_>) -> bool {
+    pub(super) fn has_too_much_open(&mut self, slot: ClientSlot, request: &Request<'_>) -> bool {
         let owed = self.clients.at(slot).owed;
         let full = if owed >= limits::CLIENT_JOBS_MAX {
             format!("{owed} requests of this connection are queued already")

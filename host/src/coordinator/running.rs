@@ -248,9 +248,12 @@ impl Coordinator {
         let now = Instant::now();
         let room = thread.room(now);
         let mut window = std::mem::take(&mut self.window);
+        let mut bytes = 0;
         while window.len() < room
+            && bytes < limits::WINDOW_BYTES_MAX
             && let Some((job, waited)) = self.next(id)
         {
+            bytes += job.text_bytes();
             let jobber = self.types[job.type_id].jobber;
             window.push_back(Handed {
                 job,

@@ -16,7 +16,10 @@ use super::{
     list::{Linked, Links, List},
     once::UnderWayId,
 };
-use crate::limits;
+use crate::{
+    budget::{Budget, Budgets, Spent},
+    limits,
+};
 
 /// A lane's place in the schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +31,8 @@ pub struct Schedule {
     jobs: Slab<Entry>,
     lanes: Slab<LaneQueue>,
     clients: Vec<List>,
+    /// What each client's jobs take, by slot.
+    client_bytes: Vec<usize>,
     /// By the time, in units of [`limits::DEADLINE_GRAIN_MS`], at which they end.
     deadlines: BTreeMap<u64, List>,
     /// By the time at which they are due.
@@ -36,7 +41,8 @@ pub struct Schedule {
     once: FxHashMap<UnderWayId, u32>,
     /// By type.
     held: Vec<Held>,
-    text_bytes: usize,
+    /// What all jobs take.
+    requests: Budget,
     jobs_max: usize,
 }
 
@@ -47,6 +53,9 @@ struct Entry {
     place: Place,
     links: Links<3>,
 }
+
+/// What a job takes beside its text, in bytes.
+const JOB_BYTES: usize = size_of::<Entry>();
 
 /// The list that orders a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +77,10 @@ pub enum Full {
     Jobs(usize),
     /// This many bytes of requests are queued.
     Bytes(usize),
+    /// This many are, of this client.
+    Client(usize),
+    /// The host has no room.
+    Host(Spent),
 }
 
 /// What a lane holds, by type.
@@ -88,13 +101,19 @@ impl Schedule {
             jobs: Slab::new(),
             lanes: Slab::new(),
             clients: Vec::new(),
+            client_bytes: Vec::new(),
             deadlines: BTreeMap::new(),
             retries: BTreeSet::new(),
             once: FxHashMap::default(),
             held: Vec::new(),
-            text_bytes: 0,
+            requests: Budgets::default().requests,
             jobs_max,
         }
+    }
+
+    /// Counts what jobs take in the host's budget. To be said before there are any.
+    pub fn count_in(&mut self, requests: Budget) {
+        self.requests = requests;
     }
 
     /// Makes room for a lane.
@@ -114,18 +133,27 @@ impl Schedule {
     ///
     /// # Errors
     /// It is full.
-    pub fn room_for(&self, lane: LaneId, text_bytes: usize) -> Result<(), Full> {
+    pub fn room_for(
+        &self,
+        lane: LaneId,
+        client: ClientSlot,
+        text_bytes: usize,
+    ) -> Result<(), Full> {
         let in_lane = &self.lanes[lane.0 as usize];
         let jobs = in_lane.len();
         if jobs >= self.jobs_max {
             return Err(Full::Jobs(jobs));
         }
-        if in_lane.text_bytes + text_bytes > limits::QUEUE_BYTES_MAX
-            || self.text_bytes + text_bytes > limits::QUEUE_BYTES_ALL_MAX
-        {
+        if in_lane.text_bytes + text_bytes > limits::QUEUE_BYTES_MAX {
             return Err(Full::Bytes(in_lane.text_bytes));
         }
-        Ok(())
+        let bytes = JOB_BYTES + text_bytes;
+        let of_client = self.client_bytes.get(client.0 as usize).copied();
+        let of_client = of_client.unwrap_or_default();
+        if of_client + bytes > limits::CLIENT_QUEUE_BYTES_MAX {
+            return Err(Full::Client(of_client));
+        }
+        self.requests.has_room(bytes).map_err(Full::Host)
     }
 
     /// Puts a new job at the end of a lane's queue, which has room for it.
@@ -415,6 +443,7 @@ impl Schedule {
         .expect("every lane and the number of lanes is bounded");
         if self.clients.len() <= client {
             self.clients.resize_with(client + 1, List::default);
+            self.client_bytes.resize(client + 1, 0);
         }
         self.clients[client].push_back::<CLIENT>(&mut self.jobs, id);
         if let Some(once) = once {
@@ -426,7 +455,8 @@ impl Schedule {
             deadline.push_back::<DEADLINE>(&mut self.jobs, id);
         }
         self.count(type_id, place, |count| *count += 1);
-        self.text_bytes += text_bytes;
+        self.requests.add(JOB_BYTES + text_bytes);
+        self.client_bytes[client] += JOB_BYTES + text_bytes;
         self.lanes[lane.0 as usize].text_bytes += text_bytes;
         id
     }
@@ -465,7 +495,9 @@ impl Schedule {
         if let Some(once) = &job.once {
             self.once.remove(once);
         }
-        self.text_bytes -= job.text_bytes();
+        let bytes = JOB_BYTES + job.text_bytes();
+        self.requests.give_back(bytes);
+        self.client_bytes[client] -= bytes;
         let in_lane = &mut self.lanes[lane.0 as usize];
         in_lane.text_bytes -= job.text_bytes();
         job

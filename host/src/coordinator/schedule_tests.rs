@@ -203,14 +203,47 @@ fn a_full_lane_says_so_and_counts_all_that_it_holds() {
     let lane = schedule.open_lane();
     schedule.queue(lane, job(1, 0, 0, NEVER));
     schedule.retry_at(lane, job(2, 0, 0, NEVER), 10);
-    assert_eq!(schedule.room_for(lane, 10), Ok(()));
+    assert_eq!(schedule.room_for(lane, ClientSlot(0), 10), Ok(()));
     schedule.wait(lane, job(3, 0, 0, NEVER), false, Refusal::default());
-    assert_eq!(schedule.room_for(lane, 10), Err(Full::Jobs(3)));
+    assert_eq!(
+        schedule.room_for(lane, ClientSlot(0), 10),
+        Err(Full::Jobs(3))
+    );
     let other = schedule.open_lane();
     assert!(matches!(
-        schedule.room_for(other, limits::QUEUE_BYTES_MAX + 1),
+        schedule.room_for(other, ClientSlot(0), limits::QUEUE_BYTES_MAX + 1),
         Err(Full::Bytes(0))
     ));
+}
+
+#[test]
+fn one_client_has_a_share_of_what_all_may_queue_and_what_leaves_makes_room() {
+    let requests = Budget::whole("queued requests", 3 * limits::CLIENT_QUEUE_BYTES_MAX / 2);
+    let mut schedule = Schedule::new(1_000);
+    schedule.count_in(requests.clone());
+    let lane = schedule.open_lane();
+    let large = "x".repeat(limits::CLIENT_QUEUE_BYTES_MAX - 1_000);
+    let queue = |schedule: &mut Schedule, client| {
+        let slot = ClientSlot(client);
+        schedule.room_for(lane, slot, large.len())?;
+        let asked = Asked {
+            client: 1,
+            attempt: 1,
+            wait: false,
+            deadline_ms: NEVER,
+            once: None,
+            query_index: "1",
+            payload: &large,
+        };
+        schedule.queue(lane, Job::new(slot, 1, TypeId(0), &asked));
+        Ok(())
+    };
+    assert_eq!(queue(&mut schedule, 0), Ok(()));
+    assert!(matches!(queue(&mut schedule, 0), Err(Full::Client(_))));
+    assert!(matches!(queue(&mut schedule, 1), Err(Full::Host(_))));
+    schedule.remove_client(ClientSlot(0), &mut Vec::new(), |_| ());
+    assert_eq!(requests.bytes(), 0);
+    assert_eq!(queue(&mut schedule, 1), Ok(()));
 }
 
 #[test]

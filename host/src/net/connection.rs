@@ -5,9 +5,10 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use protocol::{Decoder, ProtocolError, encoder};
+use protocol::{Decoder, ErrorCode, ProtocolError, encoder};
 use tokio::{
     io::{AsyncRead, ReadBuf},
     time::{Instant, Sleep, sleep_until},
@@ -20,6 +21,7 @@ use super::{
     transport::{Reader, Stream},
 };
 use crate::{
+    budget::Spent,
     coordinator::{ClientSlot, Outlet, Peer},
     limits,
 };
@@ -37,6 +39,10 @@ struct Connection {
     stall: Option<Pin<Box<Sleep>>>,
     /// Ends a connection whose client does not go. Only once it should.
     linger: Option<Pin<Box<Sleep>>>,
+    /// When the message that has begun to come began.
+    begun: Option<Instant>,
+    /// Ends a connection whose message does not end. Made with the first that comes in pieces.
+    patience: Option<Pin<Box<Sleep>>>,
     discarded_bytes: usize,
 }
 
@@ -80,7 +86,7 @@ async fn serve(hub: Rc<Hub>, stream: Stream, peer: Peer) {
         tracing::debug!(%peer, "TCP_NODELAY cannot be set: {error}");
     }
     let (socket, write) = stream.into_split();
-    let pipe = Pipe::new(write);
+    let pipe = Pipe::new(write, hub.coordinator.borrow().budgets());
     let outlet: Rc<dyn Outlet> = Rc::clone(&pipe) as _;
     let (slot, id) = hub.coordinator.borrow_mut().connected(outlet, peer);
     tracing::debug!(client = id, %peer, "connected");
@@ -94,6 +100,8 @@ async fn serve(hub: Rc<Hub>, stream: Stream, peer: Peer) {
         reading: Reading::Messages,
         stall: None,
         linger: None,
+        begun: None,
+        patience: None,
         discarded_bytes: 0,
     };
     let closed = poll_fn(|cx| connection.poll(cx)).await;
@@ -122,13 +130,17 @@ impl Connection {
                 }
                 return self.poll_finish(cx);
             }
+            if let Some(spent) = self.pipe.take_crowded() {
+                self.give_up(ErrorCode::Busy, &crowded(spent));
+            }
+            if self.poll_begun(cx).is_ready() {
+                self.give_up(ErrorCode::BadMessage, &unfinished(self.hub.message_timeout));
+            }
             if self.poll_stalled(cx, all_sent).is_ready() {
                 return Poll::Ready(Closed::Stalled(self.pipe.unsent_bytes()));
             }
             match self.reading {
-                Reading::Paused
-                    if self.pipe.unsent_bytes() > limits::UNREAD_REPLY_BYTES_PAUSE / 2 =>
-                {
+                Reading::Paused if self.pipe.unsent_bytes() > self.pipe.pause_bytes() / 2 => {
                     return Poll::Pending;
                 }
                 Reading::Paused => {
@@ -172,6 +184,10 @@ impl Connection {
         let bytes = read.filled();
         if bytes.is_empty() {
             self.reading = Reading::Ended;
+            // What has begun will never end.
+            self.decoder.give_up();
+            self.begun = None;
+            self.pipe.message_keeps(0);
             let mut coordinator = self.hub.coordinator.borrow_mut();
             coordinator.ended(self.slot);
             coordinator.flush();
@@ -191,7 +207,10 @@ impl Connection {
         self.reading = Reading::Messages;
         loop {
             match frames.next() {
-                Ok(Some(frame)) => coordinator.received(self.slot, frame),
+                Ok(Some(frame)) => {
+                    self.begun = None;
+                    coordinator.received(self.slot, frame);
+                }
                 Ok(None) => break,
                 Err(error) => {
                     tracing::warn!(client = self.id, "disconnected: {error}");
@@ -200,14 +219,54 @@ impl Connection {
                     break;
                 }
             }
-            if self.pipe.unsent_bytes() > limits::UNREAD_REPLY_BYTES_PAUSE
-                || coordinator.turn_is_over()
-            {
+            if self.pipe.unsent_bytes() > self.pipe.pause_bytes() || coordinator.turn_is_over() {
                 self.reading = Reading::Paused;
                 break;
             }
         }
         drop(frames);
+        // While it is paused it is the host that does not read.
+        if self.reading != Reading::Messages || !self.decoder.has_begun() {
+            self.begun = None;
+        } else if self.begun.is_none() {
+            self.begun = Some(Instant::now());
+        }
+        self.pipe.message_keeps(self.decoder.held_bytes());
+        coordinator.flush();
+    }
+
+    /// Ready when a message that has begun has not ended in time.
+    fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (Some(begun), Some(patience)) = (self.begun, self.hub.message_timeout) else {
+            return Poll::Pending;
+        };
+        let Some(ends) = begun.checked_add(patience) else {
+            return Poll::Pending;
+        };
+        let timer = self
+            .patience
+            .get_or_insert_with(|| Box::pin(sleep_until(ends)));
+        // Often it was set for an earlier message.
+        while timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= ends {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(ends);
+        }
+        Poll::Pending
+    }
+
+    /// Reads no further, since a message that has begun cannot be waited for. The client is told, after what it is owed.
+    fn give_up(&mut self, code: ErrorCode, reason: &str) {
+        tracing::warn!(client = self.id, "disconnected: {reason}");
+        let received = self.decoder.give_up();
+        self.begun = None;
+        self.pipe.message_keeps(0);
+        self.reading = Reading::Discarding;
+        let mut words = Vec::new();
+        encoder::bad_message(&mut words, code.as_str(), "0", reason, &received);
+        let mut coordinator = self.hub.coordinator.borrow_mut();
+        coordinator.broke_off(self.slot, words);
         coordinator.flush();
     }
 
@@ -261,6 +320,12 @@ impl Connection {
                  to read while it asks",
                 limits::UNREAD_REPLY_BYTES_MAX
             ),
+            Closed::Broken(Broken::Crowded(bytes, spent)) => tracing::warn!(
+                client = self.id,
+                %peer,
+                "disconnected: it has not read {bytes} bytes of replies, more than any other client, and {spent}; a client \
+                 has to read while it asks"
+            ),
             Closed::Stalled(bytes) => tracing::warn!(
                 client = self.id,
                 %peer,
@@ -273,6 +338,19 @@ impl Connection {
         coordinator.disconnected(self.slot);
         coordinator.flush();
     }
+}
+
+fn crowded(spent: Spent) -> String {
+    format!(
+        "no other client has sent so much of a message that has not ended, and {spent}; send messages whole, and try again"
+    )
+}
+
+fn unfinished(patience: Option<Duration>) -> String {
+    let patience = patience.unwrap_or_default();
+    format!(
+        "expected the separator 🦀 within {patience:?} after a message's first byte, got none; send it with its separator at once"
+    )
 }
 
 fn last_words(error: &ProtocolError) -> Vec<u8> {

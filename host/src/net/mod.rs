@@ -11,7 +11,7 @@ pub use admission::Admission;
 pub use listener::{ListenError, Listeners};
 pub use operators::{OperatorsError, OperatorsSocket, SocketFile};
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use crate::{coordinator::Coordinator, limits};
 
@@ -21,14 +21,17 @@ pub struct Hub {
     pub coordinator: RefCell<Coordinator>,
     /// Every read goes through this one buffer; a connection keeps only what is not whole.
     buffer: RefCell<Box<[u8]>>,
+    /// How long a message may take from its first byte to its last; `None` for as long as it takes.
+    message_timeout: Option<Duration>,
 }
 
 impl Hub {
-    /// Around the coordinator.
-    pub fn new(coordinator: Coordinator) -> Rc<Self> {
+    /// Around the coordinator. A message may take `message_timeout` from its first byte to its last.
+    pub fn new(coordinator: Coordinator, message_timeout: Option<Duration>) -> Rc<Self> {
         Rc::new(Self {
             coordinator: RefCell::new(coordinator),
             buffer: RefCell::new(vec![0; limits::READ_BYTES].into_boxed_slice()),
+            message_timeout,
         })
     }
 }

@@ -11,7 +11,11 @@ use std::{
 use tokio::{io::AsyncWrite, time::Instant};
 
 use super::transport::Writer;
-use crate::{coordinator::Outlet, limits};
+use crate::{
+    budget::{Budgets, Kept, Spent},
+    coordinator::{KeptFor, Outlet},
+    limits,
+};
 
 /// Shared by the connection's task and the coordinator, both on the core thread.
 ///
@@ -26,6 +30,12 @@ pub(super) struct Pipe {
     moved: Cell<Instant>,
     /// The socket takes nothing for now; the task is told when it does.
     full: Cell<bool>,
+    /// What `unsent` takes while there is something in it.
+    kept: Kept,
+    /// What the connection keeps of a message that has begun.
+    begun: Kept,
+    /// There is no room for that.
+    crowded: Cell<Option<Spent>>,
     marked: Cell<bool>,
     finishing: Cell<bool>,
     broken: RefCell<Option<Broken>>,
@@ -39,19 +49,24 @@ pub(super) enum Broken {
     Socket(io::Error),
     /// The client has not read this many bytes of replies.
     Unread(usize),
+    /// The same, and there is no room for more of all clients': no other has read so little.
+    Crowded(usize, Spent),
 }
 
 /// Memory that a connection keeps for its next replies, in bytes.
 const BUFFER_KEPT_BYTES: usize = 4 * 1024;
 
 impl Pipe {
-    pub(super) fn new(socket: Writer) -> Rc<Self> {
+    pub(super) fn new(socket: Writer, budgets: &Budgets) -> Rc<Self> {
         Rc::new(Self {
             socket: RefCell::new(socket),
             unsent: RefCell::default(),
             taken: Cell::new(0),
             moved: Cell::new(Instant::now()),
             full: Cell::new(false),
+            kept: Kept::none_of(&budgets.replies),
+            begun: Kept::none_of(&budgets.messages),
+            crowded: Cell::new(None),
             marked: Cell::new(false),
             finishing: Cell::new(false),
             broken: RefCell::new(None),
@@ -63,6 +78,15 @@ impl Pipe {
         self.unsent.borrow().len() - self.taken.get()
     }
 
+    /// With so many bytes of replies that it has not read nothing more is read from the client: fewer where all clients
+    /// together have left half of what may be unread.
+    pub(super) fn pause_bytes(&self) -> usize {
+        match self.kept.are_many() {
+            true => limits::READ_BYTES,
+            false => limits::UNREAD_REPLY_BYTES_PAUSE,
+        }
+    }
+
     /// Nothing more will be appended.
     pub(super) fn is_finishing(&self) -> bool {
         self.finishing.get()
@@ -70,6 +94,16 @@ impl Pipe {
 
     pub(super) fn take_broken(&self) -> Option<Broken> {
         self.broken.borrow_mut().take()
+    }
+
+    /// The connection keeps so much of a message that has begun, in bytes.
+    pub(super) fn message_keeps(&self, bytes: usize) {
+        self.begun.set(bytes);
+    }
+
+    /// There is no room for the message that has begun.
+    pub(super) fn take_crowded(&self) -> Option<Spent> {
+        self.crowded.take()
     }
 
     /// When the client last took something.
@@ -147,11 +181,19 @@ impl Pipe {
                 self.taken.set(0);
             }
         }
+        self.count(&unsent);
+    }
+
+    /// Counts what is kept for the client.
+    fn count(&self, unsent: &Vec<u8>) {
+        let is_kept = !unsent.is_empty();
+        self.kept.set(if is_kept { unsent.capacity() } else { 0 });
     }
 
     fn break_with(&self, broken: Broken) {
         self.unsent.take();
         self.taken.set(0);
+        self.kept.set(0);
         self.broken.borrow_mut().get_or_insert(broken);
         self.wake();
     }
@@ -202,6 +244,9 @@ impl Outlet for Pipe {
             }
         }
         let unread = self.unsent_bytes();
+        if unread > 0 {
+            self.count(&self.unsent.borrow());
+        }
         if unread > limits::UNREAD_REPLY_BYTES_MAX {
             self.break_with(Broken::Unread(unread));
         }
@@ -209,6 +254,24 @@ impl Outlet for Pipe {
 
     fn finish(&self) {
         self.finishing.set(true);
+        self.wake();
+    }
+
+    fn kept(&self) -> KeptFor {
+        KeptFor {
+            replies: self.kept.bytes(),
+            message: self.begun.bytes(),
+        }
+    }
+
+    fn shed_replies(&self, spent: Spent) {
+        self.break_with(Broken::Crowded(self.unsent_bytes(), spent));
+    }
+
+    fn shed_message(&self, spent: Spent) {
+        // It is gone as soon as the connection's task has its turn.
+        self.begun.set(0);
+        self.crowded.set(Some(spent));
         self.wake();
     }
 }

@@ -11,6 +11,7 @@ use super::{
     },
     Fingerprint,
 };
+use crate::budget::{Budget, Budgets, Spent};
 
 /// A request's own number, with the session that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,7 +27,7 @@ pub struct RequestId {
 pub struct UnderWayId(NonZeroU32);
 
 /// All of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct UnderWay {
     requests: Slab<One>,
     /// Clients choose the ids, so that they must not be able to make them collide.
@@ -35,6 +36,8 @@ pub struct UnderWay {
     joined: Slab<Entry>,
     /// The entries of each client, by slot.
     clients: Vec<List>,
+    /// Those who have joined count here.
+    budget: Budget,
 }
 
 #[derive(Debug)]
@@ -56,6 +59,12 @@ struct Entry {
 const REQUEST: usize = 0;
 const CLIENT: usize = 1;
 
+/// What a request takes here, in bytes.
+const ONE_BYTES: usize = size_of::<One>() + size_of::<(RequestId, UnderWayId)>();
+
+/// What one that has joined takes, its digits included, in bytes.
+const JOINED_BYTES: usize = size_of::<Entry>() + protocol::limits::QUERY_INDEX_BYTES_MAX;
+
 /// Who has asked the same again, and gets the same answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joined {
@@ -65,7 +74,24 @@ pub struct Joined {
     pub query_index: Box<str>,
 }
 
+impl Default for UnderWay {
+    fn default() -> Self {
+        Self::new(Budgets::default().requests)
+    }
+}
+
 impl UnderWay {
+    /// None. Those who join count in this budget.
+    pub fn new(budget: Budget) -> Self {
+        Self {
+            requests: Slab::new(),
+            by_id: HashMap::new(),
+            joined: Slab::new(),
+            clients: Vec::new(),
+            budget,
+        }
+    }
+
     /// The request with this id, and what it asks for.
     pub fn find(&self, of: RequestId) -> Option<(UnderWayId, Fingerprint)> {
         let id = *self.by_id.get(&of)?;
@@ -79,6 +105,7 @@ impl UnderWay {
         fingerprint: Fingerprint,
         type_id: TypeId,
     ) -> UnderWayId {
+        self.budget.add(ONE_BYTES);
         let index = self.requests.insert(One {
             of,
             fingerprint,
@@ -92,7 +119,11 @@ impl UnderWay {
     }
 
     /// The same request has come again.
-    pub fn join(&mut self, id: UnderWayId, joined: Joined) {
+    ///
+    /// # Errors
+    /// There is no room for one more.
+    pub fn join(&mut self, id: UnderWayId, joined: Joined) -> Result<(), Spent> {
+        self.budget.take(JOINED_BYTES)?;
         let client = joined.slot.0 as usize;
         let entry = u32::try_from(self.joined.insert(Entry {
             joined,
@@ -106,6 +137,7 @@ impl UnderWay {
         self.clients[client].push_back::<CLIENT>(&mut self.joined, entry);
         let of = &mut self.requests[index(id)].joined;
         of.push_back::<REQUEST>(&mut self.joined, entry);
+        Ok(())
     }
 
     /// How many have joined it.
@@ -172,6 +204,7 @@ impl UnderWay {
         while let Some(next) = self.pop_joined(id) {
             joined.push(next);
         }
+        self.budget.give_back(ONE_BYTES);
         let one = self.requests.remove(index(id));
         self.by_id.remove(&one.of);
         joined
@@ -183,6 +216,7 @@ impl UnderWay {
         let list = &mut self.requests[index(request)].joined;
         list.unlink::<REQUEST>(&mut self.joined, entry);
         self.clients[client].unlink::<CLIENT>(&mut self.joined, entry);
+        self.budget.give_back(JOINED_BYTES);
         self.joined.remove(entry as usize).joined
     }
 
@@ -222,9 +256,9 @@ mod tests {
             query_index: "1".into(),
         };
         for slot in [2, 3, 4, 5] {
-            under_way.join(first, joined(slot));
+            under_way.join(first, joined(slot)).expect("there is room");
         }
-        under_way.join(other, joined(2));
+        under_way.join(other, joined(2)).expect("there is room");
         assert_eq!(under_way.leave(ClientSlot(2), |id| id == first), 1);
         assert_eq!(under_way.leave(ClientSlot(9), |_| true), 0);
         assert_eq!(under_way.joined_len(first), 3);
