@@ -228,6 +228,7 @@ fn one_client_has_a_share_of_what_all_may_queue_and_what_leaves_makes_room() {
         schedule.room_for(lane, slot, large.len())?;
         let asked = Asked {
             client: 1,
+            session: 0,
             attempt: 1,
             wait: false,
             deadline_ms: NEVER,
