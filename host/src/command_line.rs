@@ -28,6 +28,13 @@ pub enum Order {
         /// What.
         what: StateOrder,
     },
+    /// To make a data folder.
+    Init {
+        /// The folder.
+        data: PathBuf,
+        /// Whatever was there before is not missed.
+        yes: bool,
+    },
     /// To write a plugin's crate.
     New {
         /// Its name, and its folder's.
@@ -115,6 +122,20 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make a data folder, once, where a folder is there already or something else is to be begun
+    ///
+    /// The first start makes a folder that is not there, and never was. This is for one that is there and empty, as the mount point
+    /// of a new volume, and for an operator who means to go on with what is there now. Nothing that is in the folder is removed.
+    /// Never have it done at each start: it is what keeps a volume that is not mounted from being taken for a new one.
+    Init {
+        /// The data folder of the host
+        #[arg(long, env = "RM_DATA", value_name = "DIR", default_value = "data")]
+        data: PathBuf,
+
+        /// It is meant: what was there before, and is not there now, is forgotten
+        #[arg(long)]
+        yes: bool,
+    },
     /// Look at the state on the disk, copy it, bring it elsewhere, or drop some of it
     State {
         /// The data folder of the host
@@ -157,6 +178,7 @@ impl Order {
         let words = Words::try_parse_from(words)?;
         Ok(match words.command {
             Some(Command::Check { files, json }) => Self::Check { files, json },
+            Some(Command::Init { data, yes }) => Self::Init { data, yes },
             Some(Command::State { data, what }) => Self::State { data, what },
             Some(Command::New { name, plugin_api }) => Self::New { name, plugin_api },
             None => Self::Serve(Box::new(Config::from_flags(words.flags)?)),

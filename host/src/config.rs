@@ -72,7 +72,7 @@ pub(crate) struct Flags {
     #[arg(long, env = "RM_SETTLE", value_name = "DURATION", default_value = "200ms", value_parser = settle)]
     settle: Duration,
 
-    /// Folder of what outlives the process; made when it is missing. Each host needs its own
+    /// Folder of what outlives the process; made when it is missing and never was there. Each host needs its own
     #[arg(long, env = "RM_DATA", value_name = "DIR", default_value = "data")]
     data: PathBuf,
 

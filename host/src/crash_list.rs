@@ -100,6 +100,8 @@ impl CrashList {
             .append(true)
             .create(true)
             .mode(0o600)
+            // A link would lead what is written to a file of somebody else.
+            .custom_flags(libc::O_NOFOLLOW)
             .open(&path)?;
         Ok(Self {
             marks: Mutex::new(marks),

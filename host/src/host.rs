@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use tokio::{
     signal::unix::{Signal as UnixSignal, SignalKind, signal},
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -23,11 +23,11 @@ use crate::{
     coordinator::{Commits, Coordinator, Opened, Opener, SessionKey, Settings, Signal},
     crash_list::CrashList,
     crash_mark,
-    data_folder::{DataFolder, STATE_FOLDER, UNFINISHED_FOLDER},
+    data_folder::{DataFolder, Origin, Wanted},
     limits,
     net::{Admission, Hub, Listeners, OperatorsSocket, SocketFile},
     plugins::{PluginEvent, Watcher},
-    state::{BatchNo, Durability, Keeper, Kept, Store, disk::RealDisk, log::FileLog},
+    state::{BatchNo, Durability, Keeper, Kept, Recovered, Store},
     ticker::Ticker,
     watchdog,
 };
@@ -129,7 +129,11 @@ impl Host {
         // First of all: whoever starts the host may stop it at once.
         let terminate = signal_of(SignalKind::terminate())?;
         let interrupt = signal_of(SignalKind::interrupt())?;
-        let data = DataFolder::open(&config.data)?;
+        let wanted = match config.durability {
+            Durability::Memory => Wanted::NoState,
+            Durability::Sync | Durability::Interval => Wanted::State,
+        };
+        let data = DataFolder::open(&config.data, wanted)?;
         let crashes = guard_against_plugins(&config, &data)?;
         let signal = Arc::new(Signal::default());
         let (to_core, from_threads) = unbounded_channel();
@@ -351,26 +355,7 @@ fn state_of(
     data: &DataFolder,
     told: impl Fn(Kept) + Send + 'static,
 ) -> anyhow::Result<KeptState> {
-    let folder = data.path().join(STATE_FOLDER);
-    let unfinished = data.path().join(UNFINISHED_FOLDER);
-    let is_empty = folder
-        .read_dir()
-        .map_or(true, |mut files| files.next().is_none());
-    if unfinished.exists() && is_empty {
-        bail!(
-            "there is {}, of an import or a backup that did not come to its end, and no state: nothing that was given out would \
-             be known; repeat it, or remove that folder to begin with nothing",
-            unfinished.display()
-        );
-    }
     if config.durability == Durability::Memory {
-        if folder.exists() {
-            bail!(
-                "there is durable state in {}, which --durability memory would leave aside, as if nothing had been \
-                 given out; start with --durability sync, or name another folder with --data DIR",
-                folder.display()
-            );
-        }
         return Ok(KeptState {
             store: Store::default(),
             commits: Commits::new(None, BatchNo(1)),
@@ -378,8 +363,29 @@ fn state_of(
         });
     }
     let started = Instant::now();
-    let (log, recovered) = FileLog::open(Arc::new(RealDisk), &folder)?;
-    let keeper = Keeper::start(log, config.durability, told).context("no thread can be started")?;
+    let (log, recovered, origin) = data.open_log()?;
+    let place = data.place(&log);
+    let keeper = Keeper::start(log, place, config.durability, told);
+    let keeper = keeper.context("no thread can be started")?;
+    log_state(&recovered, origin, started);
+    Ok(KeptState {
+        commits: Commits::new(Some(keeper), recovered.last.next()),
+        store: Store::recovered(recovered.states, recovered.next_state),
+        now_ms: recovered.now_ms,
+    })
+}
+
+fn log_state(recovered: &Recovered, origin: Origin, started: Instant) {
+    match origin {
+        Origin::WentOn => {}
+        Origin::Begun => tracing::info!("a state is begun: nothing was given out before"),
+        Origin::MarkedAnew => tracing::warn!(
+            "the state is there, and the mark that told of it is not: it is made anew"
+        ),
+        Origin::TakenOver => tracing::info!(
+            "the state of an earlier host is taken over: from now on it is missed if it is not there"
+        ),
+    }
     tracing::info!(
         states = recovered.states.len(),
         batches = recovered.last.0,
@@ -397,17 +403,13 @@ fn state_of(
     if let Some(cut) = &recovered.report.cut {
         tracing::warn!(
             file = %cut.file.display(),
-            "the last {} bytes, from byte {} on, were of batch {}, which was never answered: they are cut off",
+            "the last {} bytes, from byte {} on, are no whole record of batch {}: they are cut off. A host that is killed, or loses \
+             power, leaves such an end of what it had not answered; whether this is one cannot be told from the file",
             cut.bytes,
             cut.byte,
             cut.batch
         );
     }
-    Ok(KeptState {
-        commits: Commits::new(Some(keeper), recovered.last.next()),
-        store: Store::recovered(recovered.states, recovered.next_state),
-        now_ms: recovered.now_ms,
-    })
 }
 
 /// A host that operators cannot reach serves all the same, and says so.

@@ -16,6 +16,7 @@ pub mod logging;
 pub mod net;
 pub mod new_plugin;
 pub mod own_fault;
+pub mod ownership;
 pub mod plugins;
 pub mod state;
 pub mod state_tools;

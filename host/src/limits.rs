@@ -186,6 +186,9 @@ pub const RUN_WINDOW_BYTES: usize = 128 * 1024;
 /// make the file longer takes half to two thirds of the time.
 pub const ZEROED_AHEAD_BYTES: u64 = 1024 * 1024;
 
+/// How often it is looked whether the data folder, its lock and the log are still those that were opened.
+pub const FOLDER_LOOK: Duration = Duration::from_secs(1);
+
 /// The stack of each thread that runs a plugin's code, in its trial as in the host: what came well through the one
 /// must not overflow the other.
 pub const PLUGIN_STACK_BYTES: usize = 8 * 1024 * 1024;

@@ -12,7 +12,7 @@ use std::{
 use host::{
     command_line::{Order, StateOrder},
     config::Config,
-    crash_mark, host as server, logging,
+    crash_mark, data_folder, host as server, logging,
     new_plugin::{NewPlugin, PluginApi},
     own_fault,
     plugins::{Inspector, trial},
@@ -30,6 +30,10 @@ fn main() -> ExitCode {
         Ok(Order::Serve(config)) => serve(*config),
         Ok(Order::Check { files, json }) => check(&files, json),
         Ok(Order::State { data, what }) => match with_state(&data, what) {
+            Ok(told) => say(&told),
+            Err(error) => failed(&error),
+        },
+        Ok(Order::Init { data, yes }) => match data_folder::init(&data, yes) {
             Ok(told) => say(&told),
             Err(error) => failed(&error),
         },

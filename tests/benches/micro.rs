@@ -30,7 +30,7 @@ use host::{
         Access, BatchNo, CallFacts, Durability, Keeper, Kept, LentState, SharedAccess, StateMap,
         disk::RealDisk,
         effects::{self, Declared, StateId},
-        log::{FileLog, MemoryLog},
+        log::{FileLog, LogId, MemoryLog},
     },
 };
 use plugin_api::{
@@ -179,7 +179,8 @@ fn commit(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("commit");
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let disk = Arc::new(RealDisk);
-    let (log, _) = FileLog::open(disk, folder.path()).expect("the folder is empty");
+    let id = LogId::random().expect("the system has random bytes");
+    let (log, _) = FileLog::open(disk, folder.path(), id, None).expect("the folder is empty");
     for jobs in [1, 1_000] {
         commits(
             &mut group,
@@ -211,7 +212,7 @@ struct Committing {
 impl Committing {
     fn start(log: impl host::state::log::Log + 'static) -> Self {
         let (tell, told) = mpsc::channel();
-        let keeper = Keeper::start(log, Durability::Sync, move |kept| {
+        let keeper = Keeper::start(log, (), Durability::Sync, move |kept| {
             let _ = tell.send(kept);
         });
         let keeper = keeper.expect("a thread can be started");

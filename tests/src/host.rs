@@ -341,7 +341,8 @@ impl Drop for TestHost {
 #[track_caller]
 pub fn failed_start(plugins: &Path, flags: &[&str]) -> (Option<i32>, String, String) {
     let data = tempfile::tempdir().expect("a temporary folder can be made");
-    let mut child = command(&artifacts::host(), plugins, data.path())
+    // One that is there, and was never made, would be refused for that.
+    let mut child = command(&artifacts::host(), plugins, &data.path().join("data"))
         .args(flags)
         .spawn()
         .expect("the host was built");
@@ -352,7 +353,7 @@ pub fn failed_start(plugins: &Path, flags: &[&str]) -> (Option<i32>, String, Str
         panic!("the host has started:\n{log}");
     };
     log.wait_for_end();
-    (status.code(), stdout.iter().collect(), log.to_string())
+    (status.code(), stdout.iter().collect(), log.text())
 }
 
 fn command(program: &Path, plugins: &Path, data: &Path) -> Command {

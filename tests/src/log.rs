@@ -105,6 +105,11 @@ impl Log {
             .collect()
     }
 
+    /// All of it, however long.
+    pub fn text(&self) -> String {
+        self.shared.lock().lines.join("\n")
+    }
+
     /// Waits until the host has closed it.
     pub(crate) fn wait_for_end(&self) {
         let until = Instant::now() + GUARD;

@@ -236,7 +236,7 @@ mod tests {
 
     fn commits() -> (Commits, std::sync::mpsc::Receiver<Kept>) {
         let (tell, told) = std::sync::mpsc::channel();
-        let keeper = Keeper::start(MemoryLog::default(), Durability::Sync, move |kept| {
+        let keeper = Keeper::start(MemoryLog::default(), (), Durability::Sync, move |kept| {
             let _ = tell.send(kept);
         });
         let keeper = keeper.expect("a thread can be started");

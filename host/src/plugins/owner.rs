@@ -1,7 +1,4 @@
-//! Who else may change a plugin's file: whoever can put code into the host is the host.
-//!
-//! A file belongs to root or to the user that the host runs as. Neither it nor any folder on the way to it may
-//! be written by everybody; in a folder with the sticky bit everybody may add files, but touch only their own.
+//! Who else may change a plugin's file: whoever can put code into the host is the host. See [`ownership`](crate::ownership).
 
 use std::{
     collections::BTreeSet,
@@ -13,10 +10,7 @@ use std::{
 };
 
 use super::error::{CheckError, Step};
-
-const WRITABLE_BY_GROUP: u32 = 0o020;
-const WRITABLE_BY_ALL: u32 = 0o002;
-const STICKY: u32 = 0o1000;
+use crate::ownership::{self, Others};
 
 /// Looks at owners and modes, and warns of each path once.
 #[derive(Debug, Default)]
@@ -24,23 +18,11 @@ pub(super) struct Owners {
     warned: Mutex<BTreeSet<PathBuf>>,
 }
 
-/// What the mode of a path allows to others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Others {
-    /// Nothing that matters.
-    None,
-    /// The group writes.
-    Group,
-    /// Everybody writes.
-    All,
-}
-
 impl Owners {
     /// Refuses a file, as it was found when it was opened, that somebody else may change.
     pub(super) fn check_file(&self, path: &Path, found: &Metadata) -> Result<(), CheckError> {
-        let host = rustix::process::geteuid().as_raw();
-        check_owner(path, found.uid(), host)?;
-        match others(found.mode()) {
+        check_owner(path, found.uid(), ownership::host_user())?;
+        match Others::of(found.mode()) {
             Others::None => {}
             Others::Group => self.warn(path),
             Others::All => return Err(writable_by_all("it", path)),
@@ -60,10 +42,9 @@ impl Owners {
         let real = fs::canonicalize(folder).map_err(unseen)?;
         for folder in real.ancestors() {
             let found = fs::metadata(folder).map_err(unseen)?;
-            match others(found.mode()) {
+            match Others::of_folder_above(found.mode()) {
                 Others::None => {}
                 Others::Group => self.warn(folder),
-                _ if found.mode() & STICKY != 0 => {}
                 Others::All => {
                     let what = format!("the folder {}", folder.display());
                     return Err(writable_by_all(&what, folder));
@@ -84,18 +65,8 @@ impl Owners {
     }
 }
 
-fn others(mode: u32) -> Others {
-    if mode & WRITABLE_BY_ALL != 0 {
-        Others::All
-    } else if mode & WRITABLE_BY_GROUP != 0 && mode & STICKY == 0 {
-        Others::Group
-    } else {
-        Others::None
-    }
-}
-
 fn check_owner(path: &Path, owner: u32, host: u32) -> Result<(), CheckError> {
-    if owner == 0 || owner == host {
+    if ownership::is_trusted(owner, host) {
         return Ok(());
     }
     Err(CheckError::new(

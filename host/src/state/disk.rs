@@ -4,7 +4,7 @@ use std::{
     fmt::Debug,
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt as _, FileExt, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, FileExt, MetadataExt as _, OpenOptionsExt as _},
     path::Path,
 };
 
@@ -39,6 +39,39 @@ pub trait DiskFile: Debug + Send {
     /// # Errors
     /// What the system says.
     fn length(&self) -> io::Result<u64>;
+
+    /// Which file it is.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn id(&self) -> io::Result<FileId>;
+}
+
+/// What tells a file, or a folder, from every other that is there, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileId {
+    /// The file system.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+    /// How many names it has; 0 of one that was removed while it is open.
+    pub links: u64,
+}
+
+impl FileId {
+    /// Of what the system says of a file. Of a folder the names are not counted: they change with what is in it.
+    pub fn of(found: &fs::Metadata) -> Self {
+        Self {
+            device: found.dev(),
+            inode: found.ino(),
+            links: if found.is_dir() { 1 } else { found.nlink() },
+        }
+    }
+
+    /// Whether both are of one file, by whatever names.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
 }
 
 /// Where files are.
@@ -72,6 +105,12 @@ pub trait Disk: Debug + Send + Sync {
     /// # Errors
     /// What the system says.
     fn open_to_read(&self, file: &Path) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Which file or folder has that name.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn id_of(&self, path: &Path) -> io::Result<FileId>;
 
     /// Gives a file another name within its folder; what bore that name is gone.
     ///
@@ -117,12 +156,18 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, file: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).open(file)?;
-        Ok(Box::new(file))
+        let mut options = OpenOptions::new();
+        // A link would lead what is written to a file of somebody else.
+        let options = options.read(true).write(true);
+        Ok(Box::new(options.custom_flags(libc::O_NOFOLLOW).open(file)?))
     }
 
     fn open_to_read(&self, file: &Path) -> io::Result<Box<dyn DiskFile>> {
         Ok(Box::new(File::open(file)?))
+    }
+
+    fn id_of(&self, path: &Path) -> io::Result<FileId> {
+        fs::metadata(path).map(|found| FileId::of(&found))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -167,5 +212,9 @@ impl DiskFile for File {
 
     fn length(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        self.metadata().map(|found| FileId::of(&found))
     }
 }

@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::log::{BatchNo, Log, LogError, Recovered, SnapshotDone};
+use super::log::{BatchNo, Log, LogEnd, LogError, Recovered, SnapshotDone};
+use crate::limits::FOLDER_LOOK;
 
 /// When a batch counts as kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -53,10 +54,47 @@ pub enum Kept {
     Rebuilt(Recovered),
 }
 
+/// Where a log lies, as far as whoever writes it has to see to that.
+pub trait Place: Send {
+    /// Whether it is what was opened, and nobody else's.
+    ///
+    /// # Errors
+    /// What became of it.
+    fn look(&self) -> Result<(), LogError>;
+
+    /// The same once a look has found that it is not: what keeps others out is made anew, if nobody can have come meanwhile.
+    ///
+    /// # Errors
+    /// What became of it.
+    fn hold_again(&self) -> Result<(), LogError>;
+
+    /// Notes where the log ends, of which nothing is to be added any more.
+    ///
+    /// # Errors
+    /// Why that cannot be noted.
+    fn note_end(&self, end: LogEnd) -> Result<(), String>;
+}
+
+/// The place of a log that ends with the process.
+impl Place for () {
+    fn look(&self) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    fn hold_again(&self) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    fn note_end(&self, _: LogEnd) -> Result<(), String> {
+        Ok(())
+    }
+}
+
 /// The coordinator's end of the thread.
 pub struct Keeper {
     work: mpsc::Sender<Work>,
-    thread: JoinHandle<()>,
+    /// Returns whether all that was answered is kept.
+    thread: JoinHandle<bool>,
     /// Hears nothing, until the thread ends.
     ended: mpsc::Receiver<()>,
 }
@@ -79,12 +117,13 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 const REBUILD_PAUSE: Duration = Duration::from_millis(500);
 
 impl Keeper {
-    /// Starts the thread. `told` hears what became of each batch.
+    /// Starts the thread, for a log that lies at `place`. `told` hears what became of each batch.
     ///
     /// # Errors
     /// The system has no thread left.
     pub fn start(
         log: impl Log + 'static,
+        place: impl Place + 'static,
         durability: Durability,
         told: impl Fn(Kept) + Send + 'static,
     ) -> std::io::Result<Self> {
@@ -92,6 +131,9 @@ impl Keeper {
         let (ends, ended) = mpsc::channel();
         let keeping = Keeping {
             log: Box::new(log),
+            place: Box::new(place),
+            has_failed: false,
+            look_due: Instant::now() + FOLDER_LOOK,
             synced_at_once: durability == Durability::Sync,
             sync_due: None,
             work: work.clone(),
@@ -101,7 +143,7 @@ impl Keeper {
             .name("state".to_owned())
             .spawn(move || {
                 let _ends = ends;
-                keeping.run(&incoming);
+                keeping.run(&incoming)
             })?;
         Ok(Self {
             work,
@@ -124,17 +166,17 @@ impl Keeper {
         self.tell(Work::Rebuild);
     }
 
-    /// Ends the thread once all that it was given is done and synced; false if that takes longer than `patience`:
-    /// then it is left to itself.
+    /// Ends the thread once all that it was given is done and synced; false if that fails, or takes longer than `patience`: then it
+    /// is left to itself.
     pub fn close(self, patience: Duration) -> bool {
         self.tell(Work::Close);
         if self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
             return false;
         }
-        if self.thread.join().is_err() {
+        self.thread.join().unwrap_or_else(|_| {
             tracing::error!("the thread that keeps the state has ended with a panic");
-        }
-        true
+            false
+        })
     }
 
     fn tell(&self, work: Work) {
@@ -145,6 +187,11 @@ impl Keeper {
 
 struct Keeping<T> {
     log: Box<dyn Log>,
+    place: Box<dyn Place>,
+    /// Nothing is kept until the state was read back.
+    has_failed: bool,
+    /// When it is looked next whether the log is still where it was opened.
+    look_due: Instant,
     synced_at_once: bool,
     /// When the system has to bring to the disk what it was given.
     sync_due: Option<Instant>,
@@ -154,13 +201,22 @@ struct Keeping<T> {
 }
 
 impl<T: Fn(Kept)> Keeping<T> {
-    fn run(mut self, incoming: &mpsc::Receiver<Work>) {
+    fn run(mut self, incoming: &mpsc::Receiver<Work>) -> bool {
         loop {
-            let work = match self.sync_due {
-                None => incoming.recv().map_err(RecvTimeoutError::from),
-                Some(due) => incoming.recv_timeout(due.saturating_duration_since(Instant::now())),
-            };
-            match work {
+            let now = Instant::now();
+            if self.look_due <= now {
+                self.look_due = now + FOLDER_LOOK;
+                self.look();
+            }
+            if self.sync_due.is_some_and(|due| due <= now)
+                && let Err(error) = self.sync_what_is_due()
+            {
+                self.fail(error);
+            }
+            let due = self
+                .sync_due
+                .map_or(self.look_due, |sync| sync.min(self.look_due));
+            match incoming.recv_timeout(due.saturating_duration_since(now)) {
                 Ok(Work::Commit {
                     number,
                     now_ms,
@@ -168,35 +224,47 @@ impl<T: Fn(Kept)> Keeping<T> {
                 }) => self.commit(number, now_ms, effects),
                 Ok(Work::Rebuild) => {
                     if !self.rebuild(incoming) {
-                        return;
+                        return false;
                     }
                 }
                 Ok(Work::Snapshot(done)) => self.snapshot_made(done),
-                Err(RecvTimeoutError::Timeout) => {
-                    if let Err(error) = self.sync_what_is_due() {
-                        self.fail(error);
-                    }
-                }
+                Err(RecvTimeoutError::Timeout) => {}
                 Ok(Work::Close) | Err(RecvTimeoutError::Disconnected) => return self.close(),
             }
         }
     }
 
     fn commit(&mut self, number: BatchNo, now_ms: u64, effects: Vec<u8>) {
-        let done = self.log.append(number, now_ms, &effects).and_then(|()| {
-            if self.synced_at_once {
-                return self.log.sync();
-            }
-            self.sync_due
-                .get_or_insert_with(|| Instant::now() + SYNC_INTERVAL);
-            Ok(())
-        });
-        match done {
+        match self.append(number, now_ms, &effects) {
             Ok(()) => {
                 (self.told)(Kept::Committed { buffer: effects });
                 self.make_snapshot();
             }
             Err(error) => self.fail(error),
+        }
+    }
+
+    fn append(&mut self, number: BatchNo, now_ms: u64, effects: &[u8]) -> Result<(), LogError> {
+        if self.has_failed {
+            return Err(LogError::Poisoned);
+        }
+        self.log.append(number, now_ms, effects)?;
+        if self.synced_at_once {
+            self.log.sync()?;
+        } else {
+            self.sync_due
+                .get_or_insert_with(|| Instant::now() + SYNC_INTERVAL);
+        }
+        self.log.look(false)
+    }
+
+    /// What is written to a file that nobody can open any more is not kept.
+    fn look(&mut self) {
+        if self.has_failed {
+            return;
+        }
+        if let Err(error) = self.place.look().and_then(|()| self.log.look(true)) {
+            self.fail(error);
         }
     }
 
@@ -207,14 +275,28 @@ impl<T: Fn(Kept)> Keeping<T> {
         }
     }
 
-    /// Nobody hears any more what becomes of it, so the log has to say it.
-    fn close(&mut self) {
-        if let Err(error) = self.sync_what_is_due() {
-            tracing::error!("what was answered in the last second may not be on the disk: {error}");
+    /// Nobody hears any more what becomes of it, so the log has to say it. Says whether all is kept.
+    fn close(&mut self) -> bool {
+        if self.has_failed {
+            return false;
         }
+        let closed = (self.sync_what_is_due())
+            .and_then(|()| self.place.look())
+            .and_then(|()| self.log.look(true));
+        if let Err(error) = closed {
+            tracing::error!("what was answered in the last second may not be kept: {error}");
+            return false;
+        }
+        if let Some(end) = self.log.end()
+            && let Err(error) = self.place.note_end(end)
+        {
+            tracing::error!("that the host was stopped in order cannot be noted: {error}");
+        }
+        true
     }
 
     fn fail(&mut self, error: LogError) {
+        self.has_failed = true;
         self.sync_due = None;
         (self.told)(Kept::Failed(error));
     }
@@ -223,8 +305,9 @@ impl<T: Fn(Kept)> Keeping<T> {
     fn rebuild(&mut self, incoming: &mpsc::Receiver<Work>) -> bool {
         let mut pause = REBUILD_PAUSE;
         loop {
-            match self.log.recover_after_failure() {
+            match self.recover() {
                 Ok(recovered) => {
+                    self.has_failed = false;
                     (self.told)(Kept::Rebuilt(recovered));
                     return true;
                 }
@@ -242,6 +325,13 @@ impl<T: Fn(Kept)> Keeping<T> {
             }
             pause = (pause * 2).min(REBUILD_PAUSE * 16);
         }
+    }
+
+    /// Nothing is written before it is certain that it goes where it would be looked for.
+    fn recover(&mut self) -> Result<Recovered, LogError> {
+        self.place.hold_again()?;
+        self.log.look(true)?;
+        self.log.recover_after_failure()
     }
 
     /// Snapshots bound what has to be read at a start. They are made beside the commits, from files that do not
@@ -263,6 +353,10 @@ impl<T: Fn(Kept)> Keeping<T> {
     }
 
     fn snapshot_made(&mut self, done: Result<SnapshotDone, LogError>) {
+        if self.has_failed {
+            // Where files would be removed is not certain. The next snapshot takes its place.
+            return;
+        }
         if let Err(error) = done.and_then(|done| self.log.snapshot_done(done)) {
             tracing::error!(
                 "no snapshot of the state can be made: {error}; the log grows, and the next start takes longer"

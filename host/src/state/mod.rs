@@ -11,7 +11,7 @@ mod store;
 mod transaction;
 
 pub use access::{Access, CallFacts, Committed, LaneHost, SharedAccess};
-pub use keeper::{Durability, Keeper, Kept};
+pub use keeper::{Durability, Keeper, Kept, Place};
 pub use log::{BatchNo, Recovered};
 pub use map::StateMap;
 pub use store::{LentState, Store};

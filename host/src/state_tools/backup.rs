@@ -2,10 +2,13 @@
 
 use std::{fs, path::Path};
 
-use super::{StateError, UNFINISHED, holds_something, inspection, verify::Verified};
+use super::{StateError, UNFINISHED, holds_something, inspection, refuse_within, verify::Verified};
 use crate::{
-    data_folder::{STATE_FOLDER, make_folder, sync_name},
-    state::disk::{Disk as _, RealDisk},
+    data_folder::{STATE_FOLDER, make_folder, mark_as_meant, sync_name},
+    state::{
+        disk::{Disk as _, RealDisk},
+        log::LogId,
+    },
 };
 
 /// Copies the state of a data folder into another one, which is made, and must be empty. A host may serve from the first: the
@@ -15,6 +18,7 @@ use crate::{
 /// There is no state, or it is not whole; the other folder is not empty, or cannot be written.
 pub fn backup(data: &Path, to: &Path) -> Result<Verified, StateError> {
     let inspection = inspection(data)?;
+    refuse_within(data, to)?;
     if holds_something(to)? {
         return Err(StateError::NotEmpty {
             folder: to.to_owned(),
@@ -22,13 +26,6 @@ pub fn backup(data: &Path, to: &Path) -> Result<Verified, StateError> {
         });
     }
     let because = |done| StateError::io(to.display().to_string(), done);
-    let of_source = std::path::absolute(data.join(STATE_FOLDER)).map_err(because("found"))?;
-    if std::path::absolute(to).is_ok_and(|to| to.starts_with(of_source)) {
-        return Err(StateError::NotEmpty {
-            folder: data.join(STATE_FOLDER),
-            remedy: "it is what is to be copied: name a folder outside of it",
-        });
-    }
     // What is in it is nobody's but the host's.
     make_folder(to).map_err(because("made"))?;
     let absolute = fs::canonicalize(to).map_err(because("found"))?;
@@ -36,9 +33,12 @@ pub fn backup(data: &Path, to: &Path) -> Result<Verified, StateError> {
     sync_name(&absolute).map_err(because("synced"))?;
     // No host takes it for a state before it is whole.
     let (unfinished, state) = (absolute.join(UNFINISHED), absolute.join(STATE_FOLDER));
-    let copied = inspection.copy(&unfinished)?;
+    // The copy is a log of its own: whoever serves from it goes on otherwise than the first.
+    let id = LogId::random().map_err(because("given an identity"))?;
+    let copied = inspection.copy(&unfinished, id)?;
     fs::rename(&unfinished, &state)
         .and_then(|()| RealDisk.sync_folder(&absolute))
         .map_err(because("put in its place"))?;
+    mark_as_meant(&absolute, id, copied.report.end)?;
     Ok(Verified::of(&copied))
 }

@@ -1,14 +1,13 @@
 //! States of which nobody needs anything any more.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use super::{StateError, inspection, title};
 use crate::{
-    data_folder::{DataFolder, STATE_FOLDER},
+    data_folder::{DataFolder, Wanted},
     state::{
-        disk::RealDisk,
         effects,
-        log::{FileLog, Log as _, Recovered, RecoveredState},
+        log::{Log as _, Recovered, RecoveredState},
     },
 };
 
@@ -30,9 +29,8 @@ pub fn drop_states(
         return Err(StateError::NotConfirmed(titles_seen.join("; ")));
     }
     drop(seen);
-    let folder = DataFolder::open(data)?;
-    let state_folder = folder.path().join(STATE_FOLDER);
-    let (mut log, recovered) = FileLog::open(Arc::new(RealDisk), &state_folder)?;
+    let folder = DataFolder::open(data, Wanted::State)?;
+    let (mut log, recovered, _) = folder.open_log()?;
     // A host may have served since.
     let meant = meant(data, &recovered, plugin, state)?;
     let mut dropped = Vec::new();
@@ -41,6 +39,7 @@ pub fn drop_states(
     }
     log.append(recovered.last.next(), recovered.now_ms, &dropped)?;
     log.sync()?;
+    folder.close_log(log)?;
     Ok(titles(&meant))
 }
 

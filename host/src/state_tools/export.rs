@@ -11,8 +11,9 @@ use crc32fast::Hasher;
 use serde::Serialize;
 
 use super::{
-    StateError, inspection,
+    StateError, inspection, inspection_of_any,
     line::{Counts, End, Entry, FORMAT, Head, StateLine, digits},
+    refuse_within,
 };
 use crate::{data_folder::sync_name, state::log::Recovered};
 
@@ -22,12 +23,21 @@ use crate::{data_folder::sync_name, state::log::Recovered};
 /// # Errors
 /// There is no state; it is not whole, also if what could be read was written; the file is there, or cannot be written.
 pub fn export(data: &Path, out: Option<&Path>, salvage: bool) -> Result<(), StateError> {
-    let inspection = inspection(data)?;
+    if let Some(out) = out {
+        refuse_within(data, out)?;
+    }
     let (recovered, damage) = if salvage {
-        let partial = inspection.read_until_damage();
-        (partial.recovered, partial.damage)
+        // What can be read is wanted, also where it is not all that should be there.
+        let read = inspection(data).map(|inspection| inspection.read_until_damage());
+        match read {
+            Ok(partial) => (partial.recovered, partial.damage.map(StateError::from)),
+            Err(error) => {
+                let partial = inspection_of_any(data)?.read_until_damage();
+                (partial.recovered, Some(error))
+            }
+        }
     } else {
-        (inspection.read()?, None)
+        (inspection(data)?.read()?, None)
     };
     let told = damage.as_ref().map(ToString::to_string);
     match out {
@@ -55,7 +65,7 @@ pub fn export(data: &Path, out: Option<&Path>, salvage: bool) -> Result<(), Stat
             }
         }
     }
-    damage.map_or(Ok(()), |damage| Err(damage.into()))
+    damage.map_or(Ok(()), Err)
 }
 
 pub(super) fn write(

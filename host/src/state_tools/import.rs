@@ -17,12 +17,12 @@ use super::{
     verify::Verified,
 };
 use crate::{
-    data_folder::{DataFolder, STATE_FOLDER, sync_name},
+    data_folder::{DataFolder, STATE_FOLDER, Wanted, mark_as_meant, sync_name},
     limits::IMPORTED_AT_ONCE_BYTES,
     state::{
         disk::{Disk, RealDisk},
         effects::{self, Declared, StateId},
-        log::{BatchNo, FileLog, Inspection, Log},
+        log::{BatchNo, Expected, FileLog, Inspection, Log, LogEnd, LogId},
     },
 };
 
@@ -31,7 +31,7 @@ use crate::{
 /// # Errors
 /// The folder has a state, or is in use; the export is not whole; the disk fails. The folder has no state then.
 pub fn import(data: &Path, from: &Path) -> Result<Verified, StateError> {
-    let folder = DataFolder::open(data)?;
+    let folder = DataFolder::open(data, Wanted::NewState)?;
     let (state, unfinished) = (
         folder.path().join(STATE_FOLDER),
         folder.path().join(UNFINISHED),
@@ -61,22 +61,26 @@ pub fn import(data: &Path, from: &Path) -> Result<Verified, StateError> {
         let file = File::open(from).map_err(StateError::io(&*name, "opened"))?;
         Source::new(&name, Box::new(BufReader::new(file)))
     };
-    let imported = Import::new(&unfinished, source).and_then(Import::run);
-    let verified = imported.and_then(|()| {
-        let read = Inspection::new(Arc::new(RealDisk), &unfinished).read()?;
-        Ok(Verified::of(&read))
+    let because = StateError::io(folder.path().display().to_string(), "given an identity");
+    let id = LogId::random().map_err(because)?;
+    let imported = Import::new(&unfinished, id, source).and_then(Import::run);
+    let verified = imported.and_then(|end| {
+        let expected = Expected { id: Some(id), end };
+        let log = Inspection::new(Arc::new(RealDisk), &unfinished);
+        Ok((Verified::of(&log.expecting(expected).read()?), end))
     });
     if verified.is_err() {
         // The next import would remove it as well.
         let _ = fs::remove_dir_all(&unfinished);
     }
-    let verified = verified?;
+    let (verified, end) = verified?;
     fs::rename(&unfinished, &state)
         .and_then(|()| RealDisk.sync_folder(folder.path()))
         .map_err(StateError::io(
             state.display().to_string(),
             "put in its place",
         ))?;
+    mark_as_meant(folder.path(), id, end)?;
     Ok(verified)
 }
 
@@ -96,8 +100,8 @@ struct Import<R> {
 }
 
 impl<R: BufRead> Import<R> {
-    fn new(folder: &Path, source: Source<R>) -> Result<Self, StateError> {
-        let (log, _) = FileLog::open(Arc::new(RealDisk), folder)?;
+    fn new(folder: &Path, id: LogId, source: Source<R>) -> Result<Self, StateError> {
+        let (log, _) = FileLog::open(Arc::new(RealDisk), folder, id, None)?;
         Ok(Self {
             log,
             source,
@@ -112,7 +116,8 @@ impl<R: BufRead> Import<R> {
         })
     }
 
-    fn run(mut self) -> Result<(), StateError> {
+    /// Returns where the log ends.
+    fn run(mut self) -> Result<Option<LogEnd>, StateError> {
         self.head()?;
         let end: End = loop {
             let expected = "a state, an entry, or the end";
@@ -138,7 +143,8 @@ impl<R: BufRead> Import<R> {
         self.end(end)?;
         self.keep_next_state();
         self.append()?;
-        Ok(self.log.sync()?)
+        self.log.sync()?;
+        Ok(self.log.end())
     }
 
     fn head(&mut self) -> Result<(), StateError> {

@@ -24,7 +24,7 @@ pub use import::import;
 pub use verify::{Verified, verify};
 
 use crate::{
-    data_folder::{DataFolderError, STATE_FOLDER, UNFINISHED_FOLDER as UNFINISHED},
+    data_folder::{self, DataFolderError, STATE_FOLDER, UNFINISHED_FOLDER as UNFINISHED},
     state::{
         disk::RealDisk,
         log::{Inspection, LogError, OpenError},
@@ -56,6 +56,18 @@ pub enum StateError {
         folder: PathBuf,
         /// What to do.
         remedy: &'static str,
+    },
+    /// It would go where a host keeps its state.
+    #[error(
+        "{} lies in the data folder {}, which is what is copied: it would be lost with it, and stand in its way; name a place \
+         outside of it",
+        path.display(), folder.display()
+    )]
+    WithinSource {
+        /// Where it was to go.
+        path: PathBuf,
+        /// What was to be copied.
+        folder: PathBuf,
     },
     /// A file or a stream.
     #[error("{what} cannot be {done}: {cause}")]
@@ -129,13 +141,39 @@ fn title(plugin: &str, name: &str) -> String {
     }
 }
 
-/// The log in a data folder, to be read; a host may serve from it.
+/// The log in a data folder, to be read, with what the folder's mark tells of it; a host may serve from it.
 fn inspection(data: &Path) -> Result<Inspection, StateError> {
+    match data_folder::expected_within(data)? {
+        Some(expected) => Ok(inspection_of_any(data)?.expecting(expected)),
+        None => Err(StateError::NoState(data.to_owned())),
+    }
+}
+
+/// The same of whatever lies there.
+fn inspection_of_any(data: &Path) -> Result<Inspection, StateError> {
     let folder = data.join(STATE_FOLDER);
     if !holds_something(&folder)? {
         return Err(StateError::NoState(data.to_owned()));
     }
     Ok(Inspection::new(Arc::new(RealDisk), &folder))
+}
+
+/// Refuses to write to what is being copied, by whatever links the way leads there.
+fn refuse_within(data: &Path, path: &Path) -> Result<(), StateError> {
+    let because = |path: &Path| StateError::io(path.display().to_string(), "found");
+    let source = data.canonicalize().map_err(because(data))?;
+    let absolute = std::path::absolute(path).map_err(because(path))?;
+    // What is not there yet leads nowhere else.
+    let known = absolute
+        .ancestors()
+        .find_map(|above| above.canonicalize().ok());
+    match known.is_some_and(|known| known.starts_with(&source)) {
+        true => Err(StateError::WithinSource {
+            path: path.to_owned(),
+            folder: data.to_owned(),
+        }),
+        false => Ok(()),
+    }
 }
 
 /// Whether a folder is there, with anything in it.

@@ -18,7 +18,7 @@ pub struct Verified {
     pub batches: u64,
     /// By their numbers in the log.
     pub states: Vec<VerifiedState>,
-    /// What the next start cuts off, for it was never answered.
+    /// What the next start cuts off, because it is no whole batch.
     pub torn_end: Option<TornEnd>,
 }
 
@@ -116,8 +116,8 @@ impl fmt::Display for Verified {
         if let Some(torn) = &self.torn_end {
             writeln!(
                 f,
-                "  {} has a torn end: {} bytes from byte {} on, of batch {}, which was never answered; the next start cuts \
-                 them off",
+                "  {} has a torn end: {} bytes from byte {} on, no whole record of batch {}, as a host leaves it that is killed; the \
+                 next start cuts them off",
                 torn.file, torn.bytes, torn.byte, torn.batch
             )?;
         }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::BatchNo;
+use super::{BatchNo, LogId};
 use crate::state::effects::BadEffects;
 
 /// The disk refused an operation.
@@ -75,6 +75,20 @@ pub enum OpenError {
         missing: String,
         /// How that is known.
         witness: String,
+    },
+    /// A file of another log.
+    #[error(
+        "{} belongs to another log: expected the identity {expected}, found {found}. Put the file back that was there, or a \
+         backup in the folder's place",
+        file.display()
+    )]
+    AnotherLog {
+        /// The segment or snapshot.
+        file: PathBuf,
+        /// Of the folder.
+        expected: LogId,
+        /// Of the file.
+        found: LogId,
     },
     /// A file of a later host.
     #[error(
@@ -151,6 +165,18 @@ pub enum LogError {
         batch: BatchNo,
         /// What is wrong with them.
         cause: BadEffects,
+    },
+    /// The folder, or a file in it, is not what was opened any more.
+    #[error(
+        "{} is not what was opened any more: {what}. Nothing is acknowledged until it is back; as long as this process lives, \
+         files that were removed can be copied out of /proc/{}/fd",
+        path.display(), std::process::id()
+    )]
+    NotTheSame {
+        /// What was looked at.
+        path: PathBuf,
+        /// What became of it.
+        what: String,
     },
     /// What was written before cannot be read.
     #[error(transparent)]

@@ -10,8 +10,8 @@ use std::{
 };
 
 use super::{
-    BatchNo, DiskError, EachBatch, Log, LogError, OpenError, Policy, Recovered, Snapshot,
-    SnapshotDone, SnapshotTask,
+    BatchNo, DiskError, EachBatch, Expected, Log, LogEnd, LogError, LogId, OpenError, Policy,
+    Recovered, Snapshot, SnapshotDone, SnapshotTask,
     names::{self, Listing},
     record::{Kind, RecordHeader},
     recovery::{self, ClosedSegment, Contents, NewestSegment, StoredSnapshot},
@@ -21,13 +21,19 @@ use super::{
     snapshot_task::{Sources, UnderWay},
     states::States,
 };
-use crate::{limits::BATCH_EFFECTS_BYTES_MAX, state::disk::Disk};
+use crate::{
+    limits::BATCH_EFFECTS_BYTES_MAX,
+    state::disk::{Disk, FileId},
+};
 
 /// A log in a folder. There must be no other one in the same folder at the same time.
 #[derive(Debug)]
 pub struct FileLog {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
+    /// The folder as it was when it was opened.
+    folder_id: FileId,
+    id: LogId,
     policy: Policy,
     snapshot: Option<StoredSnapshot>,
     /// All after the snapshot, in order, and before `newest`.
@@ -47,12 +53,18 @@ pub struct FileLog {
 }
 
 impl FileLog {
-    /// Opens the log in `folder`, which is made if it is missing, cuts a torn end, and reads what is there.
+    /// Opens the log `id` in `folder`, which is made if it is missing, cuts a torn end, and reads what is there. A log without an
+    /// identity gets this one. `end` is where it ended at the last stop, if that was in order.
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open(disk: Arc<dyn Disk>, folder: &Path) -> Result<(Self, Recovered), OpenError> {
-        Self::open_with(disk, folder, Policy::default())
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        id: LogId,
+        end: Option<LogEnd>,
+    ) -> Result<(Self, Recovered), OpenError> {
+        Self::open_with(disk, folder, Policy::default(), id, end)
     }
 
     /// [`FileLog::open`] with other sizes.
@@ -63,29 +75,32 @@ impl FileLog {
         disk: Arc<dyn Disk>,
         folder: &Path,
         policy: Policy,
+        id: LogId,
+        end: Option<LogEnd>,
     ) -> Result<(Self, Recovered), OpenError> {
         make_folder(&*disk, folder)?;
+        let folder_id = disk
+            .id_of(folder)
+            .map_err(DiskError::because(folder, "found"))?;
         let mut states = States::default();
-        let contents = recovery::read(&*disk, folder, &mut states)?;
+        let expected = Expected { id: Some(id), end };
+        let contents = recovery::read(&*disk, folder, &expected, &mut states)?;
         // The names that were read must not be lost by a power failure that comes now.
         disk.sync_folder(folder)
             .map_err(DiskError::because(folder, "synced"))?;
         let newest = match &contents.newest {
             Some(found) => resume(&*disk, folder, found)?,
-            None => SegmentWriter::create(&*disk, folder, VERY_FIRST)?,
+            None => SegmentWriter::create(&*disk, folder, id, VERY_FIRST)?,
         };
-        let cut = contents
-            .newest
-            .as_ref()
-            .and_then(|newest| newest.cut.clone());
-        let mut recovered = states.into_recovered(contents.snapshot.map(|stored| stored.last));
-        recovered.report.cut = cut;
+        let recovered = contents.recovered(states);
         let Contents {
             snapshot, closed, ..
         } = contents;
-        let log = Self {
+        let mut log = Self {
             disk,
             folder: folder.to_owned(),
+            folder_id,
+            id,
             policy,
             snapshot,
             closed,
@@ -98,8 +113,17 @@ impl FileLog {
             under_way: UnderWay::default(),
             tried: BatchNo(0),
         };
+        if log.newest().header().id.is_none() {
+            // From here on its files bear one.
+            log.begin_segment()?;
+        }
         log.remove_superfluous()?;
         Ok((log, recovered))
+    }
+
+    /// Its identity.
+    pub fn id(&self) -> LogId {
+        self.id
     }
 
     fn check(&self, expected: BatchNo, effects: &[u8]) -> Result<(), LogError> {
@@ -184,8 +208,12 @@ impl FileLog {
             }),
             None => old.previous,
         };
-        let header = SegmentHeader { first, previous };
-        let begun = SegmentWriter::create(&*self.disk, &self.folder, header)?;
+        let header = SegmentHeader {
+            first,
+            previous,
+            id: Some(self.id),
+        };
+        let begun = SegmentWriter::create(&*self.disk, &self.folder, self.id, header)?;
         let before = self.newest.replace(begun);
         if let Some(closed) = closed {
             self.closed.push(closed);
@@ -196,6 +224,37 @@ impl FileLog {
         self.appended = self.durable;
         self.durable_end = RECORDS_BEGIN;
         Ok(())
+    }
+
+    /// Whether all that the next start would read is in the folder that was opened.
+    fn look_at_folder(&self) -> Result<(), LogError> {
+        let not_the_same = |path: PathBuf, what: String| LogError::NotTheSame { path, what };
+        match self.disk.id_of(&self.folder) {
+            Ok(found) if found.is_same(&self.folder_id) => {}
+            Ok(_) => {
+                let what = "another is in its place".to_owned();
+                return Err(not_the_same(self.folder.clone(), what));
+            }
+            Err(cause) => return Err(not_the_same(self.folder.clone(), cause.to_string())),
+        }
+        let listing = Listing::of(&*self.disk, &self.folder)?;
+        let closed = self
+            .closed
+            .iter()
+            .find(|closed| !listing.segments.contains(&closed.first));
+        let snapshot = self
+            .snapshot
+            .filter(|stored| !listing.snapshots.contains(&stored.last));
+        let missing = closed
+            .map(|closed| names::segment(closed.first))
+            .or(snapshot.map(|stored| names::snapshot(stored.last)));
+        match missing {
+            Some(name) => Err(not_the_same(
+                self.folder.join(name),
+                "it is missing".to_owned(),
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Removes what the snapshot stands for, and what a crash left unfinished. All of it is tried.
@@ -223,6 +282,7 @@ impl FileLog {
 const VERY_FIRST: SegmentHeader = SegmentHeader {
     first: BatchNo(1),
     previous: None,
+    id: None,
 };
 
 /// Makes a folder that is there after a power loss too.
@@ -277,6 +337,22 @@ impl Log for FileLog {
         self.durable
     }
 
+    fn end(&self) -> Option<LogEnd> {
+        Some(LogEnd {
+            batch: self.durable.0,
+            segment: self.newest().header().first.0,
+            byte: self.durable_end,
+        })
+    }
+
+    fn look(&self, thoroughly: bool) -> Result<(), LogError> {
+        self.newest().look(&*self.disk, thoroughly)?;
+        if thoroughly {
+            self.look_at_folder()?;
+        }
+        Ok(())
+    }
+
     fn read_tail(&self, after: BatchNo, each: &mut EachBatch<'_>) -> Result<(), LogError> {
         let begin = self.snapshot.map_or(BatchNo(0), |stored| stored.last);
         if after < begin {
@@ -325,6 +401,7 @@ impl Log for FileLog {
                 disk: self.disk.clone(),
                 folder: self.folder.clone(),
                 policy: self.policy,
+                id: self.id,
                 snapshot: self.snapshot.map(|stored| stored.last),
                 closed: self.closed.clone(),
             },

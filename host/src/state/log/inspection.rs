@@ -7,7 +7,8 @@ use std::{
 };
 
 use super::{
-    DiskError, OpenError, Recovered,
+    DiskError, Expected, LogId, OpenError, Recovered,
+    file_header::{self, FILE_HEADER_BYTES},
     file_log::make_folder,
     names,
     recovery::{self, Contents},
@@ -28,6 +29,7 @@ const COPY_BYTES: u64 = 1024 * 1024;
 pub struct Inspection {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
+    expected: Expected,
 }
 
 /// What could be read of a damaged log.
@@ -45,6 +47,28 @@ impl Inspection {
         Self {
             disk,
             folder: folder.to_owned(),
+            expected: Expected::default(),
+        }
+    }
+
+    /// With what is known of the log otherwise.
+    #[must_use]
+    pub fn expecting(self, expected: Expected) -> Self {
+        Self { expected, ..self }
+    }
+
+    /// The identity that the log bears, if there is a log, and if it bears one.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn identity(&self) -> Result<Option<Option<LogId>>, OpenError> {
+        let mut tries = 0;
+        loop {
+            let found = recovery::identity(&*self.disk, &self.folder);
+            tries += 1;
+            if tries == TRIES_MAX || !self.is_gone(&found) {
+                return found;
+            }
         }
     }
 
@@ -64,17 +88,16 @@ impl Inspection {
             Ok(contents) => (contents, None),
             Err(damage) => (Contents::default(), Some(damage)),
         };
-        let mut recovered = states.into_recovered(contents.snapshot.map(|stored| stored.last));
-        recovered.report.cut = contents.newest.and_then(|newest| newest.cut);
+        let recovered = contents.recovered(states);
         Partial { recovered, damage }
     }
 
-    /// Copies all that counts into the folder `to`, which is made and must be empty. The copy is a log as of one batch, is
+    /// Copies all that counts into the folder `to`, which is made and must be empty. The copy is the log `id`, as of one batch, is
     /// durable, and is read again before this returns.
     ///
     /// # Errors
     /// See [`OpenError`]. What was copied until then stays, and cannot be taken for a whole log.
-    pub fn copy(&self, to: &Path) -> Result<Recovered, OpenError> {
+    pub fn copy(&self, to: &Path, id: LogId) -> Result<Recovered, OpenError> {
         make_folder(&*self.disk, to)?;
         if let Some(name) = self.names_in(to)?.first() {
             return Err(OpenError::Foreign {
@@ -83,11 +106,16 @@ impl Inspection {
         }
         let mut tries = 0;
         loop {
-            let copied = self.try_copy(to);
+            let copied = self.try_copy(to, id);
             tries += 1;
             if !self.is_gone(&copied) || tries == TRIES_MAX {
                 copied?;
-                return Self::new(self.disk.clone(), to).read();
+                let copy = Self::new(self.disk.clone(), to);
+                let expected = Expected {
+                    id: Some(id),
+                    end: None,
+                };
+                return copy.expecting(expected).read();
             }
             for name in self.names_in(to)? {
                 let path = to.join(name);
@@ -99,7 +127,7 @@ impl Inspection {
     }
 
     /// Begins with the newest segment: whatever else is missing beside that is missed.
-    fn try_copy(&self, to: &Path) -> Result<(), OpenError> {
+    fn try_copy(&self, to: &Path, id: LogId) -> Result<(), OpenError> {
         let (contents, _) = self.contents();
         let contents = contents?;
         let sync_folder = || {
@@ -110,7 +138,7 @@ impl Inspection {
         if let Some(newest) = &contents.newest {
             let name = names::segment(newest.header.first);
             let unfinished = names::unfinished(&name);
-            self.copy_file(&name, newest.end, &to.join(&unfinished))?;
+            self.copy_file(&name, newest.end, &to.join(&unfinished), id)?;
             let unfinished = to.join(unfinished);
             self.disk
                 .rename(&unfinished, &to.join(name))
@@ -119,11 +147,11 @@ impl Inspection {
         }
         for closed in contents.closed.iter().rev() {
             let name = names::segment(closed.first);
-            self.copy_file(&name, closed.end, &to.join(&name))?;
+            self.copy_file(&name, closed.end, &to.join(&name), id)?;
         }
         if let Some(stored) = contents.snapshot {
             let name = names::snapshot(stored.last);
-            self.copy_file(&name, stored.bytes, &to.join(&name))?;
+            self.copy_file(&name, stored.bytes, &to.join(&name), id)?;
         }
         Ok(sync_folder()?)
     }
@@ -134,10 +162,17 @@ impl Inspection {
             .map_err(DiskError::because(folder, "listed"))
     }
 
-    fn copy_file(&self, name: &str, bytes: u64, path: &Path) -> Result<(), DiskError> {
+    fn copy_file(&self, name: &str, bytes: u64, path: &Path, id: LogId) -> Result<(), DiskError> {
         let mut window = Window::open(&*self.disk, &self.folder.join(name))?;
         let file = create_unfinished(&*self.disk, path)?;
-        let mut at = 0;
+        let header = window.bytes(0, FILE_HEADER_BYTES as u64)?;
+        let mut header: [u8; FILE_HEADER_BYTES] = header.try_into().map_err(|_| {
+            let cause = ErrorKind::UnexpectedEof.into();
+            DiskError::because(path, "read")(cause)
+        })?;
+        file_header::set_id(&mut header, id);
+        write_all(&*file, path, 0, &header)?;
+        let mut at = FILE_HEADER_BYTES as u64;
         while at < bytes {
             let piece = window.bytes(at, (bytes - at).min(COPY_BYTES))?;
             if piece.is_empty() {
@@ -156,7 +191,7 @@ impl Inspection {
         let mut found_before = None;
         for _ in 1..TRIES_MAX {
             let mut states = States::default();
-            match recovery::read(&*self.disk, &self.folder, &mut states) {
+            match recovery::read(&*self.disk, &self.folder, &self.expected, &mut states) {
                 Err(refusal) if found_before != Some(refusal.to_string()) => {
                     found_before = Some(refusal.to_string());
                 }
@@ -164,13 +199,13 @@ impl Inspection {
             }
         }
         let mut states = States::default();
-        let found = recovery::read(&*self.disk, &self.folder, &mut states);
+        let found = recovery::read(&*self.disk, &self.folder, &self.expected, &mut states);
         (found, states)
     }
 
     /// Whether a file was there and is not any more.
-    fn is_gone(&self, copied: &Result<(), OpenError>) -> bool {
-        match copied {
+    fn is_gone<T>(&self, read: &Result<T, OpenError>) -> bool {
+        match read {
             Err(OpenError::Disk(failed)) => {
                 failed.cause.kind() == ErrorKind::NotFound && failed.file.starts_with(&self.folder)
             }

@@ -8,6 +8,7 @@ mod changes;
 mod error;
 mod file_header;
 mod file_log;
+mod id;
 mod inspection;
 mod memory_log;
 mod names;
@@ -32,6 +33,7 @@ use std::fmt;
 
 pub use error::{Damage, DiskError, LogError, OpenError};
 pub use file_log::FileLog;
+pub use id::{Expected, LogEnd, LogId};
 pub use inspection::{Inspection, Partial};
 pub use memory_log::MemoryLog;
 pub use policy::Policy;
@@ -97,6 +99,21 @@ pub trait Log: Send {
     /// # Errors
     /// A snapshot has taken the place of some of them; they cannot be read; `each` failed.
     fn read_tail(&self, after: BatchNo, each: &mut EachBatch<'_>) -> Result<(), LogError>;
+
+    /// Where the log ends on the disk; none of a log that has no place there.
+    fn end(&self) -> Option<LogEnd> {
+        None
+    }
+
+    /// Whether what is written goes where a reader of the log would look for it. Asked before each batch is said to be durable, so
+    /// that it costs next to nothing; `thoroughly` it is asked now and then.
+    ///
+    /// # Errors
+    /// A file was moved, removed or replaced.
+    fn look(&self, thoroughly: bool) -> Result<(), LogError> {
+        let _ = thoroughly;
+        Ok(())
+    }
 
     /// The last snapshot, if there is one.
     ///

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::BatchNo;
+use super::{BatchNo, LogEnd};
 use crate::state::{StateMap, effects::StateId};
 
 /// A state as the log knows it.
@@ -61,9 +61,11 @@ pub struct RecoveryReport {
     pub effects: u64,
     /// The torn end, if there is one.
     pub cut: Option<Cut>,
+    /// Where the last whole record ends; none if there is no segment.
+    pub end: Option<LogEnd>,
 }
 
-/// The torn end of the newest segment. None of it was ever durable.
+/// The torn end of the newest segment: a record that is not whole, and what follows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {
     /// The segment.

@@ -1,14 +1,17 @@
 //! Reads what a folder holds: the newest snapshot, then the segments after it, of which each must go on where
 //! the one before ends. Changes nothing.
 
-use std::{collections::VecDeque, path::Path};
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+};
 
 use super::{
-    Batch, BatchNo, Cut, OpenError, Recovered,
+    Batch, BatchNo, Cut, Damage, Expected, LogEnd, LogId, OpenError, Recovered,
     names::{self, Listing},
     record::{Flaw, Kind, Place, RecordHeader},
     segment::{self, Found, Previous, RECORDS_BEGIN, SegmentHeader, SegmentReader, Span},
-    snapshot_file,
+    snapshot_file::{self, SnapshotReader},
     states::States,
     tear::{self, End},
 };
@@ -50,20 +53,56 @@ pub(super) struct Contents {
     pub newest: Option<NewestSegment>,
 }
 
+impl Contents {
+    /// What was read, and how.
+    pub(super) fn recovered(&self, states: States) -> Recovered {
+        let last = states.last();
+        let snapshot = self.snapshot.map(|stored| stored.last);
+        let mut recovered = states.into_recovered(snapshot);
+        if let Some(newest) = &self.newest {
+            recovered.report.cut.clone_from(&newest.cut);
+            recovered.report.end = Some(LogEnd {
+                batch: last.0,
+                segment: newest.header.first.0,
+                byte: newest.end,
+            });
+        }
+        recovered
+    }
+}
+
+/// The identity that the newest of the files bears, if there is one, and if it bears one.
+pub(super) fn identity(disk: &dyn Disk, folder: &Path) -> Result<Option<Option<LogId>>, OpenError> {
+    let listing = Listing::of(disk, folder)?;
+    if let Some(first) = listing.segments.last() {
+        let reader = SegmentReader::open(disk, folder, *first)?;
+        return Ok(Some(reader.header().id));
+    }
+    let last = listing.snapshots.last();
+    let reader = last.map(|last| SnapshotReader::open(disk, folder, *last));
+    Ok(reader.transpose()?.map(|reader| reader.header().id))
+}
+
 /// Reads all that is in the folder into `states`. After an error, those are as of the last batch before it.
 pub(super) fn read(
     disk: &dyn Disk,
     folder: &Path,
+    expected: &Expected,
     states: &mut States,
 ) -> Result<Contents, OpenError> {
     let listing = Listing::of(disk, folder)?;
     let mut contents = Contents::default();
     if let Some(last) = listing.snapshots.last().copied() {
+        let id = SnapshotReader::open(disk, folder, last)?.header().id;
+        expected.check_id(id, || folder.join(names::snapshot(last)))?;
         let (snapshot, bytes) = snapshot_file::load(disk, folder, last)?;
         contents.snapshot = Some(StoredSnapshot { last, bytes });
         *states = States::new(snapshot);
     }
     let mut segments = open_segments(disk, folder, &listing)?;
+    for segment in &segments {
+        expected.check_id(segment.header().id, || segment.path().to_owned())?;
+    }
     let Some(newest) = segments.pop() else {
         return Ok(contents);
     };
@@ -77,8 +116,51 @@ pub(super) fn read(
         let first = reader.header().first;
         contents.closed.push(ClosedSegment { first, last, end });
     }
-    contents.newest = Some(read_newest(newest, folder, states)?);
+    let newest = read_newest(newest, folder, states)?;
+    expected.check_end(&newest, folder, states.last())?;
+    contents.newest = Some(newest);
     Ok(contents)
+}
+
+impl Expected {
+    fn check_id(
+        &self,
+        found: Option<LogId>,
+        file: impl FnOnce() -> PathBuf,
+    ) -> Result<(), OpenError> {
+        match (self.id, found) {
+            (Some(expected), Some(found)) if expected != found => Err(OpenError::AnotherLog {
+                file: file(),
+                expected,
+                found,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Behind the mark of a clean stop there is no torn end: a log that is shorter has lost what it had.
+    fn check_end(
+        &self,
+        newest: &NewestSegment,
+        folder: &Path,
+        last: BatchNo,
+    ) -> Result<(), OpenError> {
+        let Some(end) = self.end.filter(|end| last < end.last()) else {
+            return Ok(());
+        };
+        Err(OpenError::from(Damage {
+            file: folder.join(names::segment(newest.header.first)),
+            byte: newest.end,
+            batch: Some(last.next()),
+            expected: format!(
+                "a log up to batch {}, at which its host stopped in order, at byte {} of {}",
+                end.batch,
+                end.byte,
+                names::segment(BatchNo(end.segment))
+            ),
+            found: format!("no whole record after batch {last}"),
+        }))
+    }
 }
 
 /// Builds the states from what is known to be durable: `segments` are all that follow `snapshot`.

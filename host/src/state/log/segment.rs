@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use super::{
-    BatchNo, Damage, DiskError, OpenError,
+    BatchNo, Damage, DiskError, LogId, OpenError,
     file_header::{self, FILE_HEADER_BYTES, SEGMENT_MAGIC, SUBJECT_BYTES},
     names,
     record::{self, Flaw, HEADER_BYTES, Kind, Place, RecordHeader, u64_at},
@@ -34,14 +34,16 @@ pub(super) struct SegmentHeader {
     pub first: BatchNo,
     /// None for the very first one.
     pub previous: Option<Previous>,
+    /// The log that it belongs to; none if a host has made it that gave its log no identity.
+    pub id: Option<LogId>,
 }
 
 /// What is done with each record: its header, its effects, and where it stands.
 type EachRecord<'a, E> = dyn FnMut(&RecordHeader, &[u8], Span<'_>) -> Result<(), E> + 'a;
 
 impl SegmentHeader {
-    /// As it stands in the file.
-    pub(super) fn bytes(&self) -> [u8; FILE_HEADER_BYTES] {
+    /// As it stands in a file of the log `id`.
+    pub(super) fn bytes(&self, id: LogId) -> [u8; FILE_HEADER_BYTES] {
         let mut subject = [0; SUBJECT_BYTES];
         // The other fields of the subject are zero, and so is what nothing precedes.
         subject[4..12].copy_from_slice(&self.first.0.to_le_bytes());
@@ -49,11 +51,12 @@ impl SegmentHeader {
             subject[12..20].copy_from_slice(&previous.first.0.to_le_bytes());
             subject[20..28].copy_from_slice(&previous.end.to_le_bytes());
         }
-        file_header::write(SEGMENT_MAGIC, &subject)
+        file_header::write(SEGMENT_MAGIC, &subject, Some(id))
     }
 
     fn read(bytes: &[u8], path: &Path) -> Result<Self, OpenError> {
-        let subject = file_header::read(bytes, SEGMENT_MAGIC, path)?;
+        let header = file_header::read(bytes, SEGMENT_MAGIC, path)?;
+        let subject = header.subject;
         let previous = Previous {
             first: BatchNo(u64_at(subject, 12)),
             end: u64_at(subject, 20),
@@ -61,6 +64,7 @@ impl SegmentHeader {
         Ok(Self {
             first: BatchNo(u64_at(subject, 4)),
             previous: (previous.first != BatchNo(0)).then_some(previous),
+            id: header.id,
         })
     }
 }

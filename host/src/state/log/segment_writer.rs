@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
-    BatchNo, DiskError, names,
+    BatchNo, DiskError, LogId, names,
     record::{self, Kind, Place, RecordHeader},
     segment::{RECORDS_BEGIN, SegmentHeader},
     snapshot_file::write_all,
@@ -36,13 +36,14 @@ impl SegmentWriter {
     pub(super) fn create(
         disk: &dyn Disk,
         folder: &Path,
+        id: LogId,
         header: SegmentHeader,
     ) -> Result<Self, DiskError> {
         let name = names::segment(header.first);
         let path = folder.join(&name);
         let unfinished = folder.join(names::unfinished(&name));
         let file = create_unfinished(disk, &unfinished)?;
-        write_all(&*file, &unfinished, 0, &header.bytes())?;
+        write_all(&*file, &unfinished, 0, &header.bytes(id))?;
         file.sync()
             .map_err(DiskError::because(&unfinished, "synced"))?;
         disk.rename(&unfinished, &path)
@@ -52,7 +53,10 @@ impl SegmentWriter {
         Ok(Self {
             file,
             path: path.into(),
-            header,
+            header: SegmentHeader {
+                id: Some(id),
+                ..header
+            },
             end: RECORDS_BEGIN,
             zeroed_to: RECORDS_BEGIN,
             buffer: Vec::new(),
@@ -117,6 +121,19 @@ impl SegmentWriter {
         self.end = end;
         if end > self.zeroed_to && record_bytes * ZEROED_AHEAD_RECORDS_MIN <= zeroed_ahead {
             self.zero_ahead(zeroed_ahead);
+        }
+        Ok(())
+    }
+
+    /// Whether the file is still in its folder under its name, or under any, if it is not asked `thoroughly`.
+    pub(super) fn look(&self, disk: &dyn Disk, thoroughly: bool) -> Result<(), DiskError> {
+        let because = || DiskError::because(&self.path, "found in its folder");
+        let own = self.file.id().map_err(because())?;
+        if own.links == 0 {
+            return Err(because()(std::io::Error::other("it was removed")));
+        }
+        if thoroughly && !disk.id_of(&self.path).map_err(because())?.is_same(&own) {
+            return Err(because()(std::io::Error::other("another is in its place")));
         }
         Ok(())
     }

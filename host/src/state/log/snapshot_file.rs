@@ -15,7 +15,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    BatchNo, Damage, DiskError, OpenError, RecoveredState, Snapshot,
+    BatchNo, Damage, DiskError, LogId, OpenError, RecoveredState, Snapshot,
     file_header::{self, FILE_HEADER_BYTES, SNAPSHOT_MAGIC, SUBJECT_BYTES},
     names,
     record::{u32_at, u64_at},
@@ -51,6 +51,8 @@ pub(super) struct SnapshotHeader {
     pub last: BatchNo,
     pub now_ms: u64,
     pub next_state: StateId,
+    /// The log that it belongs to; none if a host has made it that gave its log no identity.
+    pub id: Option<LogId>,
 }
 
 /// A state without its entries.
@@ -113,7 +115,7 @@ impl SnapshotWriter {
             last: header.last,
             at: 0,
             synced_to: Some(0),
-            out: file_header::write(SNAPSHOT_MAGIC, &subject).to_vec(),
+            out: file_header::write(SNAPSHOT_MAGIC, &subject, header.id).to_vec(),
             entries: Vec::new(),
             states_written: 0,
             entries_written: 0,
@@ -264,11 +266,13 @@ impl SnapshotReader {
     ) -> Result<Self, OpenError> {
         let mut window = Window::with_pieces(disk, path, piece_bytes)?;
         let bytes = window.bytes(0, FILE_HEADER_BYTES as u64)?;
-        let subject = file_header::read(bytes, SNAPSHOT_MAGIC, path)?;
+        let header = file_header::read(bytes, SNAPSHOT_MAGIC, path)?;
+        let subject = header.subject;
         let header = SnapshotHeader {
             last: BatchNo(u64_at(subject, 4)),
             now_ms: u64_at(subject, 12),
             next_state: StateId(u32_at(subject, 20)),
+            id: header.id,
         };
         let mut reader = Self {
             window,

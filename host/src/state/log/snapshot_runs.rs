@@ -61,11 +61,13 @@ impl Runs {
             last: BatchNo(0),
             now_ms: 0,
             next_state: StateId(0),
+            id: None,
         });
         SnapshotHeader {
             last: self.last,
             now_ms: self.now_ms.max(before.now_ms),
             next_state: self.next_state.max(before.next_state),
+            id: None,
         }
     }
 
@@ -109,6 +111,7 @@ impl Runs {
             last: BatchNo(0),
             now_ms: 0,
             next_state: StateId(u32::MAX),
+            id: None,
         };
         let mut run = SnapshotWriter::unsynced(file, path, &header);
         self.changes.write(&mut run)?;

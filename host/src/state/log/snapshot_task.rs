@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    BatchNo, Damage, DiskError, LogError, OpenError, Policy, names, recovery,
+    BatchNo, Damage, DiskError, LogError, LogId, OpenError, Policy, names, recovery,
     recovery::ClosedSegment,
     segment::SegmentReader,
     segment_writer::create_unfinished,
@@ -25,6 +25,7 @@ pub(super) struct Sources {
     pub disk: Arc<dyn Disk>,
     pub folder: PathBuf,
     pub policy: Policy,
+    pub id: LogId,
     pub snapshot: Option<BatchNo>,
     /// All that follow the snapshot, up to the last batch of the new one; at least one.
     pub closed: Vec<ClosedSegment>,
@@ -98,7 +99,10 @@ impl Sources {
         let before = self.snapshot;
         let before = before.map(|last| SnapshotReader::open(&*self.disk, &self.folder, last));
         let before = before.transpose()?;
-        let header = runs.header(before.as_ref().map(SnapshotReader::header));
+        let header = SnapshotHeader {
+            id: Some(self.id),
+            ..runs.header(before.as_ref().map(SnapshotReader::header))
+        };
         let merge = Merge::new(before, runs.open()?)?;
         let last = header.last;
         let path = self.folder.join(names::snapshot(last));

@@ -114,6 +114,7 @@ impl States {
                 batches: self.batches,
                 effects: self.effects,
                 cut: None,
+                end: None,
             },
         }
     }

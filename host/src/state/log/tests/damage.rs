@@ -7,14 +7,14 @@ use std::{
 };
 
 use super::{
-    model::{Author, FOLDER},
+    model::{Author, COPY, FOLDER, ID},
     sim_disk::SimDisk,
 };
 use crate::state::{
     effects::{self, Declared, StateId},
     log::{
-        BatchNo, FileLog, Inspection, Log, OpenError, Policy, Recovered, file_header, names,
-        recovery, states::States, tests::model,
+        BatchNo, Expected, FileLog, Inspection, Log, LogEnd, OpenError, Policy, Recovered,
+        file_header, names, recovery, states::States, tests::model,
     },
 };
 
@@ -33,7 +33,7 @@ const POLICY: Policy = Policy {
 };
 
 fn open(disk: &SimDisk) -> Result<(FileLog, Recovered), OpenError> {
-    FileLog::open_with(Arc::new(disk.clone()), Path::new(FOLDER), POLICY)
+    FileLog::open_with(Arc::new(disk.clone()), Path::new(FOLDER), POLICY, ID, None)
 }
 
 fn inspection(disk: &SimDisk) -> Inspection {
@@ -145,7 +145,13 @@ fn any_bit_that_flips_is_found_out_or_harms_nothing() {
 
 /// Where what counts of each segment ends.
 fn ends(disk: &SimDisk) -> BTreeMap<PathBuf, u64> {
-    let contents = recovery::read(disk, Path::new(FOLDER), &mut States::default()).unwrap();
+    let contents = recovery::read(
+        disk,
+        Path::new(FOLDER),
+        &Expected::default(),
+        &mut States::default(),
+    )
+    .unwrap();
     let newest = contents.newest.unwrap();
     let closed = contents
         .closed
@@ -197,7 +203,7 @@ fn a_segment_that_is_missing_in_the_middle_is_named() {
         ..model::TINY
     };
     let (mut log, _) =
-        FileLog::open_with(Arc::new(disk.clone()), Path::new(FOLDER), policy).unwrap();
+        FileLog::open_with(Arc::new(disk.clone()), Path::new(FOLDER), policy, ID, None).unwrap();
     model::run(&mut log, &mut Author::new(1), 30, true).unwrap();
     drop(log);
     let firsts = segments(&disk);
@@ -245,14 +251,14 @@ fn a_file_that_is_something_else_is_named_with_a_way_out() {
         &[&name, "file header"],
     );
     let newer = edited(&|bytes| {
-        bytes[8] = 2;
+        bytes[8] = 3;
         let checksum = crc32fast::hash(&bytes[..60]);
         bytes[60..64].copy_from_slice(&checksum.to_le_bytes());
     });
     let supported = format!("up to {}", file_header::FORMAT);
     refused(
         &newer,
-        &[&name, "format 2", &supported, "run the version of rm-host"],
+        &[&name, "format 3", &supported, "run the version of rm-host"],
     );
     let disk = small.disk.fork();
     disk.add("/data/state/notes.txt", b"");
@@ -271,4 +277,106 @@ fn what_can_be_read_before_a_damage_can_be_taken_out() {
     let damage = partial.damage.expect("it is damaged").to_string();
     assert!(damage.contains(&format!("batch {damaged}")), "{damage}");
     assert!(damage.contains("at byte 64"), "{damage}");
+}
+
+#[test]
+fn a_file_of_another_log_is_named() {
+    let small = small();
+    let newest = segment(*segments(&small.disk).last().unwrap());
+    let snapshot = Path::new(FOLDER).join(names::snapshot(snapshots(&small.disk)[0]));
+    for file in [newest, snapshot] {
+        let disk = small.disk.fork();
+        disk.edit(&file, |bytes| {
+            let header = bytes.first_chunk_mut().unwrap();
+            file_header::set_id(header, COPY);
+        });
+        let refusal = open(&disk).unwrap_err().to_string();
+        for part in [&*file.to_string_lossy(), "another log", &COPY.to_string()] {
+            assert!(refusal.contains(part), "{refusal}");
+        }
+        let expected = Expected {
+            id: Some(ID),
+            end: None,
+        };
+        let looked = inspection(&disk).expecting(expected).read();
+        assert_eq!(looked.unwrap_err().to_string(), refusal);
+    }
+}
+
+/// As a host made it that gave its log no identity.
+fn of_format_1(disk: &SimDisk) {
+    for name in disk.names() {
+        disk.edit(&name, |bytes| {
+            bytes[8] = 1;
+            bytes[40..56].fill(0);
+            let checksum = crc32fast::hash(&bytes[..60]);
+            bytes[60..64].copy_from_slice(&checksum.to_le_bytes());
+        });
+    }
+}
+
+#[test]
+fn a_log_without_an_identity_gets_one_with_its_next_segment() {
+    let small = small();
+    let disk = small.disk.fork();
+    of_format_1(&disk);
+    assert_eq!(inspection(&disk).identity().unwrap(), Some(None));
+    for _ in 0..2 {
+        let (_, found) = open(&disk).unwrap();
+        assert_eq!(found.states, small.whole.states);
+        assert_eq!(found.last, small.whole.last);
+        assert_eq!(inspection(&disk).identity().unwrap(), Some(Some(ID)));
+    }
+    let empty = SimDisk::new(0);
+    drop(open(&empty).unwrap());
+    of_format_1(&empty);
+    assert_eq!(open(&empty).unwrap().1.last, BatchNo(0));
+    assert_eq!(inspection(&empty).identity().unwrap(), Some(Some(ID)));
+}
+
+#[test]
+fn a_log_that_ends_before_its_last_clean_stop_is_damaged_there() {
+    let small = small();
+    let whole = small.whole.report.end.unwrap();
+    assert_eq!(whole.last(), small.whole.last);
+    let newest = segment(*segments(&small.disk).last().unwrap());
+    let opened = |disk: &SimDisk, end: LogEnd| {
+        let disk = Arc::new(disk.clone());
+        FileLog::open_with(disk, Path::new(FOLDER), POLICY, ID, Some(end))
+    };
+    let (log, _) = opened(&small.disk, whole).unwrap();
+    assert_eq!(log.end(), Some(whole));
+    for cut in 64..whole.byte as usize {
+        let disk = small.disk.fork();
+        disk.edit(&newest, |bytes| bytes.truncate(cut));
+        assert!(open(&disk).is_ok(), "without it, that is a torn end");
+        let refusal = opened(&disk, whole).unwrap_err().to_string();
+        for part in [
+            &*newest.to_string_lossy(),
+            "damaged",
+            "stopped in order",
+            &whole.byte.to_string(),
+        ] {
+            assert!(refusal.contains(part), "{refusal}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_goes_while_the_log_is_open_is_noticed() {
+    let small = small();
+    for name in small.disk.names() {
+        let disk = small.disk.fork();
+        let (log, _) = open(&disk).unwrap();
+        log.look(true).unwrap();
+        disk.edit_names(|names| {
+            names.remove(&name).unwrap();
+        });
+        let noticed = log.look(true).unwrap_err().to_string();
+        assert!(noticed.contains(&*name.to_string_lossy()), "{noticed}");
+        let is_newest = name == segment(*segments(&small.disk).last().unwrap());
+        assert_eq!(log.look(false).is_err(), is_newest);
+        disk.add(&name.to_string_lossy(), b"");
+        assert_eq!(log.look(true).is_err(), is_newest, "another in its place");
+    }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::sim_disk::SimDisk;
-use crate::state::disk::{Disk, DiskFile};
+use crate::state::disk::{Disk, DiskFile, FileId};
 
 /// What is done in between.
 type Other = Box<dyn FnOnce() + Send>;
@@ -95,6 +95,10 @@ impl Disk for Interrupted {
         self.disk.open_to_read(file).map(|file| self.file(file))
     }
 
+    fn id_of(&self, path: &Path) -> io::Result<FileId> {
+        self.disk.id_of(path)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.operation();
         self.disk.rename(from, to)
@@ -135,5 +139,9 @@ impl DiskFile for InterruptedFile {
     fn length(&self) -> io::Result<u64> {
         self.disk.operation();
         self.file.length()
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        self.file.id()
     }
 }

@@ -5,10 +5,14 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use super::{random::Random, sim_disk::SimDisk};
 use crate::state::{
     effects::{self, Declared, StateId},
-    log::{BatchNo, FileLog, Log, LogError, OpenError, Policy, Recovered, RecoveredState},
+    log::{BatchNo, FileLog, Log, LogError, LogId, OpenError, Policy, Recovered, RecoveredState},
 };
 
 pub const FOLDER: &str = "/data/state";
+
+/// The identity of the log, and of copies of it.
+pub const ID: LogId = LogId::of([7; 16]);
+pub const COPY: LogId = LogId::of([8; 16]);
 
 /// So small that a few batches make segments and snapshots.
 pub const TINY: Policy = Policy {
@@ -160,7 +164,7 @@ impl Model {
 }
 
 pub fn open(disk: &SimDisk) -> Result<(FileLog, Recovered), OpenError> {
-    FileLog::open_with(Arc::new(disk.clone()), Path::new(FOLDER), TINY)
+    FileLog::open_with(Arc::new(disk.clone()), Path::new(FOLDER), TINY, ID, None)
 }
 
 /// Adds batches until there are `until`; every one is synced if `each_synced`, else now and then. Whenever snapshots are due

@@ -11,7 +11,7 @@ use std::{
 use super::{
     fault::{Failure, Fault, Operation},
     interrupted::Interrupted,
-    model::{Author, FOLDER, TINY, open, run, snapshot},
+    model::{Author, COPY, FOLDER, ID, TINY, open, run, snapshot},
     sim_disk::SimDisk,
 };
 use crate::{
@@ -194,23 +194,23 @@ fn a_copy_of_a_log_that_is_in_use_is_a_log_and_an_unfinished_copy_is_none() {
     let before = disk.changes_done();
     let whole = disk.fork();
     let copied = Inspection::new(Arc::new(whole.clone()), Path::new(FOLDER));
-    let copied = copied.copy(to).unwrap();
+    let copied = copied.copy(to, COPY).unwrap();
     author.check(&copied);
     assert_eq!(copied.last, BatchNo(45));
     for after in 0..whole.changes_done() - before {
         let disk = disk.fork();
         disk.lose_power_after(after);
         let inspection = Inspection::new(Arc::new(disk.clone()), Path::new(FOLDER));
-        inspection.copy(to).unwrap_err();
+        inspection.copy(to, COPY).unwrap_err();
         disk.power_up();
         let disk: Arc<dyn Disk> = Arc::new(disk);
-        if let Ok((_, found)) = FileLog::open_with(disk, to, TINY) {
+        if let Ok((_, found)) = FileLog::open_with(disk, to, TINY, COPY, None) {
             let is_whole_or_nothing = [BatchNo(0), BatchNo(45)].contains(&found.last);
             assert!(is_whole_or_nothing, "{} after {after}", found.last);
         }
     }
-    inspection.copy(to).unwrap();
-    let again = inspection.copy(to).unwrap_err();
+    inspection.copy(to, COPY).unwrap();
+    let again = inspection.copy(to, COPY).unwrap_err();
     assert!(matches!(again, OpenError::Foreign { .. }), "{again}");
     run(&mut log, &mut author, 50, true).unwrap();
 }
@@ -237,7 +237,7 @@ fn whenever_a_host_replaces_what_is_read_there_is_newer_to_read() {
             });
             let inspection = Inspection::new(Arc::new(interrupted.clone()), Path::new(FOLDER));
             let found = match is_copied {
-                true => inspection.copy(Path::new("/data/copy")),
+                true => inspection.copy(Path::new("/data/copy"), COPY),
                 false => inspection.read(),
             };
             let states = found.unwrap().states;
@@ -264,7 +264,7 @@ fn a_log_that_is_written_meanwhile_can_be_read_and_copied() {
         snapshot_runs_max: 64,
         ..TINY
     };
-    let (mut log, _) = FileLog::open_with(Arc::new(RealDisk), &state, policy).unwrap();
+    let (mut log, _) = FileLog::open_with(Arc::new(RealDisk), &state, policy, ID, None).unwrap();
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
@@ -278,7 +278,7 @@ fn a_log_that_is_written_meanwhile_can_be_read_and_copied() {
         let inspection = Inspection::new(Arc::new(RealDisk), &state);
         let found: Vec<_> = (0..30)
             .map(|round| match round % 3 {
-                0 => inspection.copy(&folder.path().join(format!("copy {round}"))),
+                0 => inspection.copy(&folder.path().join(format!("copy {round}")), COPY),
                 _ => inspection.read(),
             })
             .collect();
@@ -297,11 +297,11 @@ fn a_log_on_the_real_disk_is_found_again() {
     let mut author = Author::new(1);
     for until in [50, 70] {
         let disk = Arc::new(RealDisk);
-        let (mut log, found) = FileLog::open_with(disk, &folder, TINY).unwrap();
+        let (mut log, found) = FileLog::open_with(disk, &folder, TINY, ID, None).unwrap();
         author.check(&found);
         run(&mut log, &mut author, until, true).unwrap();
     }
-    let (_, found) = FileLog::open(Arc::new(RealDisk), &folder).unwrap();
+    let (_, found) = FileLog::open(Arc::new(RealDisk), &folder, ID, None).unwrap();
     assert_eq!(found.last, BatchNo(70));
     author.check(&found);
 }

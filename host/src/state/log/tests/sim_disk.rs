@@ -15,7 +15,7 @@ use super::{
     fault::{Failure, Fault, Operation, error},
     random::Random,
 };
-use crate::state::disk::{Disk, DiskFile};
+use crate::state::disk::{Disk, DiskFile, FileId};
 
 const SECTOR: usize = 512;
 
@@ -219,6 +219,15 @@ impl State {
         inode.copied().ok_or(io::ErrorKind::NotFound.into())
     }
 
+    fn id(&self, inode: usize) -> FileId {
+        let names = self.names.values().filter(|of| **of == inode);
+        FileId {
+            device: 1,
+            inode: inode as u64,
+            links: names.count() as u64,
+        }
+    }
+
     fn change(&mut self, change: NameChange) {
         change.apply(&mut self.names);
         self.name_changes.push(change);
@@ -356,6 +365,19 @@ impl Disk for SimDisk {
         self.open(file)
     }
 
+    fn id_of(&self, path: &Path) -> io::Result<FileId> {
+        let state = self.state();
+        if state.folders.contains_key(path) {
+            return Ok(FileId {
+                device: 0,
+                inode: 0,
+                links: 1,
+            });
+        }
+        let inode = state.find(path)?;
+        Ok(state.id(inode))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.whole(Operation::Rename, |state| {
             let inode = state.find(from)?;
@@ -445,5 +467,9 @@ impl DiskFile for SimFile {
         self.disk.whole(Operation::Length, |state| {
             Ok(state.files[self.inode].seen.len() as u64)
         })
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        Ok(self.disk.state().id(self.inode))
     }
 }

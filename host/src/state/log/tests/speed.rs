@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::random::Random;
+use super::{model::ID, random::Random};
 use crate::state::{
     disk::RealDisk,
     effects::{self, Declared, StateId},
@@ -22,7 +22,8 @@ fn ten_million_effects_are_read_within_thirty_seconds() {
             snapshot_due_bytes,
             ..Policy::default()
         };
-        let open = || FileLog::open_with(Arc::new(RealDisk), folder.path(), policy).unwrap();
+        let open =
+            || FileLog::open_with(Arc::new(RealDisk), folder.path(), policy, ID, None).unwrap();
         fill(open().0);
         let begin = Instant::now();
         let (_, found) = open();

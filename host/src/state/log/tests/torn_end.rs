@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{model::FOLDER, sim_disk::SimDisk};
+use super::{
+    model::{FOLDER, ID},
+    sim_disk::SimDisk,
+};
 use crate::state::{
     effects::{self, Declared, StateId},
     log::{BatchNo, FileLog, Inspection, Log, OpenError, Policy, Recovered, names},
@@ -31,7 +34,7 @@ struct Written {
 }
 
 fn open(disk: &SimDisk) -> Result<(FileLog, Recovered), OpenError> {
-    FileLog::open_with(Arc::new(disk.clone()), Path::new(FOLDER), POLICY)
+    FileLog::open_with(Arc::new(disk.clone()), Path::new(FOLDER), POLICY, ID, None)
 }
 
 fn write(value_bytes: usize) -> Written {
