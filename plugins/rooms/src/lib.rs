@@ -6,11 +6,14 @@
 //! | `cancelRoom` `{"booking": n}` | `{}` | `no_booking` |
 //! | `listRooms` `{"room": r}`, all rooms if absent | `{"bookings": [{"booking", "room", "from", "to"}, …]}` | `unknown_room`, `too_many` |
 //!
+//! A room is the same however its name is typed: accents composed or not, blanks around it or none.
 //! An instant is RFC 3339 text, `2026-05-04T09:30:00+02:00`; answers have it in UTC.
 
+mod diary;
 mod instant;
 mod room;
 
+use diary::{Booking, Diary};
 use instant::Instant;
 use plugin_api::prelude::*;
 use room::{KnownRooms, Room};
@@ -24,29 +27,6 @@ struct Config {
     #[serde(default)]
     rooms: Vec<Room>,
 }
-
-/// A room and the instant, in nanoseconds of UTC, at which a booking begins there.
-///
-/// Bookings of one room do not overlap, so of those that begin before an instant the last one is also the
-/// last to end.
-type Place = (String, i128);
-
-#[derive(Clone, Serialize, Deserialize)]
-struct Booking {
-    booking: u64,
-    room: Room,
-    from: Instant,
-    to: Instant,
-}
-
-/// All that is booked.
-type Diary = (
-    Map<Place, Booking>,
-    // Where a booking is found by its number.
-    Map<u64, (Room, Instant)>,
-    // The number of the last one, so that none is used twice.
-    Value<u64>,
-);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,10 +61,7 @@ fn book(ask: Book, (diary, known): &mut (Diary, Setting<KnownRooms>)) -> Answer<
         )));
     }
     known.check(&room)?;
-    let (bookings, places, last) = diary;
-    let earliest = (room.name(), i128::MIN);
-    let before_its_end = bookings.range(earliest..place(&room, to)).next_back();
-    if let Some((_, other)) = before_its_end.filter(|(_, other)| other.to > from) {
+    if let Some(other) = diary::clash(&mut diary.0, &room, (from, to)) {
         return Err(Refusal::new(
             "taken",
             format!(
@@ -93,46 +70,23 @@ fn book(ask: Book, (diary, known): &mut (Diary, Setting<KnownRooms>)) -> Answer<
             ),
         ));
     }
-    let booking = last.update(|last| {
-        *last += 1;
-        *last
-    });
-    places.insert(&booking, &(room.clone(), from));
-    let key = place(&room, from);
-    bookings.insert(
-        &key,
-        &Booking {
-            booking,
-            room,
-            from,
-            to,
-        },
-    );
+    let booking = diary::enter(diary, room, (from, to));
     Ok(Booked { booking })
 }
 
 fn cancel(ask: Booked, (diary, _): &mut (Diary, Setting<KnownRooms>)) -> Answer {
-    let (bookings, places, _) = diary;
-    let Some((room, from)) = places.take(&ask.booking) else {
-        return Err(Refusal::new(
+    match diary::strike(diary, ask.booking) {
+        true => Ok(()),
+        false => Err(Refusal::new(
             "no_booking",
             format!("there is no booking {}", ask.booking),
-        ));
-    };
-    bookings.remove(&place(&room, from));
-    Ok(())
+        )),
+    }
 }
 
 fn list(ask: List, (diary, known): &mut (Diary, Setting<KnownRooms>)) -> Answer<Listed> {
-    let (all, ..) = diary;
-    let bookings = match &ask.room {
-        Some(room) => all.range((room.name(), i128::MIN)..=(room.name(), i128::MAX)),
-        None => all.range(..),
-    };
-    let bookings: Vec<Booking> = bookings
-        .map(|(_, booking)| booking)
-        .take(BOOKINGS_PER_ANSWER_MAX + 1)
-        .collect();
+    let most = BOOKINGS_PER_ANSWER_MAX + 1;
+    let bookings = diary::listed(&mut diary.0, ask.room.as_ref(), most);
     if bookings.len() > BOOKINGS_PER_ANSWER_MAX {
         return Err(Refusal::new(
             "too_many",
@@ -146,14 +100,10 @@ fn list(ask: List, (diary, known): &mut (Diary, Setting<KnownRooms>)) -> Answer<
     Ok(Listed { bookings })
 }
 
-fn place(room: &Room, from: Instant) -> Place {
-    (room.name(), from.nanoseconds())
-}
-
 plugin! {
     config Config;
     state |c| (
-        (Map::named("bookings"), Map::named("places"), Value::named("last")),
+        diary::declared(),
         Setting::new(KnownRooms::new(c.rooms.clone())),
     ) => inline {
         "bookRoom" => book,

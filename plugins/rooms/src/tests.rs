@@ -1,6 +1,6 @@
 use plugin_api::{
     RefusalKind,
-    testing::{self, TestPlugin},
+    testing::{self, LeftBehind, TestPlugin},
 };
 use serde_json::json;
 
@@ -111,6 +111,96 @@ fn a_cancelled_room_is_free_again_and_its_number_is_not_used_twice() {
     assert_eq!(listed(&mut rooms, json!({})), [2]);
 }
 
+/// One name, composed, decomposed, and with blanks around it.
+const CAFES: [&str; 4] = ["café", "cafe\u{301}", "café ", "\u{a0}\tcafe\u{301}\n"];
+
+#[test]
+fn a_room_is_one_however_its_name_is_typed() {
+    for first in CAFES {
+        let mut rooms = any_room();
+        assert_eq!(book(&mut rooms, first, "10:00", "12:00"), Ok(1));
+        for again in CAFES {
+            let refusal = book(&mut rooms, again, "11:00", "13:00").unwrap_err();
+            assert_eq!(refusal.code(), "taken", "{first:?}, {again:?}");
+            assert_eq!(listed(&mut rooms, json!({ "room": again })), [1]);
+        }
+        let all = rooms.client(1).request("listRooms", ()).unwrap();
+        assert_eq!(all["bookings"][0]["room"], "café");
+        assert_eq!(book(&mut rooms, "cafe", "10:00", "12:00"), Ok(2));
+    }
+    let mut rooms = Rooms::new(json!({ "rooms": ["cafe\u{301} ", "café"] }));
+    for (cafe, booking) in CAFES.into_iter().zip(1..) {
+        let (from, to) = (format!("1{booking}:00"), format!("1{booking}:30"));
+        assert_eq!(book(&mut rooms, cafe, &from, &to), Ok(booking));
+    }
+    let refusal = book(&mut rooms, "pub", "10:00", "11:00").unwrap_err();
+    assert_eq!(refusal.message(), "there is no room `pub`, but café");
+}
+
+/// Bookings of schema 1, by room, hours and minutes.
+fn left_behind(booked: &[(&str, &str, &str)]) -> LeftBehind {
+    let bookings = Map::<(String, i128), serde_json::Value>::named("bookings");
+    let places = Map::<u64, serde_json::Value>::named("places");
+    let at = |time: &str| format!("2026-05-04T{time}:00Z");
+    LeftBehind::new().with(
+        (bookings, places, Value::<u64>::named("last")),
+        |(bookings, places, last)| {
+            for (&(room, from, to), booking) in booked.iter().zip(1..) {
+                let (from, to) = (at(from), at(to));
+                let begin: jiff::Timestamp = from.parse().unwrap();
+                bookings.insert(
+                    &(room.to_owned(), begin.as_nanosecond()),
+                    &json!({ "booking": booking, "room": room, "from": from, "to": to }),
+                );
+                places.insert(&booking, &json!([room, from]));
+                last.set(&booking);
+            }
+        },
+    )
+}
+
+#[test]
+fn rooms_that_were_kept_apart_become_one_and_keep_all_their_bookings() {
+    // Long enough that composing it makes it longer than a name may be, which must not stop what is stored.
+    let long = "\u{958}".repeat(66);
+    let left = left_behind(&[
+        (CAFES[0], "10:00", "12:00"),
+        (CAFES[1], "10:00", "11:00"),
+        (CAFES[2], "11:30", "14:00"),
+        ("blue", "10:00", "11:00"),
+        (CAFES[3], "09:00", "09:30"),
+        ("  ", "10:00", "11:00"),
+        (&long, "10:00", "11:00"),
+    ]);
+    let mut rooms = Rooms::load_on(left, ()).unwrap();
+    let cafe = json!({ "room": "café" });
+    assert_eq!(listed(&mut rooms, cafe.clone()), [5, 1, 2, 3]);
+    assert_eq!(listed(&mut rooms, json!({})), [6, 4, 5, 1, 2, 3, 7]);
+
+    // Each of the bookings holds the room, those that begin together and those that end last.
+    let by = |rooms: &mut Rooms, from, to| {
+        let refusal = book(rooms, "café", from, to).unwrap_err();
+        refusal.message().rsplit_once(' ').unwrap().1.to_owned()
+    };
+    assert_eq!(by(&mut rooms, "13:00", "15:00"), "3");
+    assert_eq!(by(&mut rooms, "09:15", "09:45"), "5");
+    assert_eq!(by(&mut rooms, "11:15", "11:20"), "1");
+    assert_eq!(book(&mut rooms, "café", "09:30", "10:00"), Ok(8));
+    assert_eq!(book(&mut rooms, "café", "14:00", "15:00"), Ok(9));
+    assert_eq!(by(&mut rooms, "14:30", "15:30"), "9");
+
+    for booking in [1, 3, 6, 7] {
+        let cancel = json!({ "booking": booking });
+        let cancelled = rooms.client(1).request("cancelRoom", cancel);
+        assert_eq!(cancelled, Ok(json!({})), "{booking}");
+    }
+    assert_eq!(by(&mut rooms, "10:30", "10:40"), "2");
+    assert_eq!(book(&mut rooms, "café", "11:00", "14:00"), Ok(10));
+    rooms.reload(()).unwrap();
+    assert_eq!(listed(&mut rooms, cafe), [5, 8, 2, 10, 9]);
+    assert_eq!(listed(&mut rooms, json!({})), [4, 5, 8, 2, 10, 9]);
+}
+
 #[test]
 fn bookings_are_listed_by_room_and_time() {
     let mut rooms = any_room();
@@ -157,6 +247,7 @@ fn a_wrong_payload_is_named() {
         (day("2026-05-04T12:00:00", noon), "`from`"),
         (day(noon, "2026-02-30T12:00:00Z"), "`to`"),
         (json!({ "room": "", "from": noon, "to": noon }), "`room`"),
+        (json!({ "room": " \t", "from": noon, "to": noon }), "`room`"),
         (
             json!({ "room": "b".repeat(201), "from": noon, "to": noon }),
             "`room`",
