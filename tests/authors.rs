@@ -46,15 +46,41 @@ impl Package {
 
     /// Runs cargo offline, in the target folder of this workspace, most of whose libraries it can take as they are.
     fn cargo(&self, command: &str) -> (PathBuf, Output) {
+        self.cargo_with(&[command])
+    }
+
+    fn cargo_with(&self, arguments: &[&str]) -> (PathBuf, Output) {
         let target = profile_folder().with_file_name("");
         let output =
             Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()))
-                .args([command, "--offline", "--quiet", "--target-dir"])
+                .args(arguments)
+                .args(["--offline", "--quiet", "--target-dir"])
                 .arg(&target)
                 .current_dir(self.folder.path())
                 .output()
                 .expect("cargo runs this test");
         (target.join("debug"), output)
+    }
+
+    /// What is wrong with it: of each error the line in which it stands, what it says, and how all of it is shown.
+    fn errors(&self) -> Vec<(usize, String, String)> {
+        let (_, output) = self.cargo_with(&["check", "--message-format=json"]);
+        assert!(!output.status.success(), "it compiles");
+        let messages = String::from_utf8_lossy(&output.stdout).into_owned();
+        let messages = messages.lines().map(|line| {
+            let message: Value = serde_json::from_str(line).expect("cargo writes JSON");
+            message["message"].clone()
+        });
+        let errors = messages.filter(|message| message["level"] == "error");
+        let errors = errors.filter_map(|error| {
+            // The last one counts the others, and stands nowhere.
+            let spans = error["spans"].as_array()?;
+            let span = spans.iter().find(|span| span["is_primary"] == true)?;
+            let line = span["line_start"].as_u64()? as usize;
+            let text = |field: &str| error[field].as_str().unwrap_or_default().to_owned();
+            Some((line, text("message"), text("rendered")))
+        });
+        errors.collect()
     }
 }
 
@@ -122,5 +148,89 @@ fn a_plugin_that_would_abort_on_a_panic_does_not_compile_and_is_told_why() {
         "Take `panic = \"abort\"` out",
     ] {
         assert!(said.contains(word), "{said}");
+    }
+}
+
+#[test]
+fn each_mistake_of_an_author_gets_one_error_of_its_own_in_its_own_line() {
+    let source = include_str!("fixtures/mistakes.rs");
+    let package = Package::new("mistakes", "", source);
+    let errors = package.errors();
+    let expected = (1..).zip(source.lines());
+    let expected = expected.filter_map(|(line, text)| Some((line, text.split_once("//~ ")?.1)));
+    let expected: Vec<(usize, &str)> = expected.collect();
+    for (line, words) in &expected {
+        let said: Vec<_> = errors.iter().filter(|error| error.0 == *line).collect();
+        let [(_, message, _)] = &said[..] else {
+            panic!("line {line}: expected one error, {words:?}, found {said:#?}");
+        };
+        assert!(message.starts_with(words), "line {line}: {message}");
+    }
+    assert_eq!(errors.len(), expected.len(), "{errors:#?}");
+    // Each says what to do, too.
+    for (words, remedy) in [
+        (
+            "in this order",
+            "as in `fn get(ask: Get, hall: &mut Numbers, call: &Call)",
+        ),
+        ("refuses with", "`.map_err(|error| Refusal::new("),
+        ("as a payload", "say `#[derive(Deserialize)]` on `Plain`"),
+        ("be answered", "say `#[derive(Serialize)]` on `Plain`"),
+        ("not `async`", "take `async` out"),
+        ("no `&Config`", "`Setting::new(…)` in a tuple"),
+        ("returns `Answer", "`Answer<T>` is `Result<T, Refusal>`"),
+        ("share `()`", "a `stateless` block shares nothing"),
+    ] {
+        let of_this = errors
+            .iter()
+            .find(|(_, message, _)| message.contains(words));
+        let (_, _, shown) = of_this.expect("it is one of them");
+        assert!(shown.contains(remedy), "{shown}");
+    }
+}
+
+#[test]
+fn what_is_no_block_is_named_with_the_blocks_that_there_are() {
+    let hello = "use plugin_api::prelude::*;\n\nfn hello() -> Answer { Ok(()) }\n\n";
+    let blocks = "A block is one of `state |c| STATE => { … }`, `memory |c| VALUE => { … }`, `stateless { … }`";
+    let pairs =
+        "expected `\"TYPE\" => FUNCTION`, one for each type and commas between them, found `";
+    for (plugin, expected) in [
+        (
+            r#"plugin! { stateless { "a" > hello } statless { "hello" => hello } }"#,
+            vec![
+                [pairs, r#""a" > hello`"#],
+                ["expected a block, found `statless`", blocks],
+            ],
+        ),
+        (
+            r#"plugin! { sate |_| Numbers::range("hall", 1..=5) => { "hello" => hello } }"#,
+            vec![["expected a block, found `sate`", blocks]],
+        ),
+        (
+            r#"plugin! { stateless { "hello" => hello } config u64; }"#,
+            vec![[
+                "expected a block, found `config`",
+                "Before all of them come `name \"NAME\";` and `config TYPE;`, in this order",
+            ]],
+        ),
+        (
+            r#"plugin! { stateless { "hello" => hello } test "it is said" { "hello" = {} } }"#,
+            vec![[
+                "expected `\"TYPE\" PAYLOAD => ANSWER`",
+                r#"found `"hello" = {}`"#,
+            ]],
+        ),
+    ] {
+        let package = Package::new("no_block", "", &format!("{hello}{plugin}\n"));
+        let errors = package.errors();
+        let said: Vec<_> = errors.iter().map(|(_, message, _)| message).collect();
+        assert_eq!(said.len(), expected.len(), "{said:#?}");
+        for words in expected {
+            let told = said
+                .iter()
+                .any(|said| words.iter().all(|word| said.contains(word)));
+            assert!(told, "{words:?}: {said:#?}");
+        }
     }
 }

@@ -167,12 +167,7 @@ fn a_migration_under_load_that_fails_or_panics_leaves_the_old_version_on_the_old
             expect_all(&host, 1)
         });
         assert_eq!(schemas, [1]);
-        let place = [
-            "`entries`",
-            "01 00 00 00 00 00 00 00 96",
-            "from schema 1 to 2",
-            said,
-        ];
+        let place = ["`entries`", "the entry of 150", "from schema 1 to 2", said];
         expect_serving(&host, 1, &place);
     }
     host.signal(Signal::KILL);

@@ -112,28 +112,44 @@ macro_rules! __blocks {
     };
 
     ($lanes:ident; stateless inline($when:expr) { $($jobbers:tt)+ } $($rest:tt)*) => {
-        $lanes.stateless($when, $crate::__jobbers! { $($jobbers)+ });
+        $lanes.stateless($when, |jobbers| $crate::__jobbers! { jobbers; $($jobbers)+ });
         $crate::__blocks! { $lanes; $($rest)* }
     };
     ($lanes:ident; stateless inline { $($jobbers:tt)+ } $($rest:tt)*) => {
-        $lanes.stateless(|_| true, $crate::__jobbers! { $($jobbers)+ });
+        $lanes.stateless(|_| true, |jobbers| $crate::__jobbers! { jobbers; $($jobbers)+ });
         $crate::__blocks! { $lanes; $($rest)* }
     };
     ($lanes:ident; stateless { $($jobbers:tt)+ } $($rest:tt)*) => {
-        $lanes.stateless(|_| false, $crate::__jobbers! { $($jobbers)+ });
+        $lanes.stateless(|_| false, |jobbers| $crate::__jobbers! { jobbers; $($jobbers)+ });
         $crate::__blocks! { $lanes; $($rest)* }
     };
 
-    ($lanes:ident; $kind:ident $make:expr => inline($when:expr) { $($jobbers:tt)+ } $($rest:tt)*) => {
-        $lanes.$kind($make, $when, $crate::__jobbers! { $($jobbers)+ });
+    ($lanes:ident; state $($block:tt)+) => { $crate::__shared! { $lanes; state; $($block)+ } };
+    ($lanes:ident; memory $($block:tt)+) => { $crate::__shared! { $lanes; memory; $($block)+ } };
+
+    ($lanes:ident; $other:tt $($rest:tt)*) => {
+        compile_error!(concat!(
+            "plugin!: expected a block, found `", stringify!($other), "`. A block is one of `state |c| STATE => { … }`, \
+             `memory |c| VALUE => { … }`, `stateless { … }`, with `inline` before the braces if its functions never block, \
+             and `test \"NAME\" { … }`. Before all of them come `name \"NAME\";` and `config TYPE;`, in this order, each \
+             with its semicolon."
+        ));
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __shared {
+    ($lanes:ident; $kind:ident; $make:expr => inline($when:expr) { $($jobbers:tt)+ } $($rest:tt)*) => {
+        $lanes.$kind($make, $when, |jobbers| $crate::__jobbers! { jobbers; $($jobbers)+ });
         $crate::__blocks! { $lanes; $($rest)* }
     };
-    ($lanes:ident; $kind:ident $make:expr => inline { $($jobbers:tt)+ } $($rest:tt)*) => {
-        $lanes.$kind($make, |_| true, $crate::__jobbers! { $($jobbers)+ });
+    ($lanes:ident; $kind:ident; $make:expr => inline { $($jobbers:tt)+ } $($rest:tt)*) => {
+        $lanes.$kind($make, |_| true, |jobbers| $crate::__jobbers! { jobbers; $($jobbers)+ });
         $crate::__blocks! { $lanes; $($rest)* }
     };
-    ($lanes:ident; $kind:ident $make:expr => { $($jobbers:tt)+ } $($rest:tt)*) => {
-        $lanes.$kind($make, |_| false, $crate::__jobbers! { $($jobbers)+ });
+    ($lanes:ident; $kind:ident; $make:expr => { $($jobbers:tt)+ } $($rest:tt)*) => {
+        $lanes.$kind($make, |_| false, |jobbers| $crate::__jobbers! { jobbers; $($jobbers)+ });
         $crate::__blocks! { $lanes; $($rest)* }
     };
 }
@@ -141,9 +157,23 @@ macro_rules! __blocks {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __jobbers {
-    ($($type_name:literal => $function:expr),+ $(,)?) => {
-        $crate::export::Jobbers::new()$(.with($type_name, $function))+
-    };
+    ($jobbers:ident; $($type_name:literal => $function:expr),+ $(,)?) => {{
+        #[allow(unused_imports, reason = "not every function needs them")]
+        use $crate::export::{ArgumentByValue as _, LaterResult as _, OtherResult as _};
+        $(
+            let signature = $crate::export::signature(&$function);
+            let taken = (signature.0.argument(), signature.1.argument(), signature.2.argument());
+            let $jobbers = $jobbers.with($type_name, taken, (&signature.3).result(), $function);
+        )+
+        $jobbers
+    }};
+    ($jobbers:ident; $($other:tt)*) => {{
+        compile_error!(concat!(
+            "plugin!: expected `\"TYPE\" => FUNCTION`, one for each type and commas between them, found `",
+            stringify!($($other)*), "`"
+        ));
+        $jobbers
+    }};
 }
 
 #[doc(hidden)]
@@ -166,7 +196,16 @@ macro_rules! __self_tests {
     ($tests:ident; stateless $(inline $(($when:expr))?)? { $($jobbers:tt)+ } $($rest:tt)*) => {
         $crate::__self_tests! { $tests; $($rest)* }
     };
-    ($tests:ident; $kind:ident $make:expr => $(inline $(($when:expr))?)? { $($jobbers:tt)+ } $($rest:tt)*) => {
+    ($tests:ident; state $($block:tt)+) => { $crate::__behind_shared! { $tests; $($block)+ } };
+    ($tests:ident; memory $($block:tt)+) => { $crate::__behind_shared! { $tests; $($block)+ } };
+    // What is no block is told of where the blocks are read.
+    ($tests:ident; $($other:tt)*) => {};
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __behind_shared {
+    ($tests:ident; $make:expr => $(inline $(($when:expr))?)? { $($jobbers:tt)+ } $($rest:tt)*) => {
         $crate::__self_tests! { $tests; $($rest)* }
     };
 }
@@ -212,4 +251,11 @@ macro_rules! __examples {
             $($($rest)*)?
         }
     };
+    ($examples:expr; $($other:tt)*) => {{
+        compile_error!(concat!(
+            "plugin!: expected `\"TYPE\" PAYLOAD => ANSWER` or `\"TYPE\" PAYLOAD => error \"CODE\"`, PAYLOAD only if there is \
+             one, with commas between them, found `", stringify!($($other)*), "`"
+        ));
+        $examples
+    }};
 }

@@ -1,5 +1,7 @@
 //! From an author's functions to what the host calls: the blocks that `plugin!` declares.
 
+mod function;
+
 use std::{
     any::TypeId,
     io::{self, Write},
@@ -11,14 +13,19 @@ use serde_json::Value;
 
 use crate::{
     abi::Buffer,
-    context::{Call, HostAccess},
+    context::HostAccess,
     description::{Description, JobberDescription, LaneDescription, StateDescription},
-    jobber::{Answer, RawJson, Refusal},
+    jobber::{RawJson, Refusal},
     limits::ANSWER_BYTES_MAX,
     objects::ObjectsOnly,
-    payload::{Payload, without_place},
+    payload::without_place,
     self_test::{Example, Expected, SelfTest},
     state::{Maps, Schemas, State},
+};
+
+pub use function::{
+    ArgumentByValue, Arguments, Facts, Function, LaterResult, OtherResult, Outcome, Refuses,
+    Shared, signature,
 };
 
 /// A whole plugin, as [`plugin!`](crate::plugin) declares it. Named `RmPlugin` in the author's crate, where
@@ -132,11 +139,13 @@ pub struct Lanes<C> {
 
 impl<C: Send + Sync + 'static> Lanes<C> {
     /// A block whose functions share a state that the host keeps.
+    ///
+    /// The functions come in a closure, so that what they share is known before they are looked at. So in all blocks.
     pub fn state<S: State>(
         &mut self,
         make: impl FnOnce(&C) -> S,
         inline: impl FnOnce(&C) -> bool,
-        jobbers: Jobbers<S::Handle>,
+        jobbers: impl FnOnce(Jobbers<S::Handle>) -> Jobbers<S::Handle>,
     ) {
         let state = Arc::new(make(&self.config));
         let state_of_open = Arc::clone(&state);
@@ -146,7 +155,7 @@ impl<C: Send + Sync + 'static> Lanes<C> {
             states: state.describe(),
             open: Box::new(move |maps| state_of_open.open(maps)),
             setup: Box::new(move |handle, stored| state.setup(handle, stored)),
-            jobbers: jobbers.0,
+            jobbers: jobbers(Jobbers::new()).0,
         })));
     }
 
@@ -156,7 +165,7 @@ impl<C: Send + Sync + 'static> Lanes<C> {
         &mut self,
         make: impl Fn(&C) -> M + Send + Sync + 'static,
         inline: impl FnOnce(&C) -> bool,
-        jobbers: Jobbers<M>,
+        jobbers: impl FnOnce(Jobbers<M>) -> Jobbers<M>,
     ) {
         let config = Arc::clone(&self.config);
         self.blocks.push(Box::new(Arc::new(Block {
@@ -165,14 +174,18 @@ impl<C: Send + Sync + 'static> Lanes<C> {
             states: Vec::new(),
             open: Box::new(move |_| make(&config)),
             setup: Box::new(|_, _| Ok(())),
-            jobbers: jobbers.0,
+            jobbers: jobbers(Jobbers::new()).0,
         })));
     }
 
     /// Functions that share nothing: each runs beside the others.
-    pub fn stateless(&mut self, inline: impl FnOnce(&C) -> bool, jobbers: Jobbers<()>) {
+    pub fn stateless(
+        &mut self,
+        inline: impl FnOnce(&C) -> bool,
+        jobbers: impl FnOnce(Jobbers<()>) -> Jobbers<()>,
+    ) {
         let inline = inline(&self.config);
-        for jobber in jobbers.0 {
+        for jobber in jobbers(Jobbers::new()).0 {
             self.blocks.push(Box::new(Arc::new(Block {
                 version: self.version,
                 inline,
@@ -195,9 +208,13 @@ impl<H: 'static> Jobbers<H> {
         Self(Vec::new())
     }
 
-    /// Adds the function that serves `type_name`.
+    /// Adds the function that serves `type_name`. `A` and `R` say which parts its arguments and its
+    /// result play; they come first, so that they are known before the function is looked at.
     #[must_use]
-    pub fn with<Marker>(mut self, type_name: &str, function: impl Function<H, Marker>) -> Self {
+    pub fn with<F, A, R>(mut self, type_name: &str, _: A, _: R, function: F) -> Self
+    where
+        F: Function<H, (A, R)>,
+    {
         let mut head = br#"{"type":"#.to_vec();
         // A string is always JSON.
         let _ = serde_json::to_writer(&mut head, type_name);
@@ -305,11 +322,18 @@ pub struct AnswerWriter<'a> {
 }
 
 /// What a function may answer with: any serde type that is an object, `()` for an empty one, or [`RawJson`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be answered: serde does not write it",
+    label = "it answers with `{Self}`",
+    note = "say `#[derive(Serialize)]` on `{Self}` and on what it is made of; `()` answers with an empty object, `RawJson` \
+            with text that you wrote"
+)]
 pub trait AnswerBody {
     #[doc(hidden)]
     fn write(self, writer: &mut AnswerWriter<'_>);
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + 'static> AnswerBody for T {
     fn write(self, writer: &mut AnswerWriter<'_>) {
         let AnswerWriter { head, answer } = writer;
@@ -364,57 +388,6 @@ impl Write for Bounded<'_> {
         Ok(())
     }
 }
-
-/// A function that can serve a request type. `H` is what its block shares. It takes, in this order and
-/// each if it wants to: the payload, `&mut H`, `&Call`.
-pub trait Function<H, Marker>: Send + Sync + 'static {
-    #[doc(hidden)]
-    fn run(
-        &self,
-        invocation: &Invocation<'_>,
-        handle: &mut H,
-        writer: &mut AnswerWriter<'_>,
-    ) -> Result<(), Refusal>;
-}
-
-macro_rules! function {
-    ($marker:ident: ($($payload:ident)?) ($($handle:ident)?) ($($call:ident)?)) => {
-        #[doc(hidden)]
-        pub struct $marker;
-
-        impl<H, F, $($payload,)? R> Function<H, ($marker, $($payload,)? R)> for F
-        where
-            F: Fn($($payload,)? $(&mut $handle,)? $(&$call)?) -> Answer<R> + Send + Sync + 'static,
-            $($payload: Payload,)?
-            R: AnswerBody,
-        {
-            #[allow(unused_variables, reason = "not every function takes every argument")]
-            fn run(
-                &self,
-                invocation: &Invocation<'_>,
-                handle: &mut H,
-                writer: &mut AnswerWriter<'_>,
-            ) -> Result<(), Refusal> {
-                self(
-                    $($payload::read(invocation.payload)?,)?
-                    $(function!(@pass $handle handle),)?
-                    $(function!(@pass $call &invocation.host.call()))?
-                )?
-                .write(writer);
-                Ok(())
-            }
-        }
-    };
-    (@pass $wanted:ident $($value:tt)+) => { $($value)+ };
-}
-function!(TakesNothing: () () ());
-function!(TakesPayload: (P) () ());
-function!(TakesPayloadAndState: (P) (H) ());
-function!(TakesPayloadStateAndCall: (P) (H) (Call));
-function!(TakesPayloadAndCall: (P) () (Call));
-function!(TakesCall: () () (Call));
-function!(TakesState: () (H) ());
-function!(TakesStateAndCall: () (H) (Call));
 
 /// The requests of one self-test.
 pub struct Examples(Vec<Example>);

@@ -4,6 +4,8 @@
 //! and the bytes end either with a whole number or with the 0 that closes a text, which comes nowhere else in
 //! it unescaped.
 
+use std::fmt::{self, Display, Formatter};
+
 /// A type that can be the key of a [`Map`](crate::Map): `u64`, `i64`, `u128`, `i128`, `String`, and tuples of
 /// two or three of them, which sort by their first part, then by the next.
 ///
@@ -12,6 +14,10 @@ pub trait Key: Ord + Send + 'static {
     /// Appends the key's bytes.
     #[doc(hidden)]
     fn encode(&self, bytes: &mut Vec<u8>);
+
+    /// Shows the key to people.
+    #[doc(hidden)]
+    fn show(&self, f: &mut Formatter<'_>) -> fmt::Result;
 
     /// Takes the key off the front of `bytes`. `None`: these are no bytes of such a key.
     #[doc(hidden)]
@@ -27,6 +33,10 @@ macro_rules! number {
                 bytes.extend_from_slice(&self.to_be_bytes());
             }
 
+            fn show(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                self.fmt(f)
+            }
+
             fn decode(bytes: &mut &[u8]) -> Option<Self> {
                 let (number, rest) = bytes.split_first_chunk()?;
                 *bytes = rest;
@@ -38,6 +48,10 @@ macro_rules! number {
             fn encode(&self, bytes: &mut Vec<u8>) {
                 // With the sign bit turned over, the negative ones come before the others.
                 (self.cast_unsigned() ^ Self::MIN.cast_unsigned()).encode(bytes);
+            }
+
+            fn show(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                self.fmt(f)
             }
 
             fn decode(bytes: &mut &[u8]) -> Option<Self> {
@@ -67,6 +81,13 @@ impl Key for String {
         bytes.push(CLOSE);
     }
 
+    fn show(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.char_indices().nth(SHOWN_CHARS_MAX) {
+            None => write!(f, "{self:?}"),
+            Some((end, _)) => write!(f, "{:?}…", &self[..end]),
+        }
+    }
+
     fn decode(bytes: &mut &[u8]) -> Option<Self> {
         let close = bytes.iter().position(|&byte| byte == CLOSE)?;
         let mut text = Vec::with_capacity(close);
@@ -93,6 +114,10 @@ impl<A: Key, B: Key> Key for (A, B) {
         self.1.encode(bytes);
     }
 
+    fn show(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "({}, {})", Shown(&self.0), Shown(&self.1))
+    }
+
     fn decode(bytes: &mut &[u8]) -> Option<Self> {
         Some((A::decode(bytes)?, B::decode(bytes)?))
     }
@@ -105,8 +130,25 @@ impl<A: Key, B: Key, C: Key> Key for (A, B, C) {
         self.2.encode(bytes);
     }
 
+    fn show(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (a, b, c) = self;
+        write!(f, "({}, {}, {})", Shown(a), Shown(b), Shown(c))
+    }
+
     fn decode(bytes: &mut &[u8]) -> Option<Self> {
         Some((A::decode(bytes)?, B::decode(bytes)?, C::decode(bytes)?))
+    }
+}
+
+/// Characters of a text that are shown.
+const SHOWN_CHARS_MAX: usize = 64;
+
+/// A key as people read it.
+pub(crate) struct Shown<'a, K>(pub(crate) &'a K);
+
+impl<K: Key> Display for Shown<'_, K> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.show(f)
     }
 }
 
@@ -167,6 +209,18 @@ mod tests {
             Just(i64::MAX),
             any::<i64>()
         ]
+    }
+
+    #[test]
+    fn keys_are_shown_as_they_are_written() {
+        let shown = |key: (String, i64, u64)| Shown(&key).to_string();
+        assert_eq!(shown(("blue".into(), -7, 7)), r#"("blue", -7, 7)"#);
+        assert_eq!(
+            shown(("\u{1b}[2J\u{202e}".into(), 0, 0)),
+            r#"("\u{1b}[2J\u{202e}", 0, 0)"#
+        );
+        let long = Shown(&("é".repeat(SHOWN_CHARS_MAX + 1), 1_u64)).to_string();
+        assert_eq!(long, format!("(\"{}\"…, 1)", "é".repeat(SHOWN_CHARS_MAX)));
     }
 
     proptest! {

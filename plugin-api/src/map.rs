@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     context::{StateMap, unwinding},
     description::StateDescription,
-    key::{self, Key},
+    key::{self, Key, Shown},
     migration::{self, Entry, Steps, Way},
     state::{Maps, Schemas, State},
     stored,
@@ -43,6 +43,7 @@ const BEHIND_ENTRIES: u8 = 2;
 pub struct Map<K, V> {
     map: StateMap,
     name: String,
+    schema: u32,
     /// The bytes of the key that is looked up, and the lower bound of a range. Kept for its room.
     low: Vec<u8>,
     /// The upper bound of a range.
@@ -71,7 +72,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Map<K, V> {
         MapState {
             name: name.into(),
             schema: 1,
-            steps: Steps::default(),
+            steps: Steps::of(named::<K>),
             entry: PhantomData,
         }
     }
@@ -80,7 +81,8 @@ impl<K: Key, V: Serialize + DeserializeOwned> Map<K, V> {
     pub fn get(&mut self, key: &K) -> Option<V> {
         self.encode(key);
         let json = self.map.read(&self.low)?;
-        or_panic(&self.name, stored::from_json(&self.low, json))
+        let read = stored::read(json, || named::<K>(&self.low));
+        or_panic(&self.name, self.schema, read)
     }
 
     /// Whether `key` has a value.
@@ -178,17 +180,24 @@ impl<K: Key, V: Serialize + DeserializeOwned> Map<K, V> {
             })?;
             if let Some(new) = &new {
                 let read = decode::<K, V>(&new.key, &new.json);
-                read.map_err(|text| format!("state `{}`: after its migration {text}", self.name))?;
+                read.map_err(|text| {
+                    let remedy = way.remedy(None);
+                    format!(
+                        "state `{}`: after its migration {text}; {remedy}",
+                        self.name
+                    )
+                })?;
             }
             match new {
                 Some(new) if way.moves() => {
                     self.map.remove(&key);
                     if let Some((other, _)) = moved.insert(new.key, (key.clone(), new.json)) {
                         return Err(format!(
-                            "state `{}`: the entries stored at keys {} and {} come to the same key by their migration",
+                            "state `{}`: {} and {} come to the same key by their migration: leave one of them out with \
+                             `Ok(None)`, or put what tells them apart into the key",
                             self.name,
-                            stored::Bytes(&other),
-                            stored::Bytes(&key)
+                            way.entry(&other),
+                            way.entry(&key)
                         ));
                     }
                 }
@@ -247,7 +256,7 @@ impl<K: Key, V: DeserializeOwned> Iterator for MapRange<'_, K, V> {
 
     fn next(&mut self) -> Option<(K, V)> {
         let entry = self.next_bytes().map(|(key, json)| decode(key, json))?;
-        or_panic(&self.map.name, entry)
+        or_panic(&self.map.name, self.map.schema, entry)
     }
 }
 
@@ -256,28 +265,43 @@ impl<K: Key, V: DeserializeOwned> DoubleEndedIterator for MapRange<'_, K, V> {
         let entry = self
             .next_back_bytes()
             .map(|(key, json)| decode(key, json))?;
-        or_panic(&self.map.name, entry)
+        or_panic(&self.map.name, self.map.schema, entry)
     }
 }
 
 fn decode<K: Key, V: DeserializeOwned>(bytes: &[u8], json: &[u8]) -> Result<(K, V), String> {
-    let mut rest = bytes.get(1..).unwrap_or_default();
-    match K::decode(&mut rest) {
-        Some(key) if rest.is_empty() => Ok((key, stored::from_json(bytes, json)?)),
-        _ => Err(stored::unreadable(
-            bytes,
-            &format!("under a key of {}", std::any::type_name::<K>()),
-            "under another",
+    match decode_key(bytes) {
+        Some(key) => Ok((key, stored::read(json, || named::<K>(bytes))?)),
+        None => Err(format!(
+            "{} cannot be read under a key of {}",
+            named::<K>(bytes),
+            std::any::type_name::<K>()
         )),
     }
 }
 
+fn decode_key<K: Key>(bytes: &[u8]) -> Option<K> {
+    let mut rest = bytes.get(1..)?;
+    K::decode(&mut rest).filter(|_| rest.is_empty())
+}
+
+/// Names an entry for people, by its key as it is stored.
+fn named<K: Key>(bytes: &[u8]) -> String {
+    match decode_key::<K>(bytes) {
+        Some(key) => format!("the entry of {}", Shown(&key)),
+        None => format!("the entry stored at key {}", stored::Bytes(bytes)),
+    }
+}
+
 /// What is stored was checked when the state was set up, but not every entry: a job must not go on without it.
-fn or_panic<T>(name: &str, read: Result<T, String>) -> Option<T> {
+fn or_panic<T>(name: &str, schema: u32, read: Result<T, String>) -> Option<T> {
     match read {
         Ok(read) => Some(read),
         Err(_) if unwinding() => None,
-        Err(text) => panic!("state `{name}`: {text}"),
+        Err(text) => panic!(
+            "state `{name}`: {text}; {}",
+            stored::remedy(Some((schema, schema)))
+        ),
     }
 }
 
@@ -343,7 +367,7 @@ impl<K, V> MapState<K, V> {
         NewKey: Key,
         New: Serialize + DeserializeOwned,
     {
-        self.steps.add_moving(from, move |entry| {
+        self.steps.add_moving(from, named::<OldKey>, move |entry| {
             let (key, old) = decode(&entry.key, &entry.json)?;
             let Some((key, new)) = step(key, old)? else {
                 return Ok(None);
@@ -373,6 +397,7 @@ impl<K: Key, V: Serialize + DeserializeOwned + 'static> State for MapState<K, V>
         Map {
             map: maps.take(),
             name: self.name.clone(),
+            schema: self.schema,
             low: Vec::new(),
             high: Vec::new(),
             json: Vec::new(),
@@ -381,14 +406,15 @@ impl<K: Key, V: Serialize + DeserializeOwned + 'static> State for MapState<K, V>
     }
 
     fn setup(&self, map: &mut Map<K, V>, stored: &mut Schemas) -> Result<(), String> {
-        let way = self.steps.way(&self.name, stored.next(), self.schema)?;
+        let stored = stored.next();
+        let way = self.steps.way(&self.name, stored, self.schema)?;
         if !way.is_empty() {
             return map.migrate(&way);
         }
         stored::check_first(&mut map.map, ENTRY, |key, json| {
             decode::<K, V>(key, json).map(|_| ())
         })
-        .map_err(|text| format!("state `{}`: {text}", self.name))
+        .map_err(|text| format!("state `{}`: {text}; {}", self.name, way.remedy(stored)))
     }
 }
 

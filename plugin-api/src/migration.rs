@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     log_bridge::{guarded, panic_text},
-    stored::{self, Bytes},
+    stored,
 };
 
 /// What is stored under one key.
@@ -22,9 +22,15 @@ pub(crate) struct Entry {
 /// Of one entry; `None` drops it.
 type Step = dyn Fn(Entry) -> Result<Option<Entry>, String> + Send + Sync;
 
+/// Names the entry that is stored under a key, for people.
+pub(crate) type Name = fn(&[u8]) -> String;
+
 /// All steps that a state declares.
-#[derive(Default)]
 pub(crate) struct Steps {
+    /// Of the entries as this version has them.
+    entry: Name,
+    /// Of the entries as they are before a step that changes keys, by the schema that it begins with.
+    entry_before: BTreeMap<u32, Name>,
     /// By the schema that each begins with.
     steps: BTreeMap<u32, Box<Step>>,
     /// A schema that two steps begin with.
@@ -36,11 +42,33 @@ pub(crate) struct Steps {
 /// The steps from the stored schema to the declared one. None: what is stored stays as it is.
 pub(crate) struct Way<'a> {
     name: &'a str,
+    /// Of the state as it is declared.
+    schema: u32,
+    /// Of the entries as they are stored.
+    entry: Name,
     steps: Vec<(u32, &'a Step)>,
     moves: bool,
 }
 
+/// Of the resources of a pool.
+impl Default for Steps {
+    fn default() -> Self {
+        Self::of(stored::resource)
+    }
+}
+
 impl Steps {
+    /// None yet, of a state whose entries are named like this.
+    pub(crate) fn of(entry: Name) -> Self {
+        Self {
+            entry,
+            entry_before: BTreeMap::new(),
+            steps: BTreeMap::new(),
+            twice: None,
+            moves: false,
+        }
+    }
+
     /// Adds a step that changes the data and leaves the key.
     pub(crate) fn add<Old, New>(
         &mut self,
@@ -51,20 +79,22 @@ impl Steps {
         New: Serialize + DeserializeOwned,
     {
         self.add_step(from, move |entry| {
-            let old = stored::from_json(&entry.key, &entry.json)?;
+            let old = stored::read(&entry.json, || "what is stored".to_owned())?;
             let json = to_json(&step(old)?);
             let key = entry.key;
             Ok(Some(Entry { key, json }))
         });
     }
 
-    /// Adds a step that may change the key as well, or drop the entry.
+    /// Adds a step that may change the key as well, or drop the entry. `entry` names those that it gets.
     pub(crate) fn add_moving(
         &mut self,
         from: u32,
+        entry: Name,
         step: impl Fn(Entry) -> Result<Option<Entry>, String> + Send + Sync + 'static,
     ) {
         self.moves = true;
+        self.entry_before.insert(from, entry);
         self.add_step(from, step);
     }
 
@@ -116,8 +146,11 @@ impl Steps {
             })?;
             steps.push((from, &**step));
         }
+        let moved = self.entry_before.range(from.unwrap_or(schema)..).next();
         Ok(Way {
             name,
+            schema,
+            entry: moved.map_or(self.entry, |(_, entry)| *entry),
             moves: self.moves,
             steps,
         })
@@ -135,6 +168,19 @@ impl Way<'_> {
         self.moves
     }
 
+    /// What to do where this version's type cannot read what is there now; `stored` is the schema that it had before.
+    pub(crate) fn remedy(&self, stored: Option<u32>) -> String {
+        match self.is_empty() {
+            true => stored::remedy(Some((stored.unwrap_or(self.schema), self.schema))),
+            false => "the last step has to give what this version reads".to_owned(),
+        }
+    }
+
+    /// Names an entry that is stored, for people.
+    pub(crate) fn entry(&self, key: &[u8]) -> String {
+        (self.entry)(key)
+    }
+
     /// Leads one entry all the way; `None`: it is dropped.
     ///
     /// # Errors
@@ -149,9 +195,9 @@ impl Way<'_> {
                 done.unwrap_or_else(|payload| Err(format!("panicked: {}", panic_text(payload))));
             entry = done.map_err(|text| {
                 format!(
-                    "state `{}`: the entry stored at key {} cannot be migrated from schema {from} to {}: {text}",
+                    "state `{}`: {} cannot be migrated from schema {from} to {}: {text}",
                     self.name,
-                    Bytes(&key),
+                    self.entry(&key),
                     from + 1
                 )
             })?;
@@ -172,8 +218,10 @@ mod tests {
     use super::*;
 
     fn entry(json: &str) -> Entry {
+        let mut key = vec![16];
+        key.extend(7_u64.to_be_bytes());
         Entry {
-            key: vec![1],
+            key,
             json: json.into(),
         }
     }
@@ -207,11 +255,13 @@ mod tests {
         let steps = steps();
         let way = steps.way("hall", Some(1), 3).unwrap();
         let told = |json| way.lead(entry(json)).map(|_| ()).unwrap_err();
-        let place = "state `hall`: the entry stored at key 01 cannot be migrated from schema ";
+        let place = "state `hall`: resource 7 cannot be migrated from schema ";
         assert_eq!(told("7"), format!("{place}2 to 3: seven is sold"));
         let panicked = format!("{place}2 to 3: panicked: eight");
         assert!(told("8").starts_with(&panicked), "{}", told("8"));
-        assert!(told("[]").starts_with(&format!("{place}1 to 2: the entry")));
+        assert!(told("[]").starts_with(&format!(
+            "{place}1 to 2: what is stored cannot be read as u64: invalid type: sequence"
+        )));
     }
 
     #[test]

@@ -21,6 +21,12 @@ const CAUSE_CHARS_MAX: usize = 300;
 
 /// What a jobber's function may take as its payload: any serde type, [`RawJson`], or `()` for a jobber that
 /// ignores what comes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be taken as a payload: serde does not read it",
+    label = "it takes `{Self}`",
+    note = "say `#[derive(Deserialize)]` on `{Self}` and on what it is made of, which may borrow nothing: `String` instead \
+            of `&str`; `()` ignores what comes, `RawJson` is the text as it came"
+)]
 pub trait Payload: Sized {
     /// Reads it from JSON text; empty text stands for an absent payload.
     ///
@@ -30,6 +36,7 @@ pub trait Payload: Sized {
     fn read(json: &[u8]) -> Result<Self, Refusal>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: DeserializeOwned + 'static> Payload for T {
     fn read(json: &[u8]) -> Result<Self, Refusal> {
         if TypeId::of::<T>() == TypeId::of::<()>() {

@@ -45,6 +45,13 @@ impl<T> Setting<T> {
     }
 }
 
+/// Of the same value.
+impl<T> Clone for Setting<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
 impl<T> Deref for Setting<T> {
     type Target = T;
 

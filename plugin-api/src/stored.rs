@@ -9,6 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     context::{StateMap, unwinding},
     finite::is_finite,
+    payload::without_place,
     read_back,
 };
 
@@ -22,12 +23,46 @@ pub(crate) fn unreadable(key: &[u8], expected: &str, found: impl Display) -> Str
     )
 }
 
-/// Reads the JSON of a `T`.
+/// Reads the JSON of a `T` that a pool keeps of a resource.
 pub(crate) fn from_json<T: DeserializeOwned>(key: &[u8], json: &[u8]) -> Result<T, String> {
+    read(json, || resource(key)).map_err(|text| format!("{text}; {}", remedy(None)))
+}
+
+/// Reads the JSON of a `T`, the state's `entry`. What to do about it is added by who knows the state's schema.
+pub(crate) fn read<T: DeserializeOwned>(
+    json: &[u8],
+    entry: impl FnOnce() -> String,
+) -> Result<T, String> {
     serde_json::from_slice(json).map_err(|error| {
-        let expected = format!("the JSON of {}", std::any::type_name::<T>());
-        unreadable(key, &expected, format_args!("not: {error}"))
+        let type_name = std::any::type_name::<T>();
+        let cause = error.to_string();
+        let cause = without_place(&cause);
+        format!("{} cannot be read as {type_name}: {cause}", entry())
     })
+}
+
+/// What to do where a type cannot read what is stored: with `stored` schema, where `declared` is what this version says.
+pub(crate) fn remedy(schemas: Option<(u32, u32)>) -> String {
+    let steps = match schemas {
+        Some((stored, declared)) => {
+            let next = stored.saturating_add(1).max(declared);
+            format!("`.schema({next}).migrate({stored}, …)`")
+        }
+        None => "`.schema(n + 1).migrate(n, …)`".to_owned(),
+    };
+    format!(
+        "the type has changed since another version stored it: declare the state with {steps}, which says how what is \
+         stored becomes what this version reads, or give a new field `#[serde(default)]`, or go back to that version"
+    )
+}
+
+/// Names the resource of a pool by the key of its data: a prefix and the id.
+pub(crate) fn resource(key: &[u8]) -> String {
+    let id = key.get(1..).and_then(|id| id.try_into().ok());
+    match id.map(u64::from_be_bytes) {
+        Some(id) => format!("resource {id}"),
+        None => format!("the entry stored at key {}", Bytes(key)),
+    }
 }
 
 /// Entries of an author's type that are read when a state is set up. Enough to notice a type that was changed

@@ -52,7 +52,7 @@ impl<T: Default + Serialize + DeserializeOwned> Value<T> {
         ValueState {
             name: name.into(),
             schema: 1,
-            steps: Steps::default(),
+            steps: Steps::of(named),
             value: PhantomData,
         }
     }
@@ -89,10 +89,15 @@ impl<T: Default + Serialize + DeserializeOwned> Value<T> {
 
     fn read(&mut self) -> Result<T, String> {
         match self.map.read(&KEY) {
-            Some(json) => stored::from_json(&KEY, json),
+            Some(json) => stored::read(json, || named(&KEY)),
             None => Ok(T::default()),
         }
     }
+}
+
+/// Names the one entry for people.
+fn named(_: &[u8]) -> String {
+    "what it holds".to_owned()
 }
 
 impl<T> ValueState<T> {
@@ -150,7 +155,8 @@ impl<T: Default + Serialize + DeserializeOwned + 'static> State for ValueState<T
     }
 
     fn setup(&self, value: &mut Value<T>, stored: &mut Schemas) -> Result<(), String> {
-        let way = self.steps.way(&self.name, stored.next(), self.schema)?;
+        let stored = stored.next();
+        let way = self.steps.way(&self.name, stored, self.schema)?;
         if !way.is_empty()
             && let Some(json) = value.map.read(&KEY).map(<[u8]>::to_vec)
             && let Some(new) = way.lead(Entry {
@@ -161,7 +167,7 @@ impl<T: Default + Serialize + DeserializeOwned + 'static> State for ValueState<T
             value.map.write(&KEY, &new.json);
         }
         let read = value.read().map(|_| ());
-        read.map_err(|text| format!("state `{}`: {text}", self.name))
+        read.map_err(|text| format!("state `{}`: {text}; {}", self.name, way.remedy(stored)))
     }
 }
 
@@ -187,7 +193,10 @@ mod tests {
         let opened = Opened::try_new(&total.host, Value::<String>::named("total"));
         let text = opened.err().unwrap();
         assert!(
-            text.contains("state `total`: the entry stored at key 01 should be"),
+            text.starts_with(
+                "state `total`: what it holds cannot be read as alloc::string::String: invalid type: integer `4`, \
+                 expected a string; the type has changed"
+            ) && text.contains("`.schema(2).migrate(1, …)`"),
             "{text}"
         );
     }

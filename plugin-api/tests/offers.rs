@@ -2,7 +2,7 @@
 
 use plugin_api::{
     Answer,
-    export::{Jobbers, Lanes, NoConfig, Plugin},
+    export::{Lanes, NoConfig, Plugin},
     self_test::SelfTest,
     testing::TestPlugin,
 };
@@ -22,7 +22,9 @@ macro_rules! offering {
             const VERSION: &'static str = "0.1.0";
 
             fn declare(_lanes: &mut Lanes<NoConfig>) {
-                $(_lanes.stateless(|_| false, Jobbers::new().with($type_name, nothing));)*
+                $(_lanes.stateless(|_| false, |jobbers| {
+                    plugin_api::__jobbers! { jobbers; $type_name => nothing }
+                });)*
             }
 
             fn self_tests() -> Vec<SelfTest> {

@@ -56,7 +56,7 @@ impl Plugin for Small {
         lanes.state(
             hall,
             |_| false,
-            crate::export::Jobbers::new().with("tell", tell),
+            |jobbers| crate::__jobbers! { jobbers; "tell" => tell },
         );
     }
 

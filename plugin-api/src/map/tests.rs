@@ -90,13 +90,51 @@ fn values_of_another_type_are_refused_with_name_and_key() {
     let opened = Opened::try_new(&map.host, Map::<Key, String>::named("map"));
     let text = opened.err().unwrap();
     assert!(
-        text.contains("state `map`: the entry stored at key 01 61 00"),
+        text.starts_with(
+            "state `map`: the entry of (\"a\", 1) cannot be read as alloc::string::String: invalid type: integer `1`, \
+             expected a string; the type has changed"
+        ),
         "{text}"
     );
-    assert!(text.contains("the JSON of alloc::string::String"), "{text}");
+    assert!(text.contains("with `.schema(2).migrate(1, …)`"), "{text}");
     let opened = Opened::try_new(&map.host, Map::<u64, u32>::named("map"));
     let text = opened.err().unwrap();
-    assert!(text.contains("under a key of u64"), "{text}");
+    assert!(
+        text.contains("the entry stored at key 01 61 00")
+            && text.contains("cannot be read under a key of u64"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_new_field_that_is_required_is_refused_with_the_step_that_it_needs() {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    #[allow(dead_code, reason = "only read")]
+    struct Booking {
+        guest: String,
+        nights: u32,
+    }
+    let entry = serde_json::json!({ "guest": "Ann" });
+    let mut map = Opened::new(&MemoryHost::new(), Map::<String, _>::named("map").schema(4));
+    map.insert(&"blue".to_owned(), &entry);
+    map.host.commit();
+    let refused = |declared| {
+        let next = Map::<String, Booking>::named("map").schema(declared);
+        let opened = Opened::migrated(&map.host, next, 4);
+        let text = opened.err().unwrap();
+        map.host.rollback();
+        text
+    };
+    let text = refused(4);
+    assert!(
+        text.contains("the entry of \"blue\" cannot be read as ")
+            && text.contains("Booking: missing field `nights`; ")
+            && text.contains("`.schema(5).migrate(4, …)`")
+            && text.contains("`#[serde(default)]`"),
+        "{text}"
+    );
+    let text = refused(6);
+    assert!(text.contains("`.schema(6).migrate(4, …)`"), "{text}");
 }
 
 type Texts = MapState<String, String>;
@@ -136,28 +174,32 @@ fn a_step_can_change_keys_and_drop_entries() {
 
 #[test]
 fn entries_that_come_to_the_same_key_or_are_of_another_type_are_refused() {
-    let host = old(&[(1, 10), (2, 20)]);
+    let host = old(&[(3, 10), (9, 20)]);
     let next: Texts = Map::named("map").schema(2);
     let next = next.migrate_entries(1, |_: u64, value: u32| {
         Ok(Some(("a".to_owned(), value.to_string())))
     });
     let text = Opened::migrated(&host, next, 1).err().unwrap();
-    assert!(text.contains("come to the same key"), "{text}");
+    assert!(
+        text.contains("the entry of 3 and the entry of 9 come to the same key"),
+        "{text}"
+    );
     host.rollback();
     let next: MapState<u64, String> = Map::named("map").schema(2);
     let next = next.migrate(1, |old: u32| Ok(old + 1));
     let text = Opened::migrated(&host, next, 1).err().unwrap();
     assert!(
-        text.contains("state `map`: after its migration the entry"),
+        text.starts_with("state `map`: after its migration the entry of 3 cannot be read as ")
+            && text.ends_with("; the last step has to give what this version reads"),
         "{text}"
     );
     host.rollback();
     let mut map = Opened::new(&host, Map::<u64, u32>::named("map"));
-    assert_eq!(map.range(..).collect::<Vec<_>>(), [(1, 10), (2, 20)]);
+    assert_eq!(map.range(..).collect::<Vec<_>>(), [(3, 10), (9, 20)]);
 }
 
 #[test]
-#[should_panic(expected = "state `map`: the entry stored at key 01 61 00")]
+#[should_panic(expected = "state `map`: the entry of (\"a\", 1) cannot be read as ")]
 fn a_job_does_not_go_on_without_what_it_cannot_read() {
     let mut map = map();
     let key = ("a".to_owned(), 1);

@@ -31,22 +31,53 @@ impl fmt::Display for OfferFault {
 
 impl std::error::Error for OfferFault {}
 
+/// Faults that are told one by one; of more the number is told.
+const TOLD_MAX: usize = 5;
+
 /// Says whether a plugin may offer what it does.
 ///
 /// # Errors
-/// The first thing that it may not.
+/// All that it may not, so that an author who mends it need not come back for each.
 pub fn check(offer: &Description) -> Result<(), OfferFault> {
-    name("its name", &offer.name)?;
-    let types = offer.lanes.iter().map(|lane| lane.jobbers.len());
-    count("type", types.sum(), TYPES_MAX)?;
-    let states = offer.lanes.iter().map(|lane| lane.states.len());
-    count("state", states.sum(), STATES_MAX)?;
-    count("self-test", offer.self_tests.len(), SELF_TESTS_MAX)?;
-    let mut known = BTreeSet::new();
-    for type_name in offer.lanes.iter().flat_map(LaneDescription::types) {
-        name("a type", type_name)?;
+    let faults = faults(offer);
+    match faults.len() {
+        0 => Ok(()),
+        1 => Err(faults.into_iter().next().expect("there is one")),
+        count => {
+            let told: Vec<String> = (1..)
+                .zip(faults.iter().take(TOLD_MAX))
+                .map(|(number, fault)| format!("{number}. {}: {}", fault.cause, fault.remedy))
+                .collect();
+            let more = match count.saturating_sub(TOLD_MAX) {
+                0 => String::new(),
+                more => format!("; and {more} more"),
+            };
+            Err(fault(
+                format!("{count} faults: {}{more}", told.join("; ")),
+                "mend them all",
+            ))
+        }
+    }
+}
+
+fn faults(offer: &Description) -> Vec<OfferFault> {
+    let states = || offer.lanes.iter().flat_map(|lane| &lane.states);
+    let types = || offer.lanes.iter().flat_map(LaneDescription::types);
+    let mut faults = Vec::new();
+    faults.extend(name("its name", &offer.name));
+    faults.extend(count("type", types().count(), TYPES_MAX));
+    faults.extend(count("state", states().count(), STATES_MAX));
+    faults.extend(count("self-test", offer.self_tests.len(), SELF_TESTS_MAX));
+    if types().next().is_none() {
+        faults.push(fault(
+            "expected at least one type, found none",
+            "name in plugin! which function serves which type",
+        ));
+    }
+    for type_name in types() {
+        faults.extend(name("a type", type_name));
         if is_the_hosts(type_name) {
-            return Err(fault(
+            faults.push(fault(
                 format!("the type `{type_name}` belongs to the host"),
                 format!(
                     "serve another name than {} or {RESERVED_PREFIX}…",
@@ -54,24 +85,17 @@ pub fn check(offer: &Description) -> Result<(), OfferFault> {
                 ),
             ));
         }
-        if !known.insert(type_name) {
-            return Err(fault(
-                format!("the type `{type_name}` is served twice"),
-                "let one function serve it",
-            ));
-        }
     }
-    if known.is_empty() {
-        return Err(fault(
-            "expected at least one type, found none",
-            "name in plugin! which function serves which type",
+    for type_name in twice(types()) {
+        faults.push(fault(
+            format!("the type `{type_name}` is served twice"),
+            "let one function serve it",
         ));
     }
-    let mut known = BTreeSet::new();
-    for state in offer.lanes.iter().flat_map(|lane| &lane.states) {
-        name("a state's name", &state.name)?;
+    for state in states() {
+        faults.extend(name("a state's name", &state.name));
         if state.books > BOOKS_VERSION {
-            return Err(fault(
+            faults.push(fault(
                 format!(
                     "the state `{}` keeps its books in layout {}, expected at most {BOOKS_VERSION}",
                     state.name, state.books
@@ -79,46 +103,50 @@ pub fn check(offer: &Description) -> Result<(), OfferFault> {
                 "use a newer host, or build it against the plugin-api of this one",
             ));
         }
-        if !known.insert(&state.name) {
-            return Err(fault(
-                format!("the state `{}` is declared twice", state.name),
-                "name it otherwise, or put the functions that share it into one block",
-            ));
-        }
     }
-    Ok(())
+    for name in twice(states().map(|state| &*state.name)) {
+        faults.push(fault(
+            format!("the state `{name}` is declared twice"),
+            "name it otherwise, or put the functions that share it into one block",
+        ));
+    }
+    faults
+}
+
+/// Each name that comes more than once.
+fn twice<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+    let mut known = BTreeSet::new();
+    names.filter(|name| !known.insert(*name)).collect()
 }
 
 fn is_the_hosts(type_name: &str) -> bool {
     BUILT_IN.contains(&type_name) || type_name.starts_with(RESERVED_PREFIX)
 }
 
-fn count(what: &str, count: usize, most: usize) -> Result<(), OfferFault> {
-    match count > most {
-        true => Err(fault(
+fn count(what: &str, count: usize, most: usize) -> Option<OfferFault> {
+    (count > most).then(|| {
+        fault(
             format!("expected at most {most} {what}s, found {count}"),
             "make several plugins of it",
-        )),
-        false => Ok(()),
-    }
+        )
+    })
 }
 
-fn name(what: &str, name: &str) -> Result<(), OfferFault> {
+fn name(what: &str, name: &str) -> Option<OfferFault> {
     let bytes = name.len();
     if bytes == 0 || bytes > NAME_BYTES_MAX {
         let start: String = name.chars().take(32).collect();
-        return Err(fault(
+        return Some(fault(
             format!("expected {what} of 1 to {NAME_BYTES_MAX} bytes, found {bytes}: `{start}`"),
             "choose another name",
         ));
     }
-    if name.contains(char::is_control) {
-        return Err(fault(
+    name.contains(char::is_control).then(|| {
+        fault(
             format!("expected {what} in printable characters, found {name:?}"),
             "choose another name",
-        ));
-    }
-    Ok(())
+        )
+    })
 }
 
 fn fault(cause: impl Into<String>, remedy: impl Into<String>) -> OfferFault {
@@ -201,6 +229,34 @@ mod tests {
             let refusal = check(&offer).unwrap_err().to_string();
             assert!(refusal.contains(expected), "{refusal}");
         }
+    }
+
+    #[test]
+    fn all_faults_of_an_offer_are_told_at_once() {
+        let lanes = vec![
+            lane(&["a", "ping", "a"], &["x"]),
+            lane(&["a"], &["x", "y\n"]),
+        ];
+        let refusal = check(&offer("", lanes)).unwrap_err().to_string();
+        assert_eq!(
+            refusal,
+            "5 faults: 1. expected its name of 1 to 128 bytes, found 0: ``: choose another name; \
+             2. the type `ping` belongs to the host: serve another name than ping, srvQueuePrint, errMsgFromClient or \
+             rm.…; 3. the type `a` is served twice: let one function serve it; 4. expected a state's name in printable \
+             characters, found \"y\\n\": choose another name; 5. the state `x` is declared twice: name it otherwise, or put \
+             the functions that share it into one block; mend them all"
+        );
+        let many = lane(
+            &["rm.1", "rm.2", "rm.3", "rm.4", "rm.5", "rm.6", "rm.7"],
+            &[],
+        );
+        let refusal = check(&offer("p", vec![many])).unwrap_err().to_string();
+        assert!(
+            refusal.starts_with("7 faults: 1. the type `rm.1`")
+                && refusal.contains("5. the type `rm.5`")
+                && refusal.ends_with("; and 2 more; mend them all"),
+            "{refusal}"
+        );
     }
 
     #[test]

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
     use crate::{
         Answer,
-        export::{Examples, Jobbers, Lanes, NoConfig},
+        export::{Examples, Lanes, NoConfig},
         self_test::Expected,
     };
 
@@ -83,7 +83,10 @@ mod tests {
 
         fn declare(lanes: &mut Lanes<NoConfig>) {
             let nothing = || -> Answer { Ok(()) };
-            lanes.stateless(|_| false, Jobbers::new().with("nothing", nothing));
+            lanes.stateless(
+                |_| false,
+                |jobbers| crate::__jobbers! { jobbers; "nothing" => nothing },
+            );
         }
 
         fn self_tests() -> Vec<SelfTest> {
@@ -111,8 +114,14 @@ mod tests {
                 std::thread::sleep(std::time::Duration::from_millis(11));
                 Ok(())
             };
-            lanes.stateless(|_| true, Jobbers::new().with("inline", sleep));
-            lanes.stateless(|_| false, Jobbers::new().with("onThread", sleep));
+            lanes.stateless(
+                |_| true,
+                |jobbers| crate::__jobbers! { jobbers; "inline" => sleep },
+            );
+            lanes.stateless(
+                |_| false,
+                |jobbers| crate::__jobbers! { jobbers; "onThread" => sleep },
+            );
         }
 
         fn self_tests() -> Vec<SelfTest> {
