@@ -1,6 +1,8 @@
 //! The example plugins, asked over the wire as their own pages promise.
 
-use rm_tests::{SERVES, TestHost};
+use std::fs;
+
+use rm_tests::{SERVES, TestHost, example_plugin};
 use serde_json::{Value, json};
 
 #[test]
@@ -214,4 +216,38 @@ fn rooms_are_booked_half_open_and_a_clash_is_named() {
     );
     let all = client.ask("listRooms", json!(0)).ok();
     assert_eq!(all["bookings"].as_array().map(Vec::len), Some(3), "{all}");
+}
+
+/// A line of the log without what is another one each time: its time, and the hashes.
+fn shape(line: &str) -> String {
+    let (_, rest) = line.split_once(' ').expect("it begins with its time");
+    let word = |word: &str| match word.split_once('=') {
+        Some((field @ ("hash" | "replaces"), _)) => format!("{field}=…"),
+        _ => word.to_owned(),
+    };
+    rest.split(' ').map(word).collect::<Vec<String>>().join(" ")
+}
+
+/// The lines of a page that say that tickets serves.
+fn quoted(page: &str) -> Vec<String> {
+    let lines = page.lines().filter(|line| {
+        line.contains(": serves getTickets") && line.starts_with(|c: char| c.is_ascii_digit())
+    });
+    lines.map(shape).collect()
+}
+
+#[test]
+fn the_lines_of_the_log_that_the_pages_show_are_those_that_are_written() {
+    let host = TestHost::with_plugin("tickets");
+    let first = host.said_of(0, "tickets", SERVES);
+    // A byte behind the library's end makes it another file.
+    let mut library = fs::read(example_plugin("tickets")).expect("it was built");
+    library.push(0);
+    let another = host.beside().join("another.so");
+    fs::write(&another, library).expect("the folder can be written");
+    let second = host.drop_in("tickets", &another, SERVES);
+    let readme = include_str!("../README.md");
+    assert_eq!(quoted(readme), [shape(&second)]);
+    let operations = include_str!("../docs/operations.md");
+    assert_eq!(quoted(operations), [shape(&first)]);
 }

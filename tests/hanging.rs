@@ -91,7 +91,7 @@ fn a_plugin_that_hangs_while_it_is_opened_or_dropped_holds_up_no_other() {
 fn a_version_that_hangs_while_it_is_opened_is_given_up_and_the_one_before_serves_on() {
     let host = TestHost::plan()
         .fixture("hangs")
-        .flags(&["--migration-timeout", "300ms"])
+        .flags(&["--migration-timeout", "1s"])
         .start();
     let (gate, mut client) = (Gate::new(), host.connect());
     assert_eq!(client.ask("tallyHangs", Value::Null).number("tally"), 1);

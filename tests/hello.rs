@@ -149,7 +149,7 @@ fn sold_out_hall(plan: HostPlan) -> (TestHost, RawClient) {
 fn waiting_and_deadlines_come_from_the_request_then_from_hello() {
     let (host, mut seller) = sold_out_hall(TestHost::plan().file("tickets.toml", "seats = 1\n"));
     let mut client = host.connect();
-    client.hello(&json!({ "wait": true, "deadline_ms": 60 }));
+    client.hello(&json!({ "wait": true, "deadline_ms": 500 }));
     // Hello's: waits, and expires.
     client.ask("getTickets", Value::Null).refused("expired");
     // Its own: does not wait.
@@ -164,7 +164,7 @@ fn waiting_and_deadlines_come_from_the_request_then_from_hello() {
 
 #[test]
 fn the_configuration_of_a_type_holds_for_original_clients() {
-    let toml = "seats = 1\n[host]\ndeadline = \"60ms\"\n[host.types.getTickets]\nwait = true\n";
+    let toml = "seats = 1\n[host]\ndeadline = \"500ms\"\n[host.types.getTickets]\nwait = true\n";
     let (host, _seller) = sold_out_hall(TestHost::plan().file("tickets.toml", toml));
     let mut original = host.connect();
     original.ask("getTickets", Value::Null).refused("expired");

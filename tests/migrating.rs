@@ -180,7 +180,7 @@ fn a_migration_under_load_that_fails_or_panics_leaves_the_old_version_on_the_old
 
 #[test]
 fn a_migration_under_load_that_hangs_is_given_up_and_its_late_end_changes_nothing() {
-    let host = start(&["--migration-timeout", "500ms"], None);
+    let host = start(&["--migration-timeout", "1s"], None);
     let gate = Gate::new();
     let toml = format!(
         "schema = 2\nhalfway = \"hang\"\ngate = {}\n",

