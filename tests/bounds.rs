@@ -140,6 +140,36 @@ fn sockets(host: &TestHost) -> usize {
         .count()
 }
 
+/// What has come of both when the host begins is not left to chance: the host stands still.
+#[test]
+fn what_the_host_itself_answers_counts_for_its_clients_turn() {
+    let host = TestHost::with_fixture("blocks");
+    let gate = Gate::new();
+    let (mut blocking, mut greedy, mut other) = (host.connect(), host.connect(), host.connect());
+    greedy.sync();
+    other.sync();
+    blocking.tell("blockAtGate", gate.payload(""));
+    let entered = gate.entered();
+    for client in [&mut greedy, &mut other] {
+        let round = (0..20).map(|_| "rm.plugins").chain(["ping"]);
+        let rounds = round.cycle().take(21 * 10);
+        client.tell_all(rounds.map(|type_name| (type_name, Value::Null)));
+    }
+    entered.release();
+    blocking.reply().ok();
+    // Pings are counted over all clients, so they tell who was served when.
+    let pongs = |client: &mut RawClient| -> Vec<u64> {
+        let replies = client.replies(21 * 10);
+        let pongs = replies.iter().filter(|reply| reply.type_name == "ping");
+        pongs.map(|reply| reply.number("pong")).collect()
+    };
+    let (greedy, other) = (pongs(&mut greedy), pongs(&mut other));
+    assert!(
+        other.first() < greedy.last() && greedy.first() < other.last(),
+        "{greedy:?} {other:?}"
+    );
+}
+
 /// The most memory that a host has ever had, in bytes.
 fn highest_memory(host: &TestHost) -> usize {
     let status = fs::read_to_string(format!("/proc/{}/status", host.process_id()));

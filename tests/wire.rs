@@ -337,6 +337,21 @@ fn query_indexes_come_back_digit_for_digit() {
 }
 
 #[test]
+fn what_a_client_says_of_a_wrong_message_comes_back_as_it_was_sent() {
+    let host = TestHost::plan().start();
+    let mut client = host.connect();
+    let payload = r#"{"n":1e999,"price":1.10,"lone":"\ud83e","twice":1,"twice":[ 2 ]}"#;
+    client.send(&format!(
+        r#"{{"type":"errMsgFromClient","queryIndex":1,"payload":{payload}}}"#
+    ));
+    let echoed = format!(r#""err":{payload}}}}}"#);
+    let reply = client.message();
+    assert!(reply.ends_with(&echoed), "{reply}");
+    client.send(r#"{"type":"errMsgFromClient","queryIndex":1}"#);
+    assert_eq!(client.reply().result["err"], Value::Null);
+}
+
+#[test]
 fn numbers_in_a_raw_answer_keep_their_digits() {
     let host = TestHost::with_fixture("answers");
     let mut client = host.connect();

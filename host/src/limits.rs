@@ -82,6 +82,12 @@ pub const CLIENT_JOBS_MAX: usize = 100_000;
 /// their turn.
 pub const INLINE_TURN_US: u64 = 500;
 
+/// A message of more bytes is billed to its client's turn by itself.
+pub const BILLED_BYTES: usize = 4 * 1024;
+
+/// So many small messages, which the host answers itself or only queues, are billed to their client's turn together.
+pub const UNBILLED_MAX: u32 = 16;
+
 /// How long a finished reply may lie on a lane's thread before it is fetched.
 pub const REPLY_HELD_MAX: Duration = Duration::from_micros(500);
 

@@ -43,6 +43,8 @@ impl Coordinator {
                     code.run(jobber, asked, clock, now, Output { reply, effects })
                 };
                 self.now = code.ended();
+                // It has just been looked at the clock.
+                self.unbilled = 0;
                 let took_us = code.took_us();
                 self.note_served(type_id, asked, &verdict, || {
                     started.map_or(Duration::ZERO, |at| at.elapsed())

@@ -26,6 +26,10 @@ impl Coordinator {
             );
             return self.bad_message(slot, request.query_index, &reason, frame);
         }
+        if is_built_in(&request.type_name) && request.type_name != "ping" {
+            // It may take long, so it is billed by itself.
+            self.unbilled = limits::UNBILLED_MAX;
+        }
         match &*request.type_name {
             "ping" => {
                 let pong = self.pongs;
@@ -33,13 +37,13 @@ impl Coordinator {
                 self.answer(slot, request, &json!({ "pong": pong }));
             }
             "errMsgFromClient" => {
-                let payload = request.payload.map(serde_json::from_str::<Value>);
-                let err = payload.and_then(Result::ok).unwrap_or_default();
+                // As it was sent: a number or a text that no tree could hold comes back too.
+                let err = request.payload.unwrap_or("null");
                 let msg = "the client says that a message was wrong";
-                let shown = err.to_string();
-                let shown = &shown[..shown.floor_char_boundary(limits::CLIENT_TEXT_LOG_BYTES)];
+                let shown = &err[..err.floor_char_boundary(limits::CLIENT_TEXT_LOG_BYTES)];
                 tracing::warn!(client = self.clients.at(slot).id, err = %OneLine(shown), "{msg}");
-                self.answer(slot, request, &json!({ "msg": msg, "err": err }));
+                let result = format!("{{\"msg\":\"{msg}\",\"err\":{err}}}");
+                self.answer_with(slot, request, &result);
             }
             "srvQueuePrint" => {
                 let queue = self.queue_report();
@@ -79,7 +83,10 @@ impl Coordinator {
     }
 
     pub(super) fn answer(&mut self, slot: ClientSlot, request: &Request<'_>, result: &Value) {
-        let result = result.to_string();
+        self.answer_with(slot, request, &result.to_string());
+    }
+
+    fn answer_with(&mut self, slot: ClientSlot, request: &Request<'_>, result: &str) {
         self.clients.reply(slot, |out| {
             encoder::reply(
                 out,

@@ -92,6 +92,8 @@ pub struct Coordinator {
     pub(super) now: Moment,
     /// How long jobs have run on the core thread since the turn began.
     pub(super) turn_us: u64,
+    /// Messages of this turn that have not been counted in it yet.
+    pub(super) unbilled: u32,
     pub(super) stopping: bool,
     pub(super) fetched: Fetched,
     /// Jobs on their way to a lane's thread. Kept and reused, as `fetched` is.
@@ -141,6 +143,7 @@ impl Coordinator {
             bell: Rc::new(Notify::new()),
             now: clock.read(),
             turn_us: 0,
+            unbilled: 0,
             stopping: false,
             fetched: Fetched::default(),
             window: VecDeque::new(),
@@ -167,18 +170,43 @@ impl Coordinator {
 
     /// A client has sent a message.
     pub fn received(&mut self, slot: ClientSlot, frame: &[u8]) {
+        if frame.len() > limits::BILLED_BYTES {
+            // So that what reading it takes is not the jobber's.
+            self.unbilled = limits::UNBILLED_MAX;
+        }
+        self.deal_with(slot, frame);
+        self.unbilled += 1;
+        self.bill_if_due();
+    }
+
+    /// What was done for messages counts for their client's turn, as jobs do that run on the core thread. The clock is
+    /// read for what may have taken long, else now and then.
+    fn bill_if_due(&mut self) {
+        if self.unbilled < limits::UNBILLED_MAX {
+            return;
+        }
+        let now = self.clock.read();
+        self.turn_us += now.us.saturating_sub(self.now.us);
+        (self.now, self.unbilled) = (now, 0);
+    }
+
+    fn deal_with(&mut self, slot: ClientSlot, frame: &[u8]) {
         let greeted = self.clients.at(slot).hello.is_some();
         let request = match Request::parse(frame, greeted) {
             Ok(request) => request,
             Err(bad) => return self.bad_message(slot, &bad.query_index, &bad.reason, frame),
         };
+        self.bill_if_due();
         let meta = match self.meta(slot, &request) {
             Ok(meta) => meta,
             Err(reason) => return self.bad_message(slot, request.query_index, &reason, frame),
         };
         let new = match meta.id.map(|id| self.recognise(slot, &request, id)) {
             // It was asked before, and is dealt with.
-            Some(None) => return,
+            Some(None) => {
+                self.unbilled = limits::UNBILLED_MAX;
+                return;
+            }
             new => new.flatten(),
         };
         let Some(type_id) = self.types.find(&request.type_name) else {
@@ -231,7 +259,7 @@ impl Coordinator {
 
     /// Begins a turn of messages from one connection.
     pub fn begin_turn(&mut self) {
-        self.turn_us = 0;
+        (self.turn_us, self.unbilled) = (0, 0);
         self.now = self.clock.read();
     }
 
