@@ -1,5 +1,5 @@
 //! Who says `wait` stands in line: the longest waiting is served first, whatever becomes of the others, nobody who
-//! comes later takes what somebody stands in line for, and nobody hears what another was told. The code runs on a
+//! comes later takes what somebody stands in line for, nobody hears what another was told, and nobody waits for ever. The code runs on a
 //! lane thread, so that requests are on their way while the state changes.
 
 use std::{collections::HashMap, thread, time::UNIX_EPOCH};
@@ -269,4 +269,176 @@ fn what_one_who_waits_was_told_is_not_shown_to_others() {
     let said = other.ask("beTold", told("its own")).refused("later");
     assert!(said.contains("`wait`"), "{said}");
     assert!(!said.contains("secret"), "{said}");
+}
+
+#[test]
+fn the_longest_waiting_of_a_state_is_served_first_whatever_its_type() {
+    let host = TestHost::with_fixture("shelf");
+    let (mut busy, mut rare, mut other) = (patient(&host), patient(&host), host.connect());
+    busy.tell("take", count(1));
+    await_waiting(&mut other, "take", 1);
+    rare.tell("takeToo", count(1));
+    await_waiting(&mut other, "takeToo", 1);
+    // There is always somebody in the line that was there first.
+    for turn in 1..=5 {
+        busy.tell("take", count(1));
+        await_waiting(&mut other, "take", 2);
+        other.ask("put", count(1)).ok();
+        let served = if turn == 2 { &mut rare } else { &mut busy };
+        assert_eq!(served.reply().number("turn"), turn);
+        if turn == 2 {
+            other.ask("put", count(1)).ok();
+            assert_eq!(busy.reply().number("turn"), 3);
+            break;
+        }
+    }
+}
+
+#[test]
+fn who_times_out_while_it_is_tried_leaves_the_line_to_the_next() {
+    let host = TestHost::plan()
+        .fixture("shelf")
+        .file("shelf.toml", "[host]\ntime_limit = \"1s\"\n")
+        .start();
+    let gate = Gate::new();
+    let (mut first, in_trial, mut second) = first_of_two_in_trial(&host, &gate);
+    first.reply().refused("timeout");
+    let next = gate.entered();
+    assert_eq!(next.name, "second");
+    next.release();
+    assert_eq!(second.reply().number("turn"), 1);
+    drop(in_trial);
+}
+
+/// What an `expired` says of one that stood in line.
+fn waited(reply: &Reply) -> (String, String, u64) {
+    assert_eq!(reply.code(), Some("expired"), "{}", reply.text);
+    let last = &reply.result["last"];
+    let text = |key: &str| last[key].as_str().expect("a text").to_owned();
+    // In milliseconds, of a test that takes less than a minute.
+    assert!(reply.number("waited_ms") < 60_000, "{}", reply.text);
+    (text("code"), text("err"), reply.number("place"))
+}
+
+#[test]
+fn who_waited_in_vain_is_told_for_what_for_how_long_and_in_which_place() {
+    let host = TestHost::with_fixture("shelf");
+    let (mut first, mut second) = (patient(&host), patient(&host));
+    first.tell_with(&json!({ "deadline_ms": 400 }), "take", &count(3));
+    first.sync();
+    second.tell_with(&json!({ "deadline_ms": 200 }), "take", &count(1));
+    let second = second.reply();
+    let (code, said, place) = waited(&second);
+    assert_eq!((&*code, place), ("too_few", 2));
+    // It was never its turn, and what others were told is theirs.
+    assert!(said.contains("others stood before it"), "{said}");
+    let (code, said, place) = waited(&first.reply());
+    assert_eq!(
+        (&*code, &*said, place),
+        ("too_few", "the shelf has too few", 1)
+    );
+    // One that never waited has nothing of that.
+    let (gate, mut other) = (Gate::new(), patient(&host));
+    other.tell("stopAtShelf", gate.payload(""));
+    let stopped = gate.entered();
+    other.tell_with(&json!({ "deadline_ms": 40 }), "take", &count(1));
+    let expired = other.reply();
+    assert_eq!(expired.code(), Some("expired"));
+    assert_eq!(expired.result.get("last"), None, "{}", expired.text);
+    stopped.release();
+}
+
+#[test]
+fn who_waits_and_is_being_tried_when_its_deadline_passes_is_told_the_same() {
+    let host = TestHost::with_fixture("shelf");
+    let (gate, mut first) = (Gate::new(), patient(&host));
+    let (mut clock, mut other) = (patient(&host), host.connect());
+    let meta = json!({ "deadline_ms": 1_000 });
+    first.tell_with(&meta, "takeAtGate", &at_gate(&gate, "first", 1));
+    gate.entered().release();
+    await_waiting(&mut other, "takeAtGate", 1);
+    clock.tell_with(&meta, "take", &count(9));
+    await_waiting(&mut other, "take", 1);
+    other.tell("put", count(1));
+    let in_trial = gate.entered();
+    clock.reply().refused("expired");
+    in_trial.release();
+    let (code, said, place) = waited(&first.reply());
+    assert_eq!(
+        (&*code, &*said, place),
+        ("too_few", "the shelf has too few", 1)
+    );
+    // Nothing of it counts.
+    assert_eq!(other.reply().number("lies"), 1);
+    assert_eq!(other.ask("look", Value::Null).number("lies"), 1);
+}
+
+#[test]
+fn that_a_wait_ended_in_vain_is_not_kept_for_a_repeated_id() {
+    let host = TestHost::with_fixture("shelf");
+    let mut client = patient(&host);
+    let meta = json!({ "id": 1, "deadline_ms": 40 });
+    client.tell_with(&meta, "take", &count(1));
+    waited(&client.reply());
+    client.ask("put", count(1)).ok();
+    client.tell_with(&meta, "take", &count(1));
+    assert_eq!(client.reply().number("turn"), 1);
+}
+
+#[test]
+fn who_waits_for_what_never_comes_holds_up_the_others_for_no_longer_than_is_allowed() {
+    let host = TestHost::plan()
+        .fixture("shelf")
+        .flags(&["--wait-max", "500ms"])
+        .start();
+    let (mut first, mut never, mut other) = (patient(&host), patient(&host), host.connect());
+    other.ask("put", count(3)).ok();
+    let year_ms = 365 * 24 * 3_600 * 1_000_u64;
+    never.tell_with(&json!({ "deadline_ms": year_ms }), "take", &count(1_000));
+    first.tell_with(&json!({ "deadline_ms": 0 }), "take", &count(4));
+    let expired = never.reply();
+    waited(&expired);
+    assert!(expired.sentence().contains("as long as this host lets"));
+    let expired = first.reply();
+    waited(&expired);
+    assert!(expired.sentence().contains("500 ms"), "{}", expired.text);
+    assert_eq!(other.ask("take", count(1)).number("turn"), 1);
+}
+
+/// They stand in the lane's queue; that the first of them is to wait is known only once it was run.
+#[test]
+fn others_have_their_turn_while_a_long_queue_is_refused() {
+    const ASKED: usize = 50_000;
+    let host = TestHost::with_fixture("shelf");
+    let (mut client, mut other) = (host.connect(), host.connect());
+    client.hello(&json!({}));
+    let mut seen_on_the_way = false;
+    for _ in 0..20 {
+        let gate = Gate::new();
+        client.tell("stopAtShelf", gate.payload(""));
+        let stopped = gate.entered();
+        client.tell_with(
+            &json!({ "wait": true, "deadline_ms": 60_000 }),
+            "take",
+            &count(1),
+        );
+        client.tell_all((0..ASKED).map(|_| ("take", count(1))));
+        client.sync();
+        stopped.release();
+        loop {
+            let length = other.ask("srvQueuePrint", Value::Null).number("length");
+            seen_on_the_way |= (2..ASKED as u64 - 5_000).contains(&length);
+            if length == 1 {
+                break;
+            }
+        }
+        other.ask("put", count(1)).ok();
+        let replies = client.replies(ASKED + 2);
+        let refused = replies.iter().filter(|of| of.code() == Some("too_few"));
+        assert_eq!(refused.count(), ASKED);
+        if seen_on_the_way {
+            break;
+        }
+    }
+    assert!(seen_on_the_way, "all were refused at once, each time");
 }

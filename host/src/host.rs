@@ -150,6 +150,7 @@ impl Host {
             name: config.name.clone(),
             deadline: config.deadline,
             queue_jobs_max: config.queue_jobs_max,
+            wait_max: config.wait_max,
             drain_timeout: config.drain_timeout,
             durability: config.durability.name(),
             operators_over_tcp: config.operators_over_tcp,

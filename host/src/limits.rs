@@ -97,6 +97,13 @@ pub const QUICK_JOB: Duration = Duration::from_micros(100);
 /// How long after "try again" a request is run again.
 pub const RETRY_DELAY: Duration = Duration::from_millis(plugin_api::limits::RETRY_DELAY_MS);
 
+/// How long a request may wait for a state to change, unless `--wait-max` says otherwise.
+pub const WAIT_MAX: Duration = Duration::from_millis(plugin_api::limits::WAIT_MS_MAX);
+
+/// Requests that one lane answers or sets aside in one turn without running them: what others stand in line for, what
+/// is given up. As many expire in one turn. It takes about as long as a turn of jobs.
+pub const UNRUN_AT_ONCE_MAX: usize = 1_024;
+
 /// How long a job may run, unless its plugin's configuration says otherwise.
 pub const TIME_LIMIT: Duration = Duration::from_secs(20);
 

@@ -34,6 +34,9 @@ pub const RETRIES_MAX: u8 = 5;
 /// How long after "try again" a request is run again, in milliseconds.
 pub const RETRY_DELAY_MS: u64 = 1_000;
 
+/// How long a request waits for the state to change, unless the host was told otherwise, in milliseconds.
+pub const WAIT_MS_MAX: u64 = 3_600_000;
+
 /// What an inline call may take, in milliseconds: in a self-test, and before it is a strike against its block.
 pub const INLINE_CALL_MS_MAX: u64 = 10;
 

@@ -58,3 +58,11 @@ pub const EXPIRED_UNSERVED: &str = "the request's deadline passed before it coul
 /// What a client is told that does not wait for what others wait for.
 pub const OTHERS_WAIT: &str =
     "others stand in line for the same already; ask with `wait` to join them";
+
+/// What one who waits is told last of what it waited for, if it was never its turn to be tried.
+pub const NOT_TRIED: &str = "others stood before it in line for the same";
+
+/// What a client is told whose request waited for as long as the host lets any.
+pub fn waited_longest(ms: u64) -> String {
+    format!("the request waited for {ms} ms, as long as this host lets any request wait")
+}

@@ -3,6 +3,7 @@
 
 use plugin_api::{
     RefusalKind,
+    limits::WAIT_MS_MAX,
     prelude::*,
     testing::{Sent, TestPlugin},
 };
@@ -124,6 +125,31 @@ fn who_waits_is_served_in_turn_as_the_state_changes() {
     assert_eq!(hall.reply(&second), None);
     give_back(&mut hall, 3);
     assert_eq!(hall.reply(&second), Some(Ok(json!({ "seats": [3] }))));
+}
+
+#[test]
+fn the_longest_waiting_is_served_first_whatever_its_type() {
+    let mut hall = sold_out(3);
+    let first = send(&mut hall, 2);
+    let rare = hall.client(3).send("takeMany", ());
+    let third = send(&mut hall, 4);
+    for (seat, sent) in [(1, first), (2, rare), (3, third)] {
+        assert_eq!(hall.reply(&sent), None);
+        give_back(&mut hall, seat);
+        assert_eq!(hall.reply(&sent), Some(Ok(json!({ "seats": [seat] }))));
+    }
+}
+
+#[test]
+fn nobody_waits_longer_than_a_host_lets_anybody() {
+    let mut hall = sold_out(1);
+    let for_ever = send(&mut hall, 2);
+    hall.advance_ms(WAIT_MS_MAX);
+    assert_eq!(hall.reply(&for_ever), None);
+    hall.advance_ms(1);
+    let refusal = hall.reply(&for_ever).unwrap().unwrap_err();
+    assert_eq!(refusal.code(), "expired");
+    assert!(refusal.message().contains("as long as this host lets"));
 }
 
 #[test]

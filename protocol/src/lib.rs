@@ -33,9 +33,11 @@ mod plain;
 pub mod reply;
 mod separator;
 pub mod shown;
+pub mod waited;
 
 pub use decoder::{Decoder, Frames, ProtocolError};
 pub use error_code::ErrorCode;
 pub use message::{BadMessage, Request};
 pub use meta::{Cancel, Hello, Meta};
 pub use reply::{BadReply, Refusal, Reply};
+pub use waited::Waited;

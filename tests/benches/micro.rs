@@ -118,7 +118,7 @@ fn queue(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("queue");
     for queued in [10, 1_000_000] {
         group.bench_function(format!("one in, one out, with {queued} queued"), |bench| {
-            let mut schedule = Schedule::new(usize::MAX);
+            let mut schedule = Schedule::new(usize::MAX, u64::MAX);
             let lane = schedule.open_lane();
             for _ in 0..queued {
                 schedule.queue(lane, job());
@@ -390,11 +390,7 @@ fn lanes(criterion: &mut Criterion) {
     group.bench_function("a batch of 64 jobs, there and back", |bench| {
         let (mut fetched, mut jobs) = (Fetched::default(), VecDeque::new());
         bench.iter(|| {
-            jobs.extend((0..PER_READ).map(|_| Handed {
-                job: job(),
-                jobber,
-                waited: false,
-            }));
+            jobs.extend((0..PER_READ).map(|_| Handed { job: job(), jobber }));
             thread.hand(&mut jobs);
             let mut finished = 0;
             while finished < PER_READ {

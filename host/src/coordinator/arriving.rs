@@ -71,7 +71,7 @@ impl Coordinator {
                     verdict if self.has_room(id, slot, type_id, asked) => {
                         self.clients.at(slot).owed += 1;
                         let job = Job::new(slot, asked.client, type_id, asked);
-                        self.set_aside(id, job, verdict, false);
+                        self.set_aside(id, job, verdict);
                     }
                     _ => {}
                 }

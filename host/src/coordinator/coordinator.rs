@@ -16,14 +16,14 @@ use super::{
     clients::{Clients, Outlet},
     commits::Commits,
     host_error::host_error,
-    job::{Asked, ClientSlot, Job},
+    job::{Asked, ClientSlot},
     lane::{Lane, Runner},
     lane_thread::{Fetched, Handed},
     once::{Answers, SessionKey, UnderWay, answers_state},
     opener::Opener,
     peer::Peer,
     plugin_slot::PluginSlot,
-    schedule::{LaneId, Schedule},
+    schedule::{Expired, LaneId, Schedule},
     signal::Signal,
     storage::Storage,
     types::Types,
@@ -45,6 +45,8 @@ pub struct Settings {
     pub deadline: Option<Duration>,
     /// Requests queued for one lane.
     pub queue_jobs_max: usize,
+    /// How long a request may wait for a state to change; `None` for as long as its deadline lets it.
+    pub wait_max: Option<Duration>,
     /// How long a new version waits for the jobs that run on the old one.
     pub drain_timeout: Duration,
     /// When a job's effects count, in a word.
@@ -98,7 +100,9 @@ pub struct Coordinator {
     pub(super) fetched: Fetched,
     /// Jobs on their way to a lane's thread. Kept and reused, as `fetched` is.
     pub(super) window: VecDeque<Handed>,
-    pub(super) expired: Vec<Job>,
+    pub(super) expired: Vec<Expired>,
+    /// More has come to be due than is dealt with in one turn.
+    pub(super) more_is_due: bool,
 }
 
 impl Coordinator {
@@ -116,7 +120,8 @@ impl Coordinator {
         // Milliseconds count up faster than clients come, so ids are not used again after a restart.
         let first_id = clock.now_ms().saturating_mul(1_000);
         let budgets = Budgets::default();
-        let mut schedule = Schedule::new(settings.queue_jobs_max);
+        let wait_ms_max = millis(settings.wait_max);
+        let mut schedule = Schedule::new(settings.queue_jobs_max, wait_ms_max);
         schedule.count_in(budgets.requests.clone());
         Self {
             clients: Clients::new(first_id, budgets.clone()),
@@ -148,6 +153,7 @@ impl Coordinator {
             fetched: Fetched::default(),
             window: VecDeque::new(),
             expired: Vec::new(),
+            more_is_due: false,
             settings,
             clock,
         }
@@ -276,9 +282,9 @@ impl Coordinator {
         self.clients.flush();
     }
 
-    /// Whether some lane may begin something at once.
+    /// Whether there is more to do at once.
     pub fn has_marked(&self) -> bool {
-        !self.marked.is_empty()
+        self.more_is_due || !self.marked.is_empty()
     }
 
     /// Whether a lane's thread is to be looked at again soon, see [`Coordinator::look_at_threads`].
@@ -383,18 +389,15 @@ impl Coordinator {
     }
 
     fn deadline(&self, patience_ms: Option<u64>) -> u64 {
-        let default = self.settings.deadline;
-        let default = default.map_or(0, |patience| {
-            u64::try_from(patience.as_millis()).unwrap_or(u64::MAX)
-        });
-        match patience_ms.unwrap_or(default) {
-            0 => u64::MAX,
-            ms => self.now.ms.saturating_add(ms),
+        match patience_ms {
+            Some(0) => u64::MAX,
+            Some(ms) => self.now.ms.saturating_add(ms),
+            None => self.now.ms.saturating_add(millis(self.settings.deadline)),
         }
     }
 
     fn forget_queued(&mut self, slot: ClientSlot) {
-        let (mut ready, mut left_line) = (Vec::new(), Vec::new());
+        let (mut ready, mut handed) = (Vec::new(), Vec::new());
         let (mut removed, mut left) = (0, Vec::new());
         self.schedule.remove_client(slot, &mut ready, |job| {
             removed += 1;
@@ -403,18 +406,14 @@ impl Coordinator {
         if removed < self.clients.at(slot).owed {
             for lane in self.lanes.iter_mut().flatten() {
                 if let Runner::Thread(thread) = lane.runner() {
-                    for handed in thread.remove_client(slot) {
-                        removed += 1;
-                        if handed.waited {
-                            left_line.push(handed.job.type_id);
-                        }
-                        left.extend(Some(handed.job).filter(|job| job.once.is_some()));
-                    }
+                    handed.extend(thread.remove_client(slot));
                 }
             }
         }
-        for type_id in left_line {
-            self.waits_no_more(self.types[type_id].lane, type_id);
+        for Handed { job, .. } in handed {
+            removed += 1;
+            self.has_left(self.types[job.type_id].lane, &job);
+            left.extend(Some(job).filter(|job| job.once.is_some()));
         }
         for lane in ready {
             self.mark(lane);
@@ -455,6 +454,12 @@ impl Coordinator {
             host_error(out, &request.type_name, request.query_index, code, text);
         });
     }
+}
+
+/// `None` is for ever.
+fn millis(patience: Option<Duration>) -> u64 {
+    let ms = patience.map(|patience| patience.as_millis());
+    ms.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(u64::MAX)
 }
 
 /// What the states of the host's own are kept under: no plugin has this name.

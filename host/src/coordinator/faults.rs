@@ -109,6 +109,7 @@ impl Coordinator {
                 "a job did not end in time: its client is told, nothing that it did counts"
             );
             self.answer_unrun(&handed.job, ErrorCode::Timeout, super::running::TIMED_OUT);
+            self.has_left(id, &handed.job);
         } else {
             tracing::error!(
                 plugin = %origin.plugin,
@@ -192,7 +193,8 @@ impl Coordinator {
             let lane = self.lane(id);
             let stays = lane.opening || (lane.is_kept && unsound);
             if !stays {
-                self.lane(id).paused = false;
+                let lane = self.lane(id);
+                (lane.paused, lane.gives_up) = (false, None);
                 // What opened its code may have added what others wait for.
                 self.schedule.state_changed(id);
                 self.mark(id);

@@ -33,9 +33,26 @@ pub struct Job {
     pub deadline_ms: u64,
     /// Set if it bears an id.
     pub once: Option<UnderWayId>,
+    /// Set from when the jobber first said "not yet" until it leaves its line, also while it is tried once more.
+    pub waits: Option<Box<Waits>>,
     /// The digits of `queryIndex`, then the payload's JSON: one allocation for both, or none if they are short.
     text: SmolStr,
     query_index_bytes: u32,
+}
+
+/// What is remembered of a request that stands in line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// Lower than that of everybody who began to wait later, in whatever line.
+    pub arrival: u64,
+    /// On the host's clock.
+    pub since_ms: u64,
+    /// The code that the jobber said "not yet" with; that of the one before it, where it was not tried yet.
+    pub code: Box<str>,
+    /// The jobber's sentence. `None`: it was not tried yet, and nobody is told what was said to others.
+    pub text: Option<Box<str>>,
+    /// Its deadline is the longest that the host lets anybody wait.
+    pub is_capped: bool,
 }
 
 impl Job {
@@ -50,6 +67,7 @@ impl Job {
             wait: asked.wait,
             deadline_ms: asked.deadline_ms,
             once: asked.once,
+            waits: None,
             text: joined(asked.query_index, asked.payload),
             query_index_bytes: u32::try_from(asked.query_index.len())
                 .expect("a message is at most 1 MiB"),
@@ -77,7 +95,17 @@ impl Job {
 
     /// What it takes up beside its fixed size, in bytes.
     pub fn text_bytes(&self) -> usize {
-        self.text.len()
+        let waits = self.waits.as_deref();
+        let told = waits.map_or(0, |waits| {
+            let text = waits.text.as_ref().map_or(0, |text| text.len());
+            size_of::<Waits>() + waits.code.len() + text
+        });
+        self.text.len() + told
+    }
+
+    /// Whether it stands in line, or is out of it to be tried once more.
+    pub fn is_in_line(&self) -> bool {
+        self.waits.is_some()
     }
 }
 

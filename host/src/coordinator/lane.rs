@@ -14,6 +14,7 @@ use super::{
     lane_thread::{Abandoned, LaneThread},
     opener::Opener,
     schedule::LaneId,
+    types::Closed,
 };
 use crate::state::{BatchNo, LentState, SharedAccess, effects::StateId};
 
@@ -23,6 +24,8 @@ pub struct Lane {
     pub origin: Origin,
     /// Nothing is begun: its code is about to be replaced.
     pub paused: bool,
+    /// Everything that it holds is answered so, and nothing is run.
+    pub gives_up: Option<Closed>,
     /// It is among those that the coordinator looks at next.
     pub marked: bool,
     /// Its code is with the opener, to be opened anew.
@@ -76,6 +79,7 @@ impl Lane {
         Self {
             origin,
             paused: false,
+            gives_up: None,
             marked: false,
             opening: false,
             watched: false,

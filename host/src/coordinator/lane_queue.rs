@@ -1,13 +1,21 @@
 //! What one lane holds: its queue, and who waits for its state to change.
 
-use super::{job::TypeId, list::List};
+use std::collections::BTreeMap;
+
+use slab::Slab;
+
+use super::{
+    job::TypeId,
+    list::{Linked, List},
+};
 
 /// The jobs of one lane, in their orders.
 #[derive(Debug, Default)]
 pub(super) struct LaneQueue {
     pub(super) queue: List,
     pub(super) waiting: Vec<Waiting>,
-    pub(super) retrying: usize,
+    /// To be run again, in the order in which they said so.
+    pub(super) retrying: List,
     pub(super) text_bytes: usize,
 }
 
@@ -15,19 +23,41 @@ pub(super) struct LaneQueue {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) type_id: TypeId,
-    pub(super) jobs: List,
-    /// The code and the text that the first one was refused with.
-    pub(super) refusal: Refusal,
+    jobs: List,
+    /// How many of them arrived in each span of [`ARRIVALS`], so that a place is told without going through all.
+    arrived: BTreeMap<u64, usize>,
+    /// The code that the longest waiting one was refused with.
+    pub(super) code: Box<str>,
     /// The state has changed since then.
     pub(super) worth_a_try: bool,
     /// The longest waiting one is out, being tried: no other may overtake it meanwhile.
     pub(super) in_trial: bool,
 }
 
+/// Arrivals that are counted together.
+const ARRIVALS: u64 = 256;
+
 /// A jobber's "not yet": its code and its text.
 pub type Refusal = (Box<str>, Box<str>);
 
+/// An entry that began to wait at some time.
+pub(super) trait Arrived {
+    /// See [`Waits::arrival`](super::job::Waits::arrival).
+    fn arrival(&self) -> u64;
+}
+
 impl Waiting {
+    fn new(type_id: TypeId) -> Self {
+        Self {
+            type_id,
+            jobs: List::default(),
+            arrived: BTreeMap::new(),
+            code: Box::default(),
+            worth_a_try: false,
+            in_trial: false,
+        }
+    }
+
     /// What it waits for may be there now.
     pub(super) fn changed(&mut self) {
         self.worth_a_try = self.jobs.len() > 0 || self.in_trial;
@@ -37,24 +67,77 @@ impl Waiting {
     pub(super) fn is_next(&self) -> bool {
         self.worth_a_try && !self.in_trial && self.jobs.len() > 0
     }
+
+    pub(super) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    pub(super) fn front(&self) -> Option<u32> {
+        self.jobs.front()
+    }
+
+    pub(super) fn iter<'a, const W: usize, T: Linked>(
+        &self,
+        slab: &'a Slab<T>,
+    ) -> impl Iterator<Item = u32> + use<'a, W, T> {
+        self.jobs.iter::<W, T>(slab)
+    }
+
+    /// Adds a job behind all others or, if it is `back` from a trial, before them.
+    pub(super) fn add<const W: usize>(
+        &mut self,
+        slab: &mut Slab<impl Linked + Arrived>,
+        id: u32,
+        back: bool,
+    ) {
+        let span = slab[id as usize].arrival() / ARRIVALS;
+        *self.arrived.entry(span).or_default() += 1;
+        if back {
+            self.jobs.push_front::<W>(slab, id);
+            self.in_trial = false;
+        } else {
+            self.jobs.push_back::<W>(slab, id);
+        }
+    }
+
+    pub(super) fn unlink<const W: usize>(
+        &mut self,
+        slab: &mut Slab<impl Linked + Arrived>,
+        id: u32,
+    ) {
+        let span = slab[id as usize].arrival() / ARRIVALS;
+        self.jobs.unlink::<W>(slab, id);
+        let count = self.arrived.get_mut(&span).expect("it was counted");
+        *count -= 1;
+        if *count == 0 {
+            self.arrived.remove(&span);
+        }
+    }
+
+    /// The place in the line of a job that stands in it, from 1.
+    pub(super) fn place<const W: usize>(
+        &self,
+        slab: &Slab<impl Linked + Arrived>,
+        id: u32,
+    ) -> usize {
+        let span = slab[id as usize].arrival() / ARRIVALS;
+        let earlier: usize = self.arrived.range(..span).map(|(_, count)| count).sum();
+        let before = self.jobs.iter_back::<W, _>(slab, id);
+        let before = before.take_while(|id| slab[*id as usize].arrival() / ARRIVALS == span);
+        usize::from(self.in_trial) + earlier + before.count()
+    }
 }
 
 impl LaneQueue {
     pub(super) fn len(&self) -> usize {
-        let waiting: usize = self.waiting.iter().map(|waiting| waiting.jobs.len()).sum();
-        self.queue.len() + waiting + self.retrying
+        let waiting: usize = self.waiting.iter().map(Waiting::len).sum();
+        self.queue.len() + waiting + self.retrying.len()
     }
 
     pub(super) fn waiting_of(&mut self, type_id: TypeId) -> &mut Waiting {
         let known = self.waiting.iter().position(|of| of.type_id == type_id);
         let index = known.unwrap_or_else(|| {
-            self.waiting.push(Waiting {
-                type_id,
-                jobs: List::default(),
-                refusal: Refusal::default(),
-                worth_a_try: false,
-                in_trial: false,
-            });
+            self.waiting.push(Waiting::new(type_id));
             self.waiting.len() - 1
         });
         &mut self.waiting[index]

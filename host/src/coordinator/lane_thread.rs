@@ -33,8 +33,6 @@ pub struct Handed {
     pub job: Job,
     /// Which of the lane's jobbers serves it.
     pub jobber: u32,
-    /// It had been set aside and is tried once more.
-    pub waited: bool,
 }
 
 /// A job that has been run.

@@ -48,7 +48,6 @@ fn handed(slot: u32, index: &str) -> Handed {
     Handed {
         job: Job::new(ClientSlot(slot), 0, TypeId(0), &asked),
         jobber: 0,
-        waited: false,
     }
 }
 

@@ -102,6 +102,18 @@ impl List {
             (next != NONE).then_some(next)
         })
     }
+
+    /// An entry of this list, and then those before it, back to the first.
+    pub(super) fn iter_back<'a, const W: usize, T: Linked>(
+        &self,
+        slab: &'a Slab<T>,
+        id: u32,
+    ) -> impl Iterator<Item = u32> + use<'a, W, T> {
+        std::iter::successors(Some(id), move |id| {
+            let previous = slab[*id as usize].links().0[W].previous;
+            (previous != NONE).then_some(previous)
+        })
+    }
 }
 
 /// An entry that can stand in lists.

@@ -33,6 +33,7 @@ mod schedule;
 mod signal;
 mod storage;
 mod types;
+mod unrun;
 mod window_size;
 
 pub use clients::{KeptFor, Outlet};

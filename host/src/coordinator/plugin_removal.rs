@@ -38,12 +38,8 @@ impl Coordinator {
             });
         }
         for lane in self.lanes_of(name) {
-            // What they wait for may never come now.
-            let mut waiting = Vec::new();
-            self.schedule.drain_waiting(lane, |job| waiting.push(job));
-            for job in waiting {
-                self.answer_unrun(&job, ErrorCode::Removed, text);
-            }
+            // What they wait for may never come now: they are told so when it is their turn.
+            self.state_changed(lane);
         }
         self.remove_if_idle(name);
     }

@@ -345,12 +345,13 @@ impl Coordinator {
         let Runner::Thread(thread) = of.runner() else {
             return None;
         };
-        let Handed { job, waited, .. } = thread.take_once(once)?;
-        if waited {
-            self.waits_no_more(lane, job.type_id);
-            return Some((job, "waiting"));
-        }
-        Some((job, "queued"))
+        let Handed { job, .. } = thread.take_once(once)?;
+        self.has_left(lane, &job);
+        let did = match job.is_in_line() {
+            true => "waiting",
+            false => "queued",
+        };
+        Some((job, did))
     }
 
     fn note_cancelled(&mut self, of: RequestId) -> BatchNo {

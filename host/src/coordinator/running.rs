@@ -2,19 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use plugin_api::rules;
-use protocol::{ErrorCode, encoder};
+use protocol::ErrorCode;
 
 use super::{
     coordinator::{Coordinator, SHUTTING_DOWN},
-    host_error::host_error,
     job::{Asked, Job, TypeId},
     lane::Runner,
     lane_code::{Output, Verdict},
     lane_thread::{Fetched, Finished, Handed},
     schedule::LaneId,
     storage::{VOID, storage_unknown},
-    types::Closed,
+    unrun::{EXPIRED, Unrun},
 };
 use crate::limits;
 
@@ -37,20 +35,6 @@ impl Coordinator {
                 }
                 self.put_back(lane, taken);
             }
-        }
-    }
-
-    pub(super) fn time_passed(&mut self) {
-        let mut expired = std::mem::take(&mut self.expired);
-        let mut ready = Vec::new();
-        self.schedule
-            .due(self.clock.now_ms(), &mut expired, &mut ready);
-        for job in expired.drain(..) {
-            self.answer_unrun(&job, ErrorCode::Expired, rules::EXPIRED_UNSERVED);
-        }
-        self.expired = expired;
-        for lane in ready {
-            self.mark(lane);
         }
     }
 
@@ -84,44 +68,6 @@ impl Coordinator {
         }
     }
 
-    /// Has a lane begin nothing more, and answers all that it has not begun.
-    pub(super) fn halt(&mut self, lane: LaneId, code: ErrorCode, text: &str) {
-        self.lane(lane).paused = true;
-        self.take_back(lane);
-        self.give_up(lane, code, text);
-    }
-
-    /// Answers all that a lane holds and has not begun.
-    pub(super) fn give_up(&mut self, lane: LaneId, code: ErrorCode, text: &str) {
-        let mut jobs = Vec::new();
-        self.schedule.drain_lane(lane, |job| jobs.push(job));
-        for job in jobs {
-            self.answer_unrun(&job, code, text);
-        }
-    }
-
-    /// Answers a job that was taken out of the schedule.
-    pub(super) fn answer_unrun(&mut self, job: &Job, code: ErrorCode, text: &str) {
-        self.answer_all(job, |out, type_name, index| {
-            host_error(out, type_name, index, code, text);
-        });
-    }
-
-    /// Answers all who have asked for a job with an error. Where it bears an id, that is free again.
-    fn answer_all(&mut self, job: &Job, write: impl Fn(&mut Vec<u8>, &str, &str)) {
-        let type_name = &self.types[job.type_id].name;
-        self.clients
-            .reply(job.slot, |out| write(out, type_name, job.query_index()));
-        self.clients.settle(job.slot, 1);
-        for joined in self.end_once(job.once) {
-            let type_name = &self.types[job.type_id].name;
-            self.clients.reply(joined.slot, |out| {
-                write(out, type_name, &joined.query_index)
-            });
-            self.clients.settle(joined.slot, 1);
-        }
-    }
-
     pub(super) fn note_served(
         &mut self,
         type_id: TypeId,
@@ -152,6 +98,9 @@ impl Coordinator {
 
     /// Begins what a lane may begin.
     pub(super) fn run(&mut self, id: LaneId) {
+        if self.gives_up(id) {
+            return;
+        }
         if self.is_held_up(id) {
             // What its thread would go on with would only be more to keep.
             return self.take_back(id);
@@ -171,15 +120,16 @@ impl Coordinator {
 
     fn run_inline(&mut self, id: LaneId) {
         self.begin_turn();
+        let mut unrun = Unrun::default();
         for _ in 0..INLINE_TURN {
-            let Some((job, waited)) = self.next(id) else {
-                return;
+            let Some(job) = self.next(id, &mut unrun) else {
+                break;
             };
             let lane = self.lanes[id.0 as usize]
                 .as_mut()
                 .expect("it has just been run");
             let Runner::Inline(code) = lane.runner() else {
-                return self.schedule.put_back(id, job, waited);
+                return self.schedule.put_back(id, job);
             };
             let started = debug_start();
             let mut reply = std::mem::take(&mut self.reply);
@@ -196,7 +146,7 @@ impl Coordinator {
                 started.map_or(Duration::ZERO, |at| at.elapsed())
             });
             let panicked = verdict.is_panic();
-            self.served(id, job, verdict, &reply, waited);
+            self.served(id, job, verdict, &reply);
             self.reply = reply;
             if panicked {
                 self.panicked(id);
@@ -211,33 +161,6 @@ impl Coordinator {
         }
     }
 
-    /// Takes the next job of a lane that is really to be run. One whose type others wait for already joins
-    /// them, or is refused: it must not take what they stand in line for.
-    fn next(&mut self, id: LaneId) -> Option<(Job, bool)> {
-        loop {
-            let (job, waited) = self.schedule.next(id)?;
-            if job.once.is_some() && self.commits.have_failed() {
-                // What it would be answered cannot be kept, so it would be run again when it is asked again.
-                self.answer_unrun(&job, ErrorCode::StorageFailed, VOID);
-                if waited {
-                    self.schedule.try_next(id, job.type_id);
-                }
-                continue;
-            }
-            if waited || !self.schedule.has_waiting(id, job.type_id) {
-                return Some((job, waited));
-            }
-            let (code, text) = self.schedule.refusal(id, job.type_id);
-            if job.wait {
-                self.schedule.wait(id, job, false, (code, text));
-                continue;
-            }
-            self.answer_all(&job, |out, type_name, index| {
-                encoder::error(out, type_name, index, &code, rules::OTHERS_WAIT);
-            });
-        }
-    }
-
     fn hand_over(&mut self, id: LaneId) {
         let lane = self.lanes[id.0 as usize]
             .as_mut()
@@ -248,18 +171,17 @@ impl Coordinator {
         let now = Instant::now();
         let room = thread.room(now);
         let mut window = std::mem::take(&mut self.window);
-        let mut bytes = 0;
+        let (mut unrun, mut bytes) = (Unrun::default(), 0);
         while window.len() < room
             && bytes < limits::WINDOW_BYTES_MAX
-            && let Some((job, waited)) = self.next(id)
+            && let Some(job) = self.next(id, &mut unrun)
         {
             bytes += job.text_bytes();
             let jobber = self.types[job.type_id].jobber;
-            window.push_back(Handed {
-                job,
-                jobber,
-                waited,
-            });
+            window.push_back(Handed { job, jobber });
+        }
+        if unrun.is_enough() && self.schedule.has_next(id) {
+            self.mark(id);
         }
         let lane = self.lanes[id.0 as usize]
             .as_mut()
@@ -311,7 +233,7 @@ impl Coordinator {
                 self.commits.effects().extend_from_slice(changed);
             }
             self.note_served(handed.job.type_id, &handed.job.asked(), &verdict, || took);
-            self.served(id, handed.job, verdict, reply, handed.waited);
+            self.served(id, handed.job, verdict, reply);
         }
         self.put_back(id, fetched.returned.drain(..).rev());
         fetched.clear();
@@ -323,12 +245,16 @@ impl Coordinator {
     }
 
     /// A job has been run: its reply goes out, or it is set aside.
-    fn served(&mut self, lane: LaneId, job: Job, verdict: Verdict, reply: &[u8], waited: bool) {
-        let (slot, type_id) = (job.slot, job.type_id);
+    fn served(&mut self, lane: LaneId, job: Job, verdict: Verdict, reply: &[u8]) {
+        let (slot, type_id, waited) = (job.slot, job.type_id, job.is_in_line());
         let client = self.clients.at(slot);
         let unwanted = client.ended;
         let mut stays = false;
         match verdict {
+            Verdict::Replied { result, .. } if waited && result == EXPIRED => {
+                // Nobody may overtake it while it is tried, so it stands first.
+                self.answer_expired(&job, Some(1));
+            }
             Verdict::Replied { changed, result } => {
                 let failed = self.commits.have_failed();
                 if failed && self.lane(lane).is_kept {
@@ -363,7 +289,7 @@ impl Coordinator {
                     None => {
                         stays = waits;
                         self.let_ended_go(job.once);
-                        self.set_aside(lane, job, verdict, waited);
+                        self.set_aside(lane, job, verdict);
                     }
                 }
             }
@@ -373,26 +299,22 @@ impl Coordinator {
         }
     }
 
-    /// Why a job of this type can only be given up. What a removed plugin has queued still runs on it, but what
-    /// a job waits for may never come; on a quarantined one, or one whose state is not what is durable, nothing
-    /// runs.
-    pub(super) fn runs_no_more(&self, type_id: TypeId, waits: bool) -> Option<Closed> {
-        let closed = self.types[type_id].closed.clone();
-        closed.filter(|closed| {
-            let nothing_runs = [ErrorCode::Quarantined, ErrorCode::StorageFailed];
-            waits || nothing_runs.contains(&closed.code)
-        })
+    /// A job is out of the schedule for good. If it stood in line, and was out to be tried once more, the next one is
+    /// tried.
+    pub(super) fn has_left(&mut self, lane: LaneId, job: &Job) {
+        if job.is_in_line() {
+            self.waits_no_more(lane, job.type_id);
+        }
     }
 
-    /// A job that had been set aside, and was out to be tried once more, has left the line for good.
-    pub(super) fn waits_no_more(&mut self, lane: LaneId, type_id: TypeId) {
+    fn waits_no_more(&mut self, lane: LaneId, type_id: TypeId) {
         self.schedule.try_next(lane, type_id);
         if self.schedule.has_next(lane) {
             self.mark(lane);
         }
     }
 
-    pub(super) fn set_aside(&mut self, lane: LaneId, mut job: Job, verdict: Verdict, waited: bool) {
+    pub(super) fn set_aside(&mut self, lane: LaneId, mut job: Job, verdict: Verdict) {
         match verdict {
             Verdict::TryAgain => {
                 job.attempt += 1;
@@ -401,7 +323,8 @@ impl Coordinator {
                 self.schedule.retry_at(lane, job, due_ms);
             }
             Verdict::Wait { code, message } => {
-                self.schedule.wait(lane, job, waited, (code, message));
+                let now_ms = self.clock.now_ms();
+                self.schedule.wait(lane, job, (code, message), now_ms);
             }
             Verdict::Replied { .. } | Verdict::Void => {
                 unreachable!("what is answered is not set aside")
@@ -415,15 +338,12 @@ impl Coordinator {
 
     /// Puts jobs that were handed out, but not begun, back where they stood; the last one comes first.
     pub(super) fn put_back(&mut self, lane: LaneId, handed: impl Iterator<Item = Handed>) {
-        for Handed { job, waited, .. } in handed {
-            let type_id = job.type_id;
-            match self.runs_no_more(type_id, false) {
-                None => self.schedule.put_back(lane, job, waited),
+        for Handed { job, .. } in handed {
+            match self.runs_no_more(job.type_id, false) {
+                None => self.schedule.put_back(lane, job),
                 Some(closed) => {
                     self.answer_unrun(&job, closed.code, &closed.text);
-                    if waited {
-                        self.waits_no_more(lane, type_id);
-                    }
+                    self.has_left(lane, &job);
                 }
             }
         }

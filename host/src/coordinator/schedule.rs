@@ -12,7 +12,7 @@ use slab::Slab;
 
 use super::{
     job::{ClientSlot, Job, TypeId},
-    lane_queue::{LaneQueue, Refusal, Waiting},
+    lane_queue::{Arrived, LaneQueue, Waiting},
     list::{Linked, Links, List},
     once::UnderWayId,
 };
@@ -20,6 +20,8 @@ use crate::{
     budget::{Budget, Budgets, Spent},
     limits,
 };
+
+mod line;
 
 /// A lane's place in the schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +46,19 @@ pub struct Schedule {
     /// What all jobs take.
     requests: Budget,
     jobs_max: usize,
+    /// How long a job may wait for the state to change; `u64::MAX` for as long as its deadline lets it.
+    wait_ms_max: u64,
+    /// Of the next one that begins to wait.
+    next_arrival: u64,
+}
+
+/// A job whose deadline has passed.
+#[derive(Debug)]
+pub struct Expired {
+    /// The job, out of all lists.
+    pub job: Job,
+    /// Where it stood in its line, from 1, if it stood in one.
+    pub place: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -95,8 +110,9 @@ pub struct Held {
 }
 
 impl Schedule {
-    /// With at most `jobs_max` jobs for each lane.
-    pub fn new(jobs_max: usize) -> Self {
+    /// With at most `jobs_max` jobs for each lane, of which none waits longer than `wait_ms_max` for the state to
+    /// change; `u64::MAX` for as long as its deadline lets it.
+    pub fn new(jobs_max: usize, wait_ms_max: u64) -> Self {
         Self {
             jobs: Slab::new(),
             lanes: Slab::new(),
@@ -108,6 +124,8 @@ impl Schedule {
             held: Vec::new(),
             requests: Budgets::default().requests,
             jobs_max,
+            wait_ms_max,
+            next_arrival: 0,
         }
     }
 
@@ -164,13 +182,9 @@ impl Schedule {
     }
 
     /// Puts a job back to where [`Schedule::next`] took it: it was handed out, but not begun.
-    pub fn put_back(&mut self, lane: LaneId, job: Job, waited: bool) {
-        if waited {
-            let type_id = job.type_id;
-            let id = self.insert(lane, job, Place::Waiting);
-            let waiting = self.lanes[lane.0 as usize].waiting_of(type_id);
-            waiting.jobs.push_front::<ORDER>(&mut self.jobs, id);
-            (waiting.worth_a_try, waiting.in_trial) = (true, false);
+    pub fn put_back(&mut self, lane: LaneId, job: Job) {
+        if job.is_in_line() {
+            self.stand(lane, job, true).worth_a_try = true;
         } else {
             let id = self.insert(lane, job, Place::Queue);
             let queue = &mut self.lanes[lane.0 as usize].queue;
@@ -178,73 +192,31 @@ impl Schedule {
         }
     }
 
-    /// Sets a job aside until the state changes, behind those of its type that wait longer. One that `waited`
-    /// before, and was tried once more in vain, keeps its place before all others.
-    pub fn wait(&mut self, lane: LaneId, job: Job, waited: bool, refusal: Refusal) {
-        let type_id = job.type_id;
-        let id = self.insert(lane, job, Place::Waiting);
-        let waiting = self.lanes[lane.0 as usize].waiting_of(type_id);
-        if waited {
-            waiting.jobs.push_front::<ORDER>(&mut self.jobs, id);
-            waiting.in_trial = false;
-        } else {
-            waiting.jobs.push_back::<ORDER>(&mut self.jobs, id);
-        }
-        if waited || waiting.jobs.len() == 1 {
-            waiting.refusal = refusal;
-        }
-    }
-
-    /// What the longest waiting of a type was told.
-    pub fn refusal(&mut self, lane: LaneId, type_id: TypeId) -> Refusal {
-        self.lanes[lane.0 as usize]
-            .waiting_of(type_id)
-            .refusal
-            .clone()
-    }
-
-    /// Whether jobs of this type wait for the state to change.
-    pub fn has_waiting(&self, lane: LaneId, type_id: TypeId) -> bool {
-        let waiting = &self.lanes[lane.0 as usize].waiting;
-        waiting
-            .iter()
-            .any(|of| of.type_id == type_id && of.jobs.len() > 0)
-    }
-
-    /// The lane's state has changed: the longest waiting of each type are worth a try.
-    pub fn state_changed(&mut self, lane: LaneId) {
-        let waiting = self.lanes[lane.0 as usize].waiting.iter_mut();
-        waiting.for_each(Waiting::changed);
-    }
-
-    /// The longest waiting of a type, which was tried, waits no more: the next one may be luckier.
-    pub fn try_next(&mut self, lane: LaneId, type_id: TypeId) {
-        let waiting = self.lanes[lane.0 as usize].waiting_of(type_id);
-        waiting.in_trial = false;
-        waiting.changed();
-    }
-
-    /// Has a job run again, behind what its lane has queued by `due_ms`.
-    pub fn retry_at(&mut self, lane: LaneId, job: Job, due_ms: u64) {
+    /// Has a job run again, behind what its lane has queued by `due_ms`. It stands in no line any more.
+    pub fn retry_at(&mut self, lane: LaneId, mut job: Job, due_ms: u64) {
+        job.waits = None;
         let id = self.insert(lane, job, Place::Retry { due_ms });
         self.retries.insert((due_ms, id));
-        self.lanes[lane.0 as usize].retrying += 1;
+        let retrying = &mut self.lanes[lane.0 as usize].retrying;
+        retrying.push_back::<ORDER>(&mut self.jobs, id);
     }
 
-    /// Takes the job out that runs next in a lane, and says whether it had been waiting.
-    pub fn next(&mut self, lane: LaneId) -> Option<(Job, bool)> {
-        let in_lane = &mut self.lanes[lane.0 as usize];
-        let worth = in_lane.waiting.iter().position(Waiting::is_next);
-        if let Some(index) = worth {
-            let jobs = &in_lane.waiting[index].jobs;
-            let id = jobs.front().expect("only what has jobs is next");
-            let job = self.remove(id);
+    /// Takes the job out that runs next in a lane: of those that are worth a try the longest waiting one, whatever its
+    /// type, else the first of the queue.
+    pub fn next(&mut self, lane: LaneId) -> Option<Job> {
+        let in_lane = &self.lanes[lane.0 as usize];
+        let worth = in_lane.waiting.iter().enumerate();
+        let worth = worth.filter(|(_, waiting)| waiting.is_next());
+        let first = |waiting: &Waiting| waiting.front().expect("only what has jobs is next");
+        let longest = worth.min_by_key(|(_, of)| self.jobs[first(of) as usize].arrival());
+        if let Some((index, waiting)) = longest {
+            let job = self.remove(first(waiting));
             let waiting = &mut self.lanes[lane.0 as usize].waiting[index];
             (waiting.worth_a_try, waiting.in_trial) = (false, true);
-            return Some((job, true));
+            return Some(job);
         }
         let id = in_lane.queue.front()?;
-        Some((self.remove(id), false))
+        Some(self.remove(id))
     }
 
     /// Whether a lane has something to run.
@@ -266,28 +238,44 @@ impl Schedule {
         deadline.into_iter().chain(retry).min()
     }
 
-    /// Takes out all jobs whose deadline has passed into `expired`, and queues those that are to be tried
-    /// again. `ready` gets the lanes that may have something to run now.
-    pub fn due(&mut self, now_ms: u64, expired: &mut Vec<Job>, ready: &mut Vec<LaneId>) {
-        while let Some(entry) = self.deadlines.first_entry() {
+    /// Takes out jobs whose deadline has passed into `expired`, and queues those that are to be tried again, `at_once` of
+    /// each at most. `ready` gets the lanes that may have something to run now.
+    pub fn due(
+        &mut self,
+        now_ms: u64,
+        at_once: usize,
+        expired: &mut Vec<Expired>,
+        ready: &mut Vec<LaneId>,
+    ) {
+        for _ in 0..at_once {
+            let Some(entry) = self.deadlines.first_entry() else {
+                break;
+            };
             if entry.key() * limits::DEADLINE_GRAIN_MS > now_ms {
                 break;
             }
             let id = entry.get().front().expect("an empty list is removed");
-            ready.push(self.jobs[id as usize].lane);
-            expired.push(self.remove(id));
+            let Entry { lane, place, .. } = self.jobs[id as usize];
+            let place = (place == Place::Waiting).then(|| self.place(id));
+            ready.push(lane);
+            let job = self.remove(id);
+            expired.push(Expired { job, place });
         }
-        while let Some((due_ms, id)) = self.retries.first().copied()
-            && due_ms <= now_ms
-        {
+        for _ in 0..at_once {
+            let Some((due_ms, id)) = self.retries.first().copied() else {
+                break;
+            };
+            if due_ms > now_ms {
+                break;
+            }
             self.retries.pop_first();
             let entry = &mut self.jobs[id as usize];
             entry.place = Place::Queue;
             let (lane, held) = (entry.lane, &mut self.held[entry.job.type_id.0 as usize]);
             (held.retrying, held.queued) = (held.retrying - 1, held.queued + 1);
             let in_lane = &mut self.lanes[lane.0 as usize];
+            in_lane.retrying.unlink::<ORDER>(&mut self.jobs, id);
             in_lane.queue.push_back::<ORDER>(&mut self.jobs, id);
-            in_lane.retrying -= 1;
             ready.push(lane);
         }
     }
@@ -324,25 +312,17 @@ impl Schedule {
         Some((self.remove(id), did))
     }
 
-    /// Takes out all jobs of a lane: first those that wait, then those to be tried again, then the queue.
-    pub fn drain_lane(&mut self, lane: LaneId, mut taken: impl FnMut(Job)) {
-        self.drain_waiting(lane, &mut taken);
-        let retrying: Vec<u32> = self.retries_of(lane).collect();
-        for id in retrying {
+    /// Takes out jobs of a lane, `at_once` of them at most: first those that wait, then those to be tried again, then the
+    /// queue.
+    pub fn drain_lane(&mut self, lane: LaneId, at_once: usize, mut taken: impl FnMut(Job)) {
+        for _ in 0..at_once {
+            let in_lane = &self.lanes[lane.0 as usize];
+            let waiting = in_lane.waiting.iter().find_map(Waiting::front);
+            let retrying = || in_lane.retrying.front();
+            let Some(id) = waiting.or_else(retrying).or_else(|| in_lane.queue.front()) else {
+                return;
+            };
             taken(self.remove(id));
-        }
-        while let Some(id) = self.lanes[lane.0 as usize].queue.front() {
-            taken(self.remove(id));
-        }
-    }
-
-    /// Takes out all jobs of a lane that wait for its state to change.
-    pub fn drain_waiting(&mut self, lane: LaneId, mut taken: impl FnMut(Job)) {
-        let types = self.lanes[lane.0 as usize].waiting.len();
-        for index in 0..types {
-            while let Some(id) = self.lanes[lane.0 as usize].waiting[index].jobs.front() {
-                taken(self.remove(id));
-            }
         }
     }
 
@@ -358,20 +338,16 @@ impl Schedule {
         let mut homeless = Vec::new();
         let ids: Vec<u32> = from.iter().flat_map(|lane| self.ids_of(*lane)).collect();
         for id in ids {
-            let Entry {
-                place,
-                lane,
-                ref job,
-                ..
-            } = self.jobs[id as usize];
-            let type_id = job.type_id;
-            let refusal = (place == Place::Waiting).then(|| self.refusal(lane, type_id));
+            let Entry { place, lane, .. } = self.jobs[id as usize];
+            let type_id = self.jobs[id as usize].job.type_id;
+            let code = (place == Place::Waiting).then(|| self.code_of_line(lane, type_id));
             let job = self.remove(id);
-            match (into(job.type_id), place) {
+            match (into(type_id), place) {
                 (None, _) => homeless.push(job),
                 (Some(lane), Place::Waiting) => {
-                    let refusal = refusal.expect("a waiting job was refused");
-                    self.wait(lane, job, false, refusal);
+                    // It keeps its arrival, and they come in its order.
+                    let waiting = self.stand(lane, job, false);
+                    waiting.code = code.expect("who waits was refused");
                 }
                 (Some(lane), Place::Retry { due_ms }) => self.retry_at(lane, job, due_ms),
                 (Some(lane), Place::Queue) => {
@@ -406,15 +382,10 @@ impl Schedule {
         let in_lane = &self.lanes[lane.0 as usize];
         let waiting = in_lane.waiting.iter();
         waiting
-            .flat_map(|waiting| waiting.jobs.iter::<ORDER, _>(&self.jobs))
+            .flat_map(|waiting| waiting.iter::<ORDER, _>(&self.jobs))
             .chain(in_lane.queue.iter::<ORDER, _>(&self.jobs))
-            .chain(self.retries_of(lane))
+            .chain(in_lane.retrying.iter::<ORDER, _>(&self.jobs))
             .collect()
-    }
-
-    fn retries_of(&self, lane: LaneId) -> impl Iterator<Item = u32> + '_ {
-        let retries = self.retries.iter().map(|(_, id)| *id);
-        retries.filter(move |id| self.jobs[*id as usize].lane == lane)
     }
 
     fn count(&mut self, type_id: TypeId, place: Place, change: impl FnOnce(&mut usize)) {
@@ -471,12 +442,12 @@ impl Schedule {
             Place::Queue => in_lane.queue.unlink::<ORDER>(&mut self.jobs, id),
             Place::Waiting => {
                 let waiting = in_lane.waiting_of(type_id);
-                waiting.jobs.unlink::<ORDER>(&mut self.jobs, id);
+                waiting.unlink::<ORDER>(&mut self.jobs, id);
                 // If it was the first, the next one may want less. If not, one try too many does no harm.
                 waiting.changed();
             }
             Place::Retry { due_ms } => {
-                in_lane.retrying -= 1;
+                in_lane.retrying.unlink::<ORDER>(&mut self.jobs, id);
                 self.retries.remove(&(due_ms, id));
             }
         }
@@ -501,6 +472,13 @@ impl Schedule {
         let in_lane = &mut self.lanes[lane.0 as usize];
         in_lane.text_bytes -= job.text_bytes();
         job
+    }
+}
+
+impl Arrived for Entry {
+    fn arrival(&self) -> u64 {
+        let waits = self.job.waits.as_ref();
+        waits.expect("who stands in line waits").arrival
     }
 }
 

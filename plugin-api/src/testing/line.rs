@@ -1,9 +1,12 @@
 //! What is set aside: requests that wait for the state to change, and those that are to be run again. It is in
-//! the order of a host's, which is first come, first served for each type.
+//! the order of a host's: first come, first served for each type, and of several types the longest waiting one first.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::{Refusal, limits::RETRY_DELAY_MS};
+use crate::{
+    Refusal,
+    limits::{RETRY_DELAY_MS, WAIT_MS_MAX},
+};
 
 /// A request that a client has sent and does not stand still for.
 #[derive(Clone, Debug)]
@@ -14,8 +17,19 @@ pub(super) struct Request {
     pub(super) session: Option<u64>,
     pub(super) attempt: u32,
     pub(super) deadline_ms: Option<u64>,
+    /// Set while it stands in line.
+    pub(super) waits: Option<Waits>,
     pub(super) type_name: String,
     pub(super) payload: Vec<u8>,
+}
+
+/// Of a request that stands in line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waits {
+    /// Lower than that of everybody who began to wait later, in whatever line.
+    arrival: u64,
+    /// Its deadline is the longest that a host lets anybody wait.
+    pub(super) is_capped: bool,
 }
 
 #[derive(Debug, Default)]
@@ -24,6 +38,8 @@ pub(super) struct Line {
     waiting: Vec<Waiting>,
     /// By when they are due, and then by their number.
     retries: BTreeMap<(u64, u64), Request>,
+    /// Of the next one that begins to wait.
+    next_arrival: u64,
 }
 
 /// Those of one type, longest first.
@@ -46,7 +62,18 @@ impl Line {
     }
 
     /// Puts a request behind the others of its type. If there are none, this is what it was told.
-    pub(super) fn join(&mut self, request: Request, refusal: Refusal) {
+    pub(super) fn join(&mut self, mut request: Request, refusal: Refusal, now_ms: u64) {
+        let longest_ms = now_ms.saturating_add(WAIT_MS_MAX);
+        request.waits = Some(Waits {
+            arrival: self.next_arrival,
+            is_capped: request.deadline_ms.is_none_or(|ms| longest_ms < ms),
+        });
+        self.next_arrival += 1;
+        request.deadline_ms = Some(
+            request
+                .deadline_ms
+                .map_or(longest_ms, |ms| ms.min(longest_ms)),
+        );
         let waiting = self.of(&request.type_name, &refusal);
         if waiting.requests.is_empty() {
             waiting.refusal = refusal;
@@ -64,6 +91,7 @@ impl Line {
     /// Has a request run again after a while.
     pub(super) fn retry(&mut self, mut request: Request, now_ms: u64) {
         request.attempt += 1;
+        request.waits = None;
         let due_ms = now_ms.saturating_add(RETRY_DELAY_MS);
         self.retries.insert((due_ms, request.number), request);
     }
@@ -71,16 +99,21 @@ impl Line {
     /// The first of each type for which this holds may be luckier now.
     pub(super) fn changed(&mut self, is_of: impl Fn(&str) -> bool) {
         for waiting in &mut self.waiting {
-            waiting.worth_a_try |= is_of(&waiting.type_name);
+            waiting.worth_a_try |= !waiting.requests.is_empty() && is_of(&waiting.type_name);
         }
     }
 
-    /// Takes out a request that is worth a try.
+    /// Takes out the longest waiting request that is worth a try.
     pub(super) fn next_to_try(&mut self) -> Option<Request> {
-        self.waiting.iter_mut().find_map(|waiting| {
-            let worth_a_try = std::mem::take(&mut waiting.worth_a_try);
-            worth_a_try.then(|| waiting.requests.pop_front()).flatten()
-        })
+        let arrival = |waiting: &Waiting| waiting.requests.front()?.waits.map(|of| of.arrival);
+        let worth = self
+            .waiting
+            .iter_mut()
+            .filter(|waiting| waiting.worth_a_try);
+        let worth = worth.filter_map(|waiting| Some((arrival(waiting)?, waiting)));
+        let (_, longest) = worth.min_by_key(|(arrival, _)| *arrival)?;
+        longest.worth_a_try = false;
+        longest.requests.pop_front()
     }
 
     /// Takes out a request that is due to be run again.
@@ -111,7 +144,7 @@ impl Line {
                 .drain(..)
                 .partition(|request| matches(request));
             waiting.requests = rest.into();
-            waiting.worth_a_try |= !out.is_empty();
+            waiting.worth_a_try |= !out.is_empty() && !waiting.requests.is_empty();
             taken.extend(out);
         }
         taken.extend(

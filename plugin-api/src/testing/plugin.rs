@@ -14,7 +14,10 @@ use super::{
     line::{Line, Request},
     version::{Stored, Version},
 };
-use crate::{Answer, Call, Refusal, RefusalKind, description::Description, export::Plugin, rules};
+use crate::{
+    Answer, Call, Refusal, RefusalKind, description::Description, export::Plugin,
+    limits::WAIT_MS_MAX, rules,
+};
 
 /// 2026-01-01T00:00Z, so that what subtracts from the time has something to subtract from.
 const NOW_MS_AT_FIRST: u64 = 1_767_225_600_000;
@@ -208,7 +211,12 @@ impl<P: Plugin> TestPlugin<P> {
                 .is_some_and(|deadline| now_ms > deadline)
         });
         for request in expired {
-            self.fail(&request, "expired", rules::EXPIRED_UNSERVED);
+            let is_capped = request.waits.is_some_and(|waits| waits.is_capped);
+            let text = match is_capped {
+                true => rules::waited_longest(WAIT_MS_MAX),
+                false => rules::EXPIRED_UNSERVED.to_owned(),
+            };
+            self.fail(&request, "expired", &text);
         }
         self.try_again();
         while let Some(request) = self.line.next_retry(now_ms) {
@@ -224,10 +232,10 @@ impl<P: Plugin> TestPlugin<P> {
     /// Runs what was sent, unless others stand in line for the same.
     fn begin(&mut self, request: Request) {
         match self.line.refusal(&request.type_name).cloned() {
-            Some(refusal) => self.line.join(request, refusal),
+            Some(refusal) => self.line.join(request, refusal, self.now_ms),
             None => {
                 if let Some((request, refusal)) = self.run_sent(request) {
-                    self.line.join(request, refusal);
+                    self.line.join(request, refusal, self.now_ms);
                 }
             }
         }
@@ -336,6 +344,7 @@ impl<P: Plugin> TestClient<'_, P> {
             session: call.session,
             attempt: call.attempt,
             deadline_ms: call.deadline_ms,
+            waits: None,
             type_name: type_name.to_owned(),
             payload: json_text(payload),
         });

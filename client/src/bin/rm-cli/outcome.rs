@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use client::ClientError;
-use protocol::shown;
+use protocol::{Waited, shown};
 use serde_json::value::RawValue;
 
 use crate::json_text;
@@ -75,10 +75,28 @@ pub(crate) fn complain(failure: &Failure) -> ExitCode {
             "{complaint}\nFor more information, try 'rm-cli --help'."
         )),
         // A host's words, or a plugin's: in one line, so that none of them looks like one of this program's own.
-        Failure::Client(error) => say(&shown::OneLine(&error.to_string()).to_string()),
+        Failure::Client(error) => {
+            say(&shown::OneLine(&error.to_string()).to_string());
+            if let ClientError::Refused { result, .. } = error
+                && let Some(waited) = Waited::parse(result.get())
+            {
+                say(&shown::OneLine(&waited_text(&waited)).to_string());
+            }
+        }
         Failure::InVain(complaint) => say(&shown::OneLine(complaint).to_string()),
     }
     ExitCode::from(failure.status())
+}
+
+/// What a request waited for in vain.
+fn waited_text(waited: &Waited<'_>) -> String {
+    format!(
+        "it waited for {} ms, in the end at place {} of its line, and was told last: {}: {}",
+        grouped(waited.waited_ms),
+        waited.place,
+        waited.last_code,
+        waited.last_err
+    )
 }
 
 /// To stderr; where nobody reads it, the status still tells.
@@ -107,6 +125,20 @@ pub(crate) fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_waited_for_in_vain_is_told_in_a_sentence() {
+        let waited = Waited {
+            last_code: "none_free".into(),
+            last_err: "1 asked for, 0 free".into(),
+            waited_ms: 1_500,
+            place: 2,
+        };
+        assert_eq!(
+            waited_text(&waited),
+            "it waited for 1,500 ms, in the end at place 2 of its line, and was told last: none_free: 1 asked for, 0 free"
+        );
+    }
 
     #[test]
     fn thousands_are_told_apart() {

@@ -1,0 +1,195 @@
+//! What is answered, or set aside, without being run: what has come too late, what a lane gives up, what others stand in
+//! line for. So much of it at once, that everybody else has their turn meanwhile.
+
+use plugin_api::rules;
+use protocol::{ErrorCode, Waited, encoder};
+
+use super::{
+    coordinator::{Coordinator, SHUTTING_DOWN},
+    host_error::host_error,
+    job::{Job, TypeId},
+    lane_code::Outcome,
+    schedule::{Expired, LaneId},
+    storage::VOID,
+    types::Closed,
+};
+use crate::limits::UNRUN_AT_ONCE_MAX;
+
+/// How many jobs of a lane were answered or set aside in this turn without being run.
+#[derive(Debug, Default)]
+pub(super) struct Unrun(usize);
+
+impl Unrun {
+    /// Whether the others have their turn first.
+    pub(super) fn is_enough(&self) -> bool {
+        self.0 >= UNRUN_AT_ONCE_MAX
+    }
+}
+
+/// How a lane's code ends a job whose deadline has passed.
+pub(super) const EXPIRED: Outcome = Outcome::Failed(ErrorCode::Expired);
+
+impl Coordinator {
+    pub(super) fn time_passed(&mut self) {
+        let mut expired = std::mem::take(&mut self.expired);
+        let mut ready = Vec::new();
+        let now_ms = self.clock.now_ms();
+        self.schedule
+            .due(now_ms, UNRUN_AT_ONCE_MAX, &mut expired, &mut ready);
+        for Expired { job, place } in expired.drain(..) {
+            self.answer_expired(&job, place);
+        }
+        self.expired = expired;
+        for lane in ready {
+            self.mark(lane);
+        }
+        self.more_is_due = self.schedule.next_due_ms().is_some_and(|ms| ms <= now_ms);
+        if self.more_is_due {
+            self.bell.notify_one();
+        }
+    }
+
+    /// Has a lane begin nothing more, and answers all that it has not begun.
+    pub(super) fn halt(&mut self, lane: LaneId, code: ErrorCode, text: &str) {
+        self.lane(lane).paused = true;
+        self.take_back(lane);
+        self.give_up(lane, code, text);
+    }
+
+    /// Answers all that a lane holds and has not begun, in as many turns as that takes.
+    pub(super) fn give_up(&mut self, lane: LaneId, code: ErrorCode, text: &str) {
+        let text = text.into();
+        self.lane(lane).gives_up = Some(Closed { code, text });
+        self.gives_up(lane);
+    }
+
+    /// Whether a lane only gives up what it holds. Goes on with that.
+    pub(super) fn gives_up(&mut self, id: LaneId) -> bool {
+        let Some(lane) = self.lanes[id.0 as usize].as_mut() else {
+            return false;
+        };
+        let stopping = || Closed {
+            code: ErrorCode::ShuttingDown,
+            text: SHUTTING_DOWN.into(),
+        };
+        let why = lane.gives_up.clone();
+        let Some(Closed { code, text }) = why.or_else(|| self.stopping.then(stopping)) else {
+            return false;
+        };
+        let mut jobs = Vec::new();
+        self.schedule
+            .drain_lane(id, UNRUN_AT_ONCE_MAX, |job| jobs.push(job));
+        for job in jobs {
+            self.answer_unrun(&job, code, &text);
+        }
+        if self.schedule.is_idle(id) {
+            self.lane(id).gives_up = None;
+        } else {
+            self.mark(id);
+        }
+        true
+    }
+
+    /// Answers a job that was taken out of the schedule.
+    pub(super) fn answer_unrun(&mut self, job: &Job, code: ErrorCode, text: &str) {
+        self.answer_all(job, |out, type_name, index| {
+            host_error(out, type_name, index, code, text);
+        });
+    }
+
+    /// Answers a job whose deadline has passed; of one that stood in line it is told what it waited for, for how long,
+    /// and in which `place`.
+    pub(super) fn answer_expired(&mut self, job: &Job, place: Option<usize>) {
+        let code = ErrorCode::Expired;
+        let Some(waits) = &job.waits else {
+            return self.answer_unrun(job, code, rules::EXPIRED_UNSERVED);
+        };
+        let waited_ms = self.clock.now_ms().saturating_sub(waits.since_ms);
+        let waited = Waited {
+            last_code: (&*waits.code).into(),
+            last_err: waits.text.as_deref().unwrap_or(rules::NOT_TRIED).into(),
+            waited_ms,
+            place: place.unwrap_or(1) as u64,
+        };
+        let text = match waits.is_capped {
+            true => rules::waited_longest(job.deadline_ms.saturating_sub(waits.since_ms)),
+            false => rules::EXPIRED_UNSERVED.to_owned(),
+        };
+        let fields = waited.fields();
+        let extra: Vec<_> = fields.iter().map(|(name, json)| (*name, &**json)).collect();
+        self.answer_all(job, |out, type_name, index| {
+            encoder::error_with(out, type_name, index, code.as_str(), &text, &extra);
+        });
+    }
+
+    /// Answers all who have asked for a job with an error. Where it bears an id, that is free again.
+    pub(super) fn answer_all(&mut self, job: &Job, write: impl Fn(&mut Vec<u8>, &str, &str)) {
+        let type_name = &self.types[job.type_id].name;
+        self.clients
+            .reply(job.slot, |out| write(out, type_name, job.query_index()));
+        self.clients.settle(job.slot, 1);
+        for joined in self.end_once(job.once) {
+            let type_name = &self.types[job.type_id].name;
+            self.clients.reply(joined.slot, |out| {
+                write(out, type_name, &joined.query_index)
+            });
+            self.clients.settle(joined.slot, 1);
+        }
+    }
+
+    /// Takes the next job of a lane that is really to be run; none once `unrun` is enough for this turn.
+    pub(super) fn next(&mut self, id: LaneId, unrun: &mut Unrun) -> Option<Job> {
+        let before = unrun.0;
+        let mut found = None;
+        while found.is_none() && !unrun.is_enough() {
+            let Some(job) = self.schedule.next(id) else {
+                break;
+            };
+            found = self.begins(id, job);
+            unrun.0 += usize::from(found.is_none());
+        }
+        if unrun.0 > before {
+            // What that took is no job's doing.
+            let began_us = std::mem::replace(&mut self.now, self.clock.read()).us;
+            self.turn_us += self.now.us - began_us;
+        }
+        found
+    }
+
+    /// Gives a job back that is to be run. One whose type others wait for already joins them, or is refused: it must not
+    /// take what they stand in line for.
+    fn begins(&mut self, id: LaneId, job: Job) -> Option<Job> {
+        let waits = job.is_in_line();
+        let void = job.once.is_some() && self.commits.have_failed();
+        if void {
+            // What it would be answered cannot be kept, so it would be run again when it is asked again.
+            self.answer_unrun(&job, ErrorCode::StorageFailed, VOID);
+        } else if let Some(closed) = self.runs_no_more(job.type_id, waits) {
+            self.answer_unrun(&job, closed.code, &closed.text);
+        } else if waits || !self.schedule.has_waiting(id, job.type_id) {
+            return Some(job);
+        } else if job.wait {
+            let now_ms = self.clock.now_ms();
+            self.schedule.join(id, job, now_ms);
+            return None;
+        } else {
+            let code = self.schedule.code_of_line(id, job.type_id);
+            self.answer_all(&job, |out, type_name, index| {
+                encoder::error(out, type_name, index, &code, rules::OTHERS_WAIT);
+            });
+        }
+        self.has_left(id, &job);
+        None
+    }
+
+    /// Why a job of this type can only be given up. What a removed plugin has queued still runs on it, but what
+    /// a job waits for may never come; on a quarantined one, or one whose state is not what is durable, nothing
+    /// runs.
+    pub(super) fn runs_no_more(&self, type_id: TypeId, waits: bool) -> Option<Closed> {
+        let closed = self.types[type_id].closed.as_ref().filter(|closed| {
+            let nothing_runs = [ErrorCode::Quarantined, ErrorCode::StorageFailed];
+            waits || nothing_runs.contains(&closed.code)
+        });
+        closed.cloned()
+    }
+}
