@@ -38,6 +38,8 @@ pub struct Lane {
     pub cut_at: Option<Instant>,
     /// It has states, and what its jobs change is kept.
     pub is_kept: bool,
+    /// The ids of its states in the log: its answers bear them.
+    pub state_ids: Vec<StateId>,
     /// Answers of it are kept, so that it has to wait for the disk as one with states does.
     pub answers_are_kept: bool,
     /// Where the last change of it went. Its replies may tell of that, so they leave once it is durable.
@@ -86,6 +88,7 @@ impl Lane {
             overdue: None,
             cut_at: None,
             is_kept,
+            state_ids: Vec::new(),
             answers_are_kept: false,
             last_change: BatchNo::default(),
             strikes: VecDeque::new(),
@@ -157,10 +160,11 @@ impl Lane {
     }
 
     /// Its states are from now on stored as they are described. Returns which they are.
-    pub fn note_schemas(&self, states: &[StateDescription]) -> Vec<StateId> {
+    pub fn note_schemas(&mut self, states: &[StateDescription]) -> Vec<StateId> {
         let mut access = self.access.lock();
         access.note_schemas(states.iter().map(|state| state.schema));
-        access.state_ids()
+        self.state_ids = access.state_ids();
+        self.state_ids.clone()
     }
 
     /// Takes its states away. Between jobs only.

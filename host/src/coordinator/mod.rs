@@ -42,7 +42,7 @@ pub use coordinator::{Coordinator, Settings};
 pub(crate) use job::Asked;
 pub use job::ClientSlot;
 pub(crate) use lane_code::{LaneCode, OpenLane, Output, Verdict};
-pub use once::SessionKey;
+pub use once::{SessionKey, Untrue, forget_untrue};
 pub use opener::{Opened, Opener};
 pub use peer::Peer;
 pub use signal::Signal;

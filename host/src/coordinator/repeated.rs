@@ -166,8 +166,10 @@ impl Coordinator {
             let (of, fingerprint) = self.under_way.of(once);
             let (result, now_ms) = (written(reply).result, self.clock.now_ms());
             let effects = self.commits.effects();
+            let lane_of = self.lanes[lane.0 as usize].as_ref();
+            let from = lane_of.map_or(&[][..], |lane| &lane.state_ids);
             self.answers
-                .keep(of, fingerprint, result.as_bytes(), now_ms, effects);
+                .keep(of, fingerprint, from, result.as_bytes(), now_ms, effects);
             let latest = self.noted_in(of);
             let lane = self.lane(lane);
             lane.answers_are_kept = true;

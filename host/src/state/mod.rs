@@ -8,6 +8,7 @@ mod leaf;
 pub mod log;
 mod map;
 mod store;
+pub mod tokens;
 mod transaction;
 
 pub use access::{Access, CallFacts, Committed, LaneHost, SharedAccess};

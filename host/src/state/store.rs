@@ -11,6 +11,7 @@ use super::{
     effects::{self, Declared, StateId},
     log::RecoveredState,
     map::StateMap,
+    tokens,
 };
 
 /// All states of the host, by plugin and name. While a lane serves a state, its map is with the lane.
@@ -102,9 +103,13 @@ impl Store {
             None => {
                 let id = self.next_id;
                 self.next_id.0 += 1;
+                let mut map = StateMap::default();
+                if let Some((key, value)) = self.begin_of(plugin, state) {
+                    map.write(key, &value, |_| ());
+                }
                 LentState {
                     id,
-                    map: StateMap::default(),
+                    map,
                     schema: None,
                 }
             }
@@ -128,6 +133,7 @@ impl Store {
         id: StateId,
         out: &mut Vec<u8>,
     ) {
+        let is_new = !self.states.contains_key(&key(plugin, &state.name));
         let now = Stored {
             id,
             kind: state.kind.clone(),
@@ -145,6 +151,18 @@ impl Store {
             };
             effects::declare(out, id, &declared);
         }
+        if is_new && let Some((key, value)) = self.begin_of(plugin, state) {
+            effects::put(out, id, key, &value);
+        }
+    }
+
+    /// What a state that is new begins with: its tokens go on where those of one of its name ended that was dropped.
+    fn begin_of(&self, plugin: &str, state: &StateDescription) -> Option<(&'static [u8], Vec<u8>)> {
+        let kept = self
+            .states
+            .get(&key(tokens::HOST, &tokens::tokens_state().name))?;
+        let token = tokens::kept(kept.map.as_ref()?, plugin, &state.name);
+        tokens::begin(&state.kind, token)
     }
 }
 
@@ -179,6 +197,37 @@ mod tests {
         assert_ne!(other.id, id);
         let lent = store.take("tickets", &hall);
         assert_eq!((lent.id, lent.map.read(b"k")), (id, Some(&b"v"[..])));
+    }
+
+    #[test]
+    fn a_state_that_was_dropped_goes_on_with_its_tokens_also_in_the_log() {
+        let mut kept = StateMap::default();
+        kept.write(&tokens::key("tickets", "hall"), &tokens::value(7), |_| ());
+        let described = tokens::tokens_state();
+        let kept = RecoveredState {
+            id: StateId(0),
+            plugin: tokens::HOST.into(),
+            name: described.name,
+            kind: described.kind,
+            schema: described.schema,
+            map: kept,
+        };
+        let mut store = Store::recovered(vec![kept], StateId(2));
+        for (plugin, token) in [("tickets", 7), ("other", 0)] {
+            let hall = state("numbers", 1);
+            let lent = store.take(plugin, &hall);
+            assert_eq!(tokens::last("numbers", &lent.map), token);
+            let mut told = Vec::new();
+            store.serves(plugin, &hall, lent.id, &mut told);
+            store.serves(plugin, &hall, lent.id, &mut told);
+            let mut read = StateMap::default();
+            for effect in effects::read(&told) {
+                if let effects::Effect::Put(_, key, value) = effect.unwrap() {
+                    read.write(key, value, |_| ());
+                }
+            }
+            assert_eq!(read, lent.map);
+        }
     }
 
     #[test]

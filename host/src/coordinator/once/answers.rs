@@ -1,8 +1,7 @@
 //! The answers that are kept to be given again, by session and id.
 //!
 //! They are a state of the host's own, beside those of the plugins: their effects go into the same batches as those of the
-//! jobs that they belong to. An entry's key is a session and an id, both in eight bytes, high byte first. Under the id 0
-//! stands up to which id the session has forgotten. Under the session 0 stand the host's own entries.
+//! jobs that they belong to. See `stored` for its entries.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +9,16 @@ use plugin_api::description::StateDescription;
 use protocol::limits::{ANSWERS_KEPT_BYTES_MAX, ANSWERS_KEPT_MAX, SESSION_KEPT};
 use rustc_hash::FxHashMap;
 
-use super::{Fingerprint, RequestId, SessionKey};
+use super::{
+    Fingerprint, RequestId, SessionKey,
+    stored::{self, FLOOR, FORGOTTEN_TO, HOST, KEY, KEY_BYTES, Stored, key, read_key, read_number},
+};
 use crate::{
     limits::{ANSWERS_KEPT_BYTES_ALL_MAX, FORGOTTEN_AT_ONCE_MAX, SESSIONS_IDLE_MAX},
-    state::{BatchNo, LentState, effects},
+    state::{
+        BatchNo, LentState,
+        effects::{self, StateId},
+    },
 };
 
 /// How the store knows these entries.
@@ -25,20 +30,6 @@ pub fn answers_state() -> StateDescription {
         books: 0,
     }
 }
-
-/// Entries of the host's own.
-const HOST: u64 = 0;
-/// The highest session that was ever forgotten, see [`Answers::is_known`].
-const FORGOTTEN_TO: u64 = 0;
-/// The [`SessionKey`].
-const KEY: u64 = 1;
-/// The id under which a session says up to which one it has forgotten.
-const FLOOR: u64 = 0;
-
-/// How the value of an answer begins.
-const ANSWERED: u8 = 0;
-const CANCELLED: u8 = 1;
-const HEAD_BYTES: usize = 9;
 
 /// See the file's head.
 #[derive(Debug, Default)]
@@ -118,7 +109,7 @@ impl Answers {
     }
 
     /// Where it stands in the store.
-    pub fn state_id(&self) -> effects::StateId {
+    pub fn state_id(&self) -> StateId {
         self.lent.id
     }
 
@@ -174,29 +165,33 @@ impl Answers {
                 false => (Looked::New, None),
             };
         };
-        let (head, result) = value.split_at(HEAD_BYTES.min(value.len()));
-        let fingerprint = Fingerprint(read_number(head.get(1..).unwrap_or_default()));
-        match head.first() {
-            Some(&ANSWERED) => (Looked::Answered(result, last_change), Some(fingerprint)),
-            _ => (Looked::Cancelled(last_change), None),
+        match stored::read(value) {
+            Stored::Answer {
+                fingerprint,
+                result,
+                ..
+            } => (Looked::Answered(result, last_change), Some(fingerprint)),
+            Stored::Cancelled => (Looked::Cancelled(last_change), None),
         }
     }
 
-    /// Keeps what a request was answered with. What changes is appended to `out`, for the batch of the job.
+    /// Keeps what a request was answered with, whose job worked on the states `from`. What changes is appended to `out`, for the
+    /// batch of the job.
     pub fn keep(
         &mut self,
         of: RequestId,
         fingerprint: Fingerprint,
+        from: &[StateId],
         result: &[u8],
         now_ms: u64,
         out: &mut Vec<u8>,
     ) {
-        self.put(of, (ANSWERED, fingerprint, result), now_ms, out);
+        self.put(of, &stored::answer(fingerprint, from, result), now_ms, out);
     }
 
     /// Notes that a request was taken back: whoever asks it again is told so.
     pub fn cancel(&mut self, of: RequestId, now_ms: u64, out: &mut Vec<u8>) {
-        self.put(of, (CANCELLED, Fingerprint(0), b""), now_ms, out);
+        self.put(of, &stored::cancelled(), now_ms, out);
     }
 
     /// The last answer of a session is in this batch.
@@ -206,23 +201,13 @@ impl Answers {
         }
     }
 
-    fn put(
-        &mut self,
-        of: RequestId,
-        (kind, fingerprint, result): (u8, Fingerprint, &[u8]),
-        now_ms: u64,
-        out: &mut Vec<u8>,
-    ) {
+    fn put(&mut self, of: RequestId, value: &[u8], now_ms: u64, out: &mut Vec<u8>) {
         let is_gone = !self.sessions.contains_key(&of.session) && !self.is_known(of.session);
         if is_gone {
             // Its client went, and room was needed. Nobody can come back to it, so nobody can ask this again.
             return;
         }
-        let mut value = Vec::with_capacity(HEAD_BYTES + result.len());
-        value.push(kind);
-        value.extend_from_slice(&fingerprint.0.to_be_bytes());
-        value.extend_from_slice(result);
-        self.write(&key(of.session, of.id), &value, out);
+        self.write(&key(of.session, of.id), value, out);
         self.count(of.session, now_ms, value.len());
         let session = &self.sessions[&of.session];
         if session.answers > ANSWERS_KEPT_MAX || session.bytes > ANSWERS_KEPT_BYTES_MAX {
@@ -349,27 +334,6 @@ impl Answers {
             effects::remove(out, self.lent.id, key);
         }
     }
-}
-
-const KEY_BYTES: usize = 16;
-
-fn key(session: u64, id: u64) -> [u8; KEY_BYTES] {
-    let mut key = [0; KEY_BYTES];
-    key[..8].copy_from_slice(&session.to_be_bytes());
-    key[8..].copy_from_slice(&id.to_be_bytes());
-    key
-}
-
-fn read_key(key: &[u8]) -> (u64, u64) {
-    let (session, id) = key.split_at(8.min(key.len()));
-    (read_number(session), read_number(id))
-}
-
-/// What was written by [`u64::to_be_bytes`].
-fn read_number(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ fn an_id_is_answered_as_the_first_time_also_by_the_next_host() {
     let (mut answers, mut copy, mut told) = empty();
     answers.enter(5);
     assert_eq!(looked(&answers, 5, 1), Looked::New);
-    answers.keep(of(5, 1), Fingerprint(1), b"{}", 0, &mut told);
+    answers.keep(of(5, 1), Fingerprint(1), &[], b"{}", 0, &mut told);
     answers.changed_in(5, BatchNo(9));
     answers.cancel(of(5, 2), 0, &mut told);
     answers.put_key(SessionKey([7; 16]), &mut told);
@@ -70,7 +70,7 @@ fn what_leaves_the_window_is_forgotten_and_never_new_again() {
     answers.enter(5);
     let max = ANSWERS_KEPT_MAX as u64;
     for id in 1..=max + 10 {
-        answers.keep(of(5, id), Fingerprint(id), b"{}", 0, &mut told);
+        answers.keep(of(5, id), Fingerprint(id), &[], b"{}", 0, &mut told);
     }
     copy.apply(&mut told);
     for answers in [&answers, &copy.open(0)] {
@@ -79,7 +79,7 @@ fn what_leaves_the_window_is_forgotten_and_never_new_again() {
         assert_eq!(looked(answers, 5, max + 11), Looked::New);
     }
     // One that took so long that the window has gone past it.
-    answers.keep(of(5, 3), Fingerprint(3), b"{}", 0, &mut told);
+    answers.keep(of(5, 3), Fingerprint(3), &[], b"{}", 0, &mut told);
     assert_eq!(looked(&answers, 5, 3), Looked::Forgotten);
 }
 
@@ -89,7 +89,7 @@ fn a_session_keeps_so_many_bytes_and_no_more() {
     answers.enter(5);
     let large = vec![b' '; 4 << 20];
     for id in 1..=5 {
-        answers.keep(of(5, id), Fingerprint(id), &large, 0, &mut told);
+        answers.keep(of(5, id), Fingerprint(id), &[], &large, 0, &mut told);
         told.clear();
     }
     assert_eq!(looked(&answers, 5, 2), Looked::Forgotten);
@@ -102,13 +102,27 @@ fn a_session_that_nobody_comes_back_to_is_forgotten_in_the_end() {
     let kept_ms = u64::try_from(SESSION_KEPT.as_millis()).unwrap();
     for session in [5, 6, 7] {
         answers.enter(session);
-        answers.keep(of(session, 1), Fingerprint(1), b"{}", 0, &mut told);
+        answers.keep(of(session, 1), Fingerprint(1), &[], b"{}", 0, &mut told);
     }
     answers.leave(6, 1_000);
     assert!(answers.is_known(6));
-    answers.keep(of(5, 2), Fingerprint(2), b"{}", 1_000 + kept_ms, &mut told);
+    answers.keep(
+        of(5, 2),
+        Fingerprint(2),
+        &[],
+        b"{}",
+        1_000 + kept_ms,
+        &mut told,
+    );
     assert!(answers.is_known(6), "not yet");
-    answers.keep(of(5, 3), Fingerprint(3), b"{}", 1_001 + kept_ms, &mut told);
+    answers.keep(
+        of(5, 3),
+        Fingerprint(3),
+        &[],
+        b"{}",
+        1_001 + kept_ms,
+        &mut told,
+    );
     copy.apply(&mut told);
     for answers in [&answers, &copy.open(0)] {
         assert!(!answers.is_known(6));
@@ -116,7 +130,7 @@ fn a_session_that_nobody_comes_back_to_is_forgotten_in_the_end() {
         assert!(matches!(looked(answers, 7, 1), Looked::Answered(..)));
     }
     // A request of it ends at last: nothing is begun anew for it.
-    answers.keep(of(6, 2), Fingerprint(2), b"{}", 0, &mut told);
+    answers.keep(of(6, 2), Fingerprint(2), &[], b"{}", 0, &mut told);
     assert!(!answers.is_known(6) && told.is_empty());
 }
 
@@ -127,14 +141,21 @@ fn a_large_session_is_forgotten_a_piece_at_a_time_and_is_never_half_known() {
         answers.enter(session);
     }
     for id in 1..=1_000 {
-        answers.keep(of(6, id), Fingerprint(id), b"{}", 0, &mut told);
+        answers.keep(of(6, id), Fingerprint(id), &[], b"{}", 0, &mut told);
     }
     answers.leave(6, 0);
     let late = 1 + u64::try_from(SESSION_KEPT.as_millis()).unwrap();
     let mut turns = 0;
     while answers.is_known(6) {
         turns += 1;
-        answers.keep(of(5, turns), Fingerprint(turns), b"{}", late, &mut told);
+        answers.keep(
+            of(5, turns),
+            Fingerprint(turns),
+            &[],
+            b"{}",
+            late,
+            &mut told,
+        );
         copy.apply(&mut told);
         let found = copy.open(0);
         let is_told = |id| looked(&found, 6, id) != Looked::New;
@@ -162,13 +183,13 @@ fn a_session_whose_client_left_before_its_first_answer_is_kept_if_a_younger_one_
     for session in [5, 6, 7] {
         answers.enter(session);
     }
-    answers.keep(of(6, 1), Fingerprint(1), b"{}", 0, &mut told);
+    answers.keep(of(6, 1), Fingerprint(1), &[], b"{}", 0, &mut told);
     answers.leave(6, 0);
-    answers.keep(of(7, 1), Fingerprint(1), b"{}", 1 + kept_ms, &mut told);
+    answers.keep(of(7, 1), Fingerprint(1), &[], b"{}", 1 + kept_ms, &mut told);
     assert!(!answers.is_known(6));
     answers.leave(5, 1 + kept_ms);
     // Its request ends only now.
-    answers.keep(of(5, 1), Fingerprint(1), b"{}", 2 + kept_ms, &mut told);
+    answers.keep(of(5, 1), Fingerprint(1), &[], b"{}", 2 + kept_ms, &mut told);
     assert!(answers.is_known(5));
     assert!(matches!(looked(&answers, 5, 1), Looked::Answered(..)));
 }
@@ -178,14 +199,21 @@ fn all_answers_together_stay_within_their_bound_whatever_small_sessions_were_lef
     let (mut answers, mut copy, mut told) = empty();
     for session in 1_000..3_000 {
         answers.enter(session);
-        answers.keep(of(session, 1), Fingerprint(1), b"{}", 0, &mut told);
+        answers.keep(of(session, 1), Fingerprint(1), &[], b"{}", 0, &mut told);
         answers.leave(session, session);
     }
     let large = vec![b' '; 4 << 20];
     for session in 1..=30 {
         answers.enter(session);
         for id in 1..=4 {
-            answers.keep(of(session, id), Fingerprint(id), &large, 5_000, &mut told);
+            answers.keep(
+                of(session, id),
+                Fingerprint(id),
+                &[],
+                &large,
+                5_000,
+                &mut told,
+            );
             copy.apply(&mut told);
             assert!(
                 answers.bytes <= ANSWERS_KEPT_BYTES_ALL_MAX,

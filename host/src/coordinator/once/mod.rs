@@ -3,10 +3,12 @@
 
 mod answers;
 mod name;
+mod stored;
 mod under_way;
 
 pub(super) use answers::{Answers, Looked, answers_state};
 pub use name::SessionKey;
+pub use stored::{Untrue, forget_untrue};
 pub(super) use under_way::{Joined, RequestId, UnderWay, UnderWayId};
 
 use protocol::Request;
