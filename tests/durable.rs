@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rm_tests::{Disk, GUARD, RawClient, TestHost, failed_start};
+use rm_tests::{Disk, GUARD, Gate, RawClient, TestHost, failed_start};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -196,6 +196,33 @@ fn a_snapshot_of_a_long_log_needs_little_memory() {
         memory["next_start_bytes"].as_u64() > Some(states),
         "{memory}"
     );
+}
+
+const DAY_S: u64 = 24 * 3600;
+
+#[test]
+fn a_clock_that_is_set_forward_is_followed_and_ends_no_request_early() {
+    let disk = Disk::new();
+    let host = TestHost::plan().fixture("gates").disk(&disk).start();
+    let (gate, mut client, mut other) = (Gate::new(), host.connect(), host.connect());
+    client.tell("addAtGate", gate.payload("add"));
+    let at_gate = gate.entered();
+    let patience = json!({ "deadline_ms": 3_600_000 });
+    other.session();
+    other.tell_with(&patience, "add", &Value::Null);
+    other.sync();
+    disk.set_clock(30 * DAY_S);
+    host.log().wait_from(0, &["INFO", "clock went forward by"]);
+    // Both are past any deadline by the system's clock.
+    other.sync();
+    let mut third = host.connect();
+    third.session();
+    third.tell_with(&patience, "who", &Value::Null);
+    let left = third.reply().number("patience_ms");
+    assert!((3_000_000..=3_600_000).contains(&left), "{left}");
+    at_gate.release();
+    assert_eq!(client.reply().number("count"), 1);
+    assert_eq!(other.reply().number("count"), 2);
 }
 
 #[test]

@@ -58,6 +58,54 @@ fn sold(tickets: u64) -> HostPlan {
 }
 
 #[test]
+fn a_time_that_is_ahead_of_the_clock_is_told_and_brought_back_by_an_order() {
+    let disk = Disk::new();
+    disk.set_clock(400 * 24 * 3600);
+    let host = TestHost::plan().plugin("tickets").disk(&disk).start();
+    let mut client = host.connect();
+    client.session();
+    assert_eq!(ticket(&mut client), 1);
+    host.signal(Signal::TERM);
+    let plan = host.wait_and_plan().1;
+
+    disk.set_clock(0);
+    let host = plan.start();
+    let ahead = [
+        "WARN",
+        "ahead of the system's clock",
+        "state set-time --data",
+    ];
+    host.log().wait_from(0, &ahead);
+    assert_eq!(ticket(&mut host.connect()), 2);
+    let data = host.beside().join("data");
+    let said = refused(&state(&data, &["set-time", "--yes"]));
+    assert!(said.contains("in use"), "{said}");
+    host.signal(Signal::TERM);
+    let plan = host.wait_and_plan().1;
+    let data = plan.data();
+
+    let said = refused(&state(&data, &["set-time"]));
+    assert!(
+        said.contains("ahead of the system's clock") && said.contains("--yes"),
+        "{said}"
+    );
+    let said = done(&state(&data, &["set-time", "--yes"]));
+    assert!(said.contains("brought back"), "{said}");
+    let said = done(&state(&data, &["set-time", "--yes"]));
+    assert!(said.contains("nothing was changed"), "{said}");
+    done(&state(&data, &["verify"]));
+
+    let host = plan.start();
+    let mut client = host.connect();
+    assert_eq!(ticket(&mut client), 3);
+    // It has looked at the clock before it serves.
+    assert!(host.log().lines_with(&ahead).is_empty());
+    host.signal(Signal::KILL);
+    let host = host.wait_and_plan().1.start();
+    assert_eq!(ticket(&mut host.connect()), 4);
+}
+
+#[test]
 fn a_whole_state_is_verified_also_while_a_host_serves() {
     let host = TestHost::with_plugin("tickets");
     let data = host.beside().join("data");

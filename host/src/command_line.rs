@@ -87,6 +87,12 @@ pub enum StateOrder {
         #[arg(long)]
         yes: bool,
     },
+    /// Bring the host's time back to the system's clock, after that was far ahead once; no host may be running
+    SetTime {
+        /// It is meant: the system's clock is right
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Debug, Parser)]

@@ -18,7 +18,8 @@ use tokio::{
 
 use crate::{
     blame,
-    clock::Clock,
+    clock::{Clock, Seen},
+    clock_watch::ClockWatch,
     config::Config,
     coordinator::{Commits, Coordinator, Opened, Opener, SessionKey, Settings, Signal},
     crash_list::CrashList,
@@ -86,6 +87,7 @@ struct Host {
     /// The ready line, until it is said.
     ready: Option<String>,
     next_report: Option<Instant>,
+    clock: ClockWatch,
     stopping: Option<Stopping>,
     watcher: Watcher,
     /// Operators are let in until the host ends.
@@ -195,6 +197,7 @@ impl Host {
             next_report: config
                 .queue_report
                 .map(|interval| Instant::now() + interval),
+            clock: ClockWatch::new(clock, &config.data),
             stopping: None,
             watcher,
             config,
@@ -216,6 +219,7 @@ impl Host {
                 () = self.ticker.ticked() => self.hub.coordinator.borrow_mut().look_at_threads(),
                 () = bell.notified() => {}
                 () = self.signal.raised() => {}
+                () = self.clock.is_due() => self.clock.look(Seen::now()),
                 () = until(due) => {}
             }
             if let Some(ended) = self.advance() {

@@ -4,6 +4,7 @@
 pub mod blame;
 pub mod budget;
 pub mod clock;
+mod clock_watch;
 pub mod command_line;
 pub mod config;
 pub mod coordinator;

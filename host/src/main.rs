@@ -10,6 +10,7 @@ use std::{
 };
 
 use host::{
+    clock::Seen,
     command_line::{Order, StateOrder},
     config::Config,
     crash_mark, data_folder, host as server, logging,
@@ -125,6 +126,7 @@ fn with_state(data: &Path, what: StateOrder) -> Result<String, StateError> {
             let verified = state_tools::import(data, &from)?;
             format!("{}: {verified}", data.display())
         }
+        StateOrder::SetTime { yes } => state_tools::set_time(data, Seen::now().wall_ms, yes)?,
         StateOrder::Drop { plugin, state, yes } => {
             let dropped = state_tools::drop_states(data, &plugin, state.as_deref(), yes)?;
             dropped

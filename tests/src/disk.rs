@@ -39,6 +39,14 @@ impl Disk {
         fs::write(self.folder.path().join(what), "").expect("a temporary folder can be written");
     }
 
+    /// From now on the system's clock is so many seconds ahead of what it is.
+    pub fn set_clock(&self, ahead_s: u64) {
+        // In one step: who reads it meanwhile reads either.
+        let written = self.folder.path().join("ahead.new");
+        fs::write(&written, ahead_s.to_string()).expect("a temporary folder can be written");
+        fs::rename(written, self.folder.path().join("ahead")).expect("it was just written");
+    }
+
     /// It does not happen any more.
     pub fn end(&self, what: &str) {
         fs::remove_file(self.folder.path().join(what)).expect("it happens");

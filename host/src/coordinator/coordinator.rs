@@ -116,7 +116,7 @@ impl Coordinator {
         new_key: SessionKey,
     ) -> Self {
         let lent = store.take(HOST, &answers_state());
-        let answers = Answers::new(lent, commits.are_kept(), clock.now_ms());
+        let answers = Answers::new(lent, commits.are_kept(), clock.steady_ms());
         // Milliseconds count up faster than clients come, so ids are not used again after a restart.
         let first_id = clock.now_ms().saturating_mul(1_000);
         let budgets = Budgets::default();
@@ -391,8 +391,11 @@ impl Coordinator {
     fn deadline(&self, patience_ms: Option<u64>) -> u64 {
         match patience_ms {
             Some(0) => u64::MAX,
-            Some(ms) => self.now.ms.saturating_add(ms),
-            None => self.now.ms.saturating_add(millis(self.settings.deadline)),
+            Some(ms) => self.now.steady_ms.saturating_add(ms),
+            None => self
+                .now
+                .steady_ms
+                .saturating_add(millis(self.settings.deadline)),
         }
     }
 

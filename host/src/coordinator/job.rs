@@ -29,7 +29,7 @@ pub struct Job {
     pub attempt: u8,
     /// Set aside instead of refused where the jobber says "not yet".
     pub wait: bool,
-    /// On the host's clock; `u64::MAX` for none.
+    /// As [`Clock::steady_ms`](crate::clock::Clock::steady_ms) counts; `u64::MAX` for none.
     pub deadline_ms: u64,
     /// Set if it bears an id.
     pub once: Option<UnderWayId>,

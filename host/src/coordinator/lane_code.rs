@@ -186,9 +186,8 @@ impl LaneCode {
         out: Output<'_>,
     ) -> Verdict {
         let Output { reply, effects } = out;
-        let now_ms = started.ms;
         (self.ended, self.took_us, self.effect_bytes) = (started, 0, 0);
-        if now_ms > asked.deadline_ms {
+        if started.steady_ms > asked.deadline_ms {
             return self.fail(
                 jobber,
                 asked,
@@ -208,8 +207,8 @@ impl LaneCode {
             client: asked.client,
             session: asked.session,
             attempt: u32::from(asked.attempt),
-            now_ms,
-            deadline_ms: asked.deadline_ms,
+            now_ms: started.ms,
+            deadline_ms: started.told_of(asked.deadline_ms),
         };
         let bytes_max = limits::JOB_EFFECTS_BYTES_MAX;
         if !(self.access.lock()).begin(self.generation, facts, bytes_max) {
@@ -219,7 +218,7 @@ impl LaneCode {
         let payload = RSlice::from_slice(asked.payload.as_bytes());
         let done = code.call(|code| code.handle(jobber, payload, &mut self.answer));
         self.ended = clock.read();
-        let ended_ms = self.ended.ms;
+        let ended_ms = self.ended.steady_ms;
         self.took_us = self.ended.us - started.us;
         let verdict = if done == status::ANSWERED {
             self.answered(jobber, asked, ended_ms, Output { reply, effects })

@@ -48,7 +48,7 @@ impl Coordinator {
     /// A client goes, or goes on with another session.
     pub(super) fn leave_session(&mut self, slot: ClientSlot) {
         if let Some(session) = self.clients.at(slot).session {
-            self.answers.leave(session, self.clock.now_ms());
+            self.answers.leave(session, self.clock.steady_ms());
         }
     }
 
@@ -164,7 +164,7 @@ impl Coordinator {
         if let Outcome::Answered | Outcome::Refused(_) = result {
             self.declare_answers();
             let (of, fingerprint) = self.under_way.of(once);
-            let (result, now_ms) = (written(reply).result, self.clock.now_ms());
+            let (result, now_ms) = (written(reply).result, self.clock.steady_ms());
             let effects = self.commits.effects();
             let lane_of = self.lanes[lane.0 as usize].as_ref();
             let from = lane_of.map_or(&[][..], |lane| &lane.state_ids);
@@ -307,7 +307,7 @@ impl Coordinator {
     /// The state was read back: what was answered is what is durable.
     pub(super) fn answers_recovered(&mut self) {
         let lent = self.store.take(HOST, &answers_state());
-        self.answers = Answers::new(lent, self.commits.are_kept(), self.clock.now_ms());
+        self.answers = Answers::new(lent, self.commits.are_kept(), self.clock.steady_ms());
         for slot in self.clients.slots() {
             if let Some(session) = self.clients.at(slot).session {
                 self.answers.enter(session);
@@ -358,7 +358,7 @@ impl Coordinator {
 
     fn note_cancelled(&mut self, of: RequestId) -> BatchNo {
         self.declare_answers();
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.clock.steady_ms();
         self.answers.cancel(of, now_ms, self.commits.effects());
         self.noted_in(of)
     }

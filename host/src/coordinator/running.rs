@@ -319,11 +319,11 @@ impl Coordinator {
             Verdict::TryAgain => {
                 job.attempt += 1;
                 let delay = u64::try_from(limits::RETRY_DELAY.as_millis()).unwrap_or(u64::MAX);
-                let due_ms = self.clock.now_ms().saturating_add(delay);
+                let due_ms = self.clock.steady_ms().saturating_add(delay);
                 self.schedule.retry_at(lane, job, due_ms);
             }
             Verdict::Wait { code, message } => {
-                let now_ms = self.clock.now_ms();
+                let now_ms = self.clock.steady_ms();
                 self.schedule.wait(lane, job, (code, message), now_ms);
             }
             Verdict::Replied { .. } | Verdict::Void => {

@@ -33,7 +33,7 @@ impl Coordinator {
     pub(super) fn time_passed(&mut self) {
         let mut expired = std::mem::take(&mut self.expired);
         let mut ready = Vec::new();
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.clock.steady_ms();
         self.schedule
             .due(now_ms, UNRUN_AT_ONCE_MAX, &mut expired, &mut ready);
         for Expired { job, place } in expired.drain(..) {
@@ -104,7 +104,7 @@ impl Coordinator {
         let Some(waits) = &job.waits else {
             return self.answer_unrun(job, code, rules::EXPIRED_UNSERVED);
         };
-        let waited_ms = self.clock.now_ms().saturating_sub(waits.since_ms);
+        let waited_ms = self.clock.steady_ms().saturating_sub(waits.since_ms);
         let waited = Waited {
             last_code: (&*waits.code).into(),
             last_err: waits.text.as_deref().unwrap_or(rules::NOT_TRIED).into(),
@@ -169,7 +169,7 @@ impl Coordinator {
         } else if waits || !self.schedule.has_waiting(id, job.type_id) {
             return Some(job);
         } else if job.wait {
-            let now_ms = self.clock.now_ms();
+            let now_ms = self.clock.steady_ms();
             self.schedule.join(id, job, now_ms);
             return None;
         } else {

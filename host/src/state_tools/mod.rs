@@ -6,6 +6,7 @@ mod drop;
 mod export;
 mod import;
 mod line;
+mod set_time;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -21,9 +22,11 @@ pub use backup::backup;
 pub use drop::drop_states;
 pub use export::export;
 pub use import::import;
+pub use set_time::set_time;
 pub use verify::{Verified, verify};
 
 use crate::{
+    clock::Span,
     data_folder::{self, DataFolderError, STATE_FOLDER, UNFINISHED_FOLDER as UNFINISHED},
     state::{
         disk::RealDisk,
@@ -121,6 +124,12 @@ pub enum StateError {
     /// It cannot be undone, and nobody has said that it is meant.
     #[error("this cannot be undone: what was granted there is forgotten. Add --yes to drop {0}")]
     NotConfirmed(String),
+    /// The host's time would go back, and nobody has said that it is meant.
+    #[error(
+        "the host's time is {0} ahead of the system's clock. Times that plugins have stored stay as they are, so what ends \
+         at one of them ends so much later. See that the system's clock is right, and add --yes to bring the host's time back to it"
+    )]
+    TimeNotConfirmed(Span),
 }
 
 impl StateError {

@@ -18,7 +18,7 @@ use super::{
     segment::{Previous, RECORDS_BEGIN, SegmentHeader, SegmentReader},
     segment_writer::SegmentWriter,
     snapshot_file,
-    snapshot_task::{Sources, UnderWay},
+    snapshot_task::{Sources, UnderWay, UntilDropped},
     states::States,
 };
 use crate::{
@@ -182,6 +182,39 @@ impl FileLog {
             self.durable_end = self.newest().end();
         }
         Ok(())
+    }
+
+    /// What a snapshot of the closed segments is made from, of so many runs at most.
+    pub(super) fn sources(&self, runs_max: usize) -> Sources {
+        Sources {
+            disk: self.disk.clone(),
+            folder: self.folder.clone(),
+            policy: Policy {
+                snapshot_runs_max: runs_max,
+                ..self.policy
+            },
+            id: self.id,
+            snapshot: self.snapshot.map(|stored| stored.last),
+            closed: self.closed.clone(),
+            now_ms: None,
+        }
+    }
+
+    /// See [`UnderWay::begin`].
+    pub(super) fn begin_snapshot(&self) -> Option<UntilDropped> {
+        self.under_way.begin()
+    }
+
+    /// Closes the newest segment.
+    pub(super) fn close_newest(&mut self) -> Result<(), LogError> {
+        self.try_sync()
+            .and_then(|()| self.begin_segment())
+            .map_err(|failed| self.poison(failed))
+    }
+
+    /// Nothing that is there knows of a later time than `now_ms`.
+    pub(super) fn forget_time(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
     }
 
     fn newest(&self) -> &SegmentWriter {
@@ -396,17 +429,8 @@ impl Log for FileLog {
         }
         let under_way = self.under_way.begin()?;
         self.tried = last;
-        Some(SnapshotTask::new(
-            Sources {
-                disk: self.disk.clone(),
-                folder: self.folder.clone(),
-                policy: self.policy,
-                id: self.id,
-                snapshot: self.snapshot.map(|stored| stored.last),
-                closed: self.closed.clone(),
-            },
-            under_way,
-        ))
+        let sources = self.sources(self.policy.snapshot_runs_max);
+        Some(SnapshotTask::new(sources, under_way))
     }
 
     fn snapshot_done(&mut self, done: SnapshotDone) -> Result<(), LogError> {

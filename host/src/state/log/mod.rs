@@ -16,6 +16,7 @@ mod policy;
 mod record;
 mod recovered;
 mod recovery;
+mod rewind;
 mod sectors;
 mod segment;
 mod segment_writer;

@@ -64,7 +64,7 @@ impl Runs {
             id: None,
         });
         SnapshotHeader {
-            last: self.last,
+            last: self.last.max(before.last),
             now_ms: self.now_ms.max(before.now_ms),
             next_state: self.next_state.max(before.next_state),
             id: None,

@@ -27,8 +27,10 @@ pub(super) struct Sources {
     pub policy: Policy,
     pub id: LogId,
     pub snapshot: Option<BatchNo>,
-    /// All that follow the snapshot, up to the last batch of the new one; at least one.
+    /// All that follow the snapshot, up to the last batch of the new one; at least one, unless it is to have another time.
     pub closed: Vec<ClosedSegment>,
+    /// The time that the new one is to have, instead of the greatest that these know.
+    pub now_ms: Option<u64>,
 }
 
 /// Says whether a snapshot is being made. There is at most one at a time.
@@ -99,10 +101,11 @@ impl Sources {
         let before = self.snapshot;
         let before = before.map(|last| SnapshotReader::open(&*self.disk, &self.folder, last));
         let before = before.transpose()?;
-        let header = SnapshotHeader {
+        let mut header = SnapshotHeader {
             id: Some(self.id),
             ..runs.header(before.as_ref().map(SnapshotReader::header))
         };
+        header.now_ms = self.now_ms.unwrap_or(header.now_ms);
         let merge = Merge::new(before, runs.open()?)?;
         let last = header.last;
         let path = self.folder.join(names::snapshot(last));
