@@ -128,6 +128,48 @@ fn who_begins_with_nothing_where_there_was_something_has_to_mean_it() {
 }
 
 #[test]
+fn each_way_out_that_is_named_leads_out() {
+    let plan = sold(3, Signal::TERM);
+    let data = plan.data();
+    let (aside, export) = (data.with_file_name("aside"), data.with_file_name("export"));
+    let order = |data: &Path, words: &[&str]| {
+        let mut command = Command::new(host());
+        command.arg("state").args(words).arg("--data").arg(data);
+        let done = command.env_remove("RM_DATA").output();
+        let done = done.expect("the host was built");
+        assert!(done.status.success(), "{words:?}: {}", said(&done));
+    };
+    order(&data, &["export", "--out", text(&export)]);
+
+    fs::rename(&data, &aside).expect("it is there");
+    order(&aside, &["backup", text(&data)]);
+    let host = plan.start();
+    assert_eq!(ticket(&mut host.connect()), 4);
+    host.signal(Signal::TERM);
+    let (_, plan) = host.wait_and_plan();
+
+    fs::remove_dir_all(data.join("state")).expect("it is there");
+    order(&data, &["import", text(&export)]);
+    let host = plan.start();
+    assert_eq!(ticket(&mut host.connect()), 4);
+    host.signal(Signal::TERM);
+    let (_, plan) = host.wait_and_plan();
+
+    fs::remove_dir_all(&data).expect("it is there");
+    order(&data, &["import", text(&export)]);
+    let host = plan.start();
+    assert_eq!(ticket(&mut host.connect()), 4);
+    host.signal(Signal::TERM);
+    let (_, plan) = host.wait_and_plan();
+
+    fs::rename(&data, data.with_file_name("later")).expect("it is there");
+    fs::rename(&aside, &data).expect("it is there");
+    refused(&plan, &["another", "--yes"]);
+    assert!(init(&data, &["--yes"]).status.success());
+    assert_eq!(ticket(&mut plan.start().connect()), 4);
+}
+
+#[test]
 fn another_state_in_the_place_of_the_one_that_was_there_is_refused_until_it_is_meant() {
     let (plan, other) = (sold(5, Signal::TERM), sold(2, Signal::TERM));
     let (data, others) = (plan.data(), other.data());

@@ -25,6 +25,8 @@ pub(super) struct Lock {
     folder: PathBuf,
     held: Held,
     file: Held,
+    /// The folder of the log, once it is open: another data folder may lead there by a link.
+    log: Option<File>,
     /// Some network file systems lock no folders.
     folder_is_locked: bool,
 }
@@ -78,8 +80,26 @@ impl Lock {
             folder: folder.to_owned(),
             held: Held::new(opened).map_err(failed)?,
             file,
+            log: None,
             folder_is_locked,
         })
+    }
+
+    /// Locks the folder of the log as well, which is there.
+    pub(super) fn take_log(&mut self, log: &Path) -> Result<(), DataFolderError> {
+        let opened = File::open(log).map_err(|cause| DataFolderError::Unusable {
+            folder: log.to_owned(),
+            failed: "locked",
+            cause,
+        })?;
+        if matches!(try_lock(&opened), Ok(false)) {
+            return Err(DataFolderError::InUse {
+                folder: log.to_owned(),
+                other: holder_by_system(log).unwrap_or_else(|| "that serves from it".to_owned()),
+            });
+        }
+        self.log = Some(opened);
+        Ok(())
     }
 
     /// Whether the folder, and the file in it, are those that were locked.

@@ -117,6 +117,10 @@ impl DataFolder {
             }
         };
         let state = self.folder.join(STATE_FOLDER);
+        make_folder(&state).map_err(unusable(&state, "made"))?;
+        let lock = self.lock.lock();
+        lock.unwrap_or_else(PoisonError::into_inner)
+            .take_log(&state)?;
         let (log, recovered) = FileLog::open(Arc::new(RealDisk), &state, id, end)?;
         self.mark(id, None)?;
         self.mark_beside(id);
@@ -377,6 +381,49 @@ mod tests {
             );
             let _ = fs::remove_dir_all(data.join(STATE_FOLDER));
         }
+    }
+
+    #[test]
+    fn a_folder_whose_making_was_cut_off_is_made_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = |name: &str| {
+            let data = folder.path().join(name);
+            make(&data).unwrap();
+            data
+        };
+        let [bare, empty, torn, begun] = ["a", "b", "c", "d"].map(made);
+        fs::create_dir(empty.join(STATE_FOLDER)).unwrap();
+        fs::write(empty.join("identity.new"), "half").unwrap();
+        fs::create_dir(torn.join(STATE_FOLDER)).unwrap();
+        fs::write(torn.join("state/log-00000000000000000001.rml.new"), "half").unwrap();
+        // The log is there, and neither mark tells of it.
+        let id = Mark::read(&begun.join(marker::INSIDE)).unwrap().unwrap().id;
+        drop(FileLog::open(Arc::new(RealDisk), &begun.join(STATE_FOLDER), id, None).unwrap());
+        for data in [bare, empty, torn, begun] {
+            for _ in 0..2 {
+                let opened = DataFolder::open(&data, Wanted::State).unwrap();
+                assert_eq!(opened.open_log().unwrap().1.last.0, 0);
+            }
+            fs::remove_dir_all(data.join(STATE_FOLDER)).unwrap();
+            let gone = DataFolder::open(&data, Wanted::State).unwrap_err();
+            assert!(matches!(gone, DataFolderError::StateGone { .. }), "{gone}");
+        }
+    }
+
+    #[test]
+    fn another_folder_does_not_lead_to_a_log_that_is_in_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let [data, other] = ["data", "other"].map(|name| folder.path().join(name));
+        let held = DataFolder::open(&data, Wanted::State).unwrap();
+        let _log = held.open_log().unwrap();
+        fs::create_dir(&other).unwrap();
+        std::os::unix::fs::symlink(data.join(STATE_FOLDER), other.join(STATE_FOLDER)).unwrap();
+        let opened = DataFolder::open(&other, Wanted::State).unwrap();
+        let refusal = opened.open_log().unwrap_err();
+        assert!(
+            matches!(refusal, DataFolderError::InUse { .. }),
+            "{refusal}"
+        );
     }
 
     #[test]
