@@ -13,7 +13,7 @@
 
 use super::{
     ranges::Span,
-    record::{Damaged, Record, Records, Terms, put_varint, take_varint, write_all},
+    record::{self, Damaged, Record, Records, Terms, put_varint, take_varint, write_all},
 };
 use crate::{
     context::{StateMap, unwinding},
@@ -54,19 +54,23 @@ impl Run {
     /// What these grants are as a run, if they are one and never end.
     fn of(records: &[Record]) -> Option<Self> {
         let first = records.first()?;
-        let run = Self {
-            token: first.token,
-            grants: records.len() as u64,
-            longer: first.first.end - first.first.start,
-            start: first.first.start,
-        };
-        let is_next = |(at, record): (u64, &Record)| {
-            record.token == run.token + at
-                && record.rest.is_empty()
-                && record.first == run.numbers_of(at)
+        let longer = first.first.end - first.first.start;
+        let is_plain = |record: &Record| {
+            let numbers = record.first;
+            record.rest.is_empty()
+                && numbers.end - numbers.start == longer
                 && record.terms == Terms::default()
         };
-        (0..).zip(records).all(is_next).then_some(run)
+        let follow = |pair: &[Record]| {
+            pair[0].token.checked_add(1) == Some(pair[1].token)
+                && pair[0].first.end.checked_add(1) == Some(pair[1].first.start)
+        };
+        (records.iter().all(is_plain) && records.windows(2).all(follow)).then_some(Self {
+            token: first.token,
+            grants: records.len() as u64,
+            longer,
+            start: first.first.start,
+        })
     }
 
     fn numbers_of(self, at: u64) -> Span {
@@ -164,23 +168,17 @@ pub(super) fn page_of(map: &mut StateMap, number: u64) -> Option<(u64, Span)> {
     }
 }
 
-/// The first grant of a page that has a number of `part`, and does not satisfy `may_end`.
+/// The lowest number of `parts`, which are rising and apart, that a grant of a page has which does not satisfy `may_end`.
 pub(super) fn first_that_may_not(
     map: &mut StateMap,
     base: u64,
-    part: Span,
+    parts: &[Span],
     may_end: impl Fn(&Record) -> bool,
 ) -> Option<u64> {
-    let among = |record: &Record| {
-        let common = record.spans().find_map(|span| span.overlap(part))?;
-        (!may_end(record)).then_some(common.start)
-    };
     match page_at(map, base)? {
-        Page::Records(records) => records.iter().filter_map(among).min(),
-        Page::Run(run) => {
-            let common = run.numbers().overlap(part)?;
-            (!may_end(&run.grant(0))).then_some(common.start)
-        }
+        Page::Records(records) => record::first_that_may_not(&records, parts, may_end),
+        Page::Run(run) if may_end(&run.grant(0)) => None,
+        Page::Run(run) => run.numbers().first_in(parts),
     }
 }
 
@@ -243,7 +241,7 @@ fn remove_from_run(map: &mut StateMap, run: Run, parts: &[Span]) {
 }
 
 /// Makes a run of the first page whose key is at or above `base`, if it can be one, so that its holders are forgotten.
-/// Returns where to go on, or `None` if there is no such page below `below`.
+/// Returns where to go on, or `None` if there is no such page, or not all of its tokens are below `below`.
 pub(super) fn fold(map: &mut StateMap, base: u64, below: u64) -> Option<u64> {
     let (found, value) = map.at_or_after(&key(PAGES, base))?;
     let base = base_of(found).filter(|base| *base < below)?;
@@ -251,6 +249,9 @@ pub(super) fn fold(map: &mut StateMap, base: u64, below: u64) -> Option<u64> {
     let Page::Records(records) = page else {
         return Some(base + 1);
     };
+    if records.last().is_some_and(|record| record.token >= below) {
+        return None;
+    }
     // What has become sparse stays: as a run it would cost as much, and its holders would be forgotten for nothing.
     let run = Run::of(&records).filter(|_| records.len() >= GRANTS_PER_PAGE);
     if let Some(run) = run {

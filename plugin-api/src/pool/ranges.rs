@@ -63,11 +63,24 @@ impl Span {
             .is_some_and(|next| later.start > next)
     }
 
+    /// The index of the first of `others` that does not end before this span; they are in rising order and apart.
+    fn place_among(self, others: &[Self]) -> usize {
+        others.partition_point(|other| other.end < self.start)
+    }
+
+    /// The lowest number of this span that is in one of `others`, which are in rising order and apart.
+    pub(crate) fn first_in(self, others: &[Self]) -> Option<u64> {
+        let other = others.get(self.place_among(others))?;
+        Some(self.overlap(*other)?.start)
+    }
+
     /// The parts of this span that are in none of `others`, which are in rising order and apart.
     pub(crate) fn minus(self, others: &[Self]) -> Vec<Self> {
         let mut rest = Vec::new();
         let mut start = self.start;
-        for other in others.iter().filter_map(|other| self.overlap(*other)) {
+        let common =
+            (others.iter().skip(self.place_among(others))).map_while(|other| self.overlap(*other));
+        for other in common {
             if start < other.start {
                 rest.push(Self {
                     start,
@@ -336,6 +349,7 @@ mod tests {
                 inside().find(|n| !plain.contains(n))
             );
             let present = SET.overlap(&mut map, probe);
+            prop_assert_eq!(probe.first_in(&SET.spans(&mut map)), inside().find(|n| plain.contains(n)));
             prop_assert_eq!(
                 numbers(&present),
                 inside().filter(|n| plain.contains(n)).collect::<Vec<_>>()

@@ -60,8 +60,12 @@ impl Record {
 
     /// Whether all of `part` is granted by it.
     pub(super) fn covers(&self, part: Span) -> bool {
-        self.spans()
-            .any(|span| span.start <= part.start && part.end <= span.end)
+        let below = self.rest.partition_point(|span| span.start <= part.start);
+        let span = match below {
+            0 => self.first,
+            _ => self.rest[below - 1],
+        };
+        span.start <= part.start && part.end <= span.end
     }
 
     /// Takes the numbers of `parts` out, which are rising and apart; `None` if nothing is left.
@@ -76,6 +80,17 @@ impl Record {
             ..self
         })
     }
+}
+
+/// The lowest number of `parts`, which are rising and apart, that a grant has which does not satisfy `may_end`.
+pub(super) fn first_that_may_not(
+    records: &[Record],
+    parts: &[Span],
+    may_end: impl Fn(&Record) -> bool,
+) -> Option<u64> {
+    let others = records.iter().filter(|record| !may_end(record));
+    let first_of = |record: &Record| record.spans().find_map(|span| span.first_in(parts));
+    others.filter_map(first_of).min()
 }
 
 /// What a record is written relative to: the one before it in its page.
@@ -416,6 +431,30 @@ mod tests {
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             let _ = Records::new(7, &bytes).count();
+        }
+    }
+
+    #[test]
+    fn a_grant_covers_what_one_of_its_ranges_holds() {
+        let span = |start, end| Span { start, end };
+        let record = Record {
+            token: 1,
+            first: span(3, 4),
+            rest: vec![span(6, 6), span(8, 11)],
+            holder: None,
+            terms: Terms::default(),
+        };
+        for start in 0..14 {
+            for end in start..14 {
+                let expected = record
+                    .spans()
+                    .any(|span| span.start <= start && end <= span.end);
+                assert_eq!(
+                    record.covers(span(start, end)),
+                    expected,
+                    "{start} to {end}"
+                );
+            }
         }
     }
 

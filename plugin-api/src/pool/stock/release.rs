@@ -1,15 +1,12 @@
 //! How what was granted comes back: who may give it back, by which name, and where its grant stands.
 
 use super::{DRAINING, MEMBERS, Stock, UNNAMED};
-use crate::{
-    context::Holder,
-    pool::{
-        grant::{NotReleased, Token},
-        header::Header,
-        ledger,
-        ranges::Span,
-        record::{self, Record},
-    },
+use crate::pool::{
+    grant::{NotReleased, Token},
+    header::Header,
+    ledger,
+    ranges::Span,
+    record::{self, Record},
 };
 
 /// Where a held number's grant stands.
@@ -21,6 +18,24 @@ pub(super) enum Place {
     Ledger(u64),
     /// In the header's page.
     Latest,
+}
+
+/// Numbers that come back and where their grants stand, by place and then by number: each page is read once.
+struct Parts(Vec<(Place, Span)>);
+
+impl Parts {
+    fn new(mut parts: Vec<(Place, Span)>) -> Self {
+        parts.sort_unstable_by_key(|(place, part)| (*place, part.start));
+        Self(parts)
+    }
+
+    fn by_place(&self) -> impl Iterator<Item = (Place, Vec<Span>)> {
+        let places = self.0.chunk_by(|one, next| one.0 == next.0);
+        places.map(|of_place| {
+            let spans = of_place.iter().map(|(_, part)| *part);
+            (of_place[0].0, spans.collect())
+        })
+    }
 }
 
 impl Stock {
@@ -40,10 +55,30 @@ impl Stock {
         let latest = self.latest(&header);
         let asker = self.map.asker();
         let mut parts = Vec::new();
+        let mut missing = None;
         for &span in spans {
-            self.locate_own(&latest, asker, span, &mut parts)?;
+            missing = self.locate_all(&latest, span, &mut parts);
+            if missing.is_some() {
+                break;
+            }
         }
-        Ok(self.end(header, latest, parts))
+        let parts = Parts::new(parts);
+        let foreign = parts.by_place().filter_map(|(place, spans)| {
+            let is_own = |record: &Record| record.holder == Some(asker);
+            match place {
+                Place::Unnamed => None,
+                Place::Ledger(base) => {
+                    ledger::first_that_may_not(&mut self.map, base, &spans, is_own)
+                }
+                Place::Latest => record::first_that_may_not(&latest, &spans, is_own),
+            }
+        });
+        match (foreign.min(), missing) {
+            // All that was found is below what was not.
+            (Some(number), _) => Err(NotReleased::NotYours { number }),
+            (None, Some(number)) => Err(NotReleased::NotHeld { number }),
+            (None, None) => Ok(self.end(header, latest, &parts)),
+        }
     }
 
     /// Gives back what a grant has, or those of its numbers that `spans` names, all or none. Returns those that left the pool
@@ -78,41 +113,26 @@ impl Stock {
             return Err(NotReleased::NotHeld { number });
         }
         let parts = spans.into_iter().map(|span| (place, span));
-        Ok(self.end(header, latest, parts.collect()))
+        Ok(self.end(header, latest, &Parts::new(parts.collect())))
     }
 
-    /// Finds where the grants of `span` stand, all of which have to be the asker's own.
-    fn locate_own(
+    /// Adds to `parts` where the grants of `span` stand. Returns the lowest number that is not held, and adds nothing behind it.
+    fn locate_all(
         &mut self,
         latest: &[Record],
-        asker: Holder,
         span: Span,
         parts: &mut Vec<(Place, Span)>,
-    ) -> Result<(), NotReleased> {
+    ) -> Option<u64> {
         let mut left = Some(span);
         while let Some(span) = left {
-            let number = span.start;
-            let (place, found) =
-                (self.locate(latest, number)).ok_or(NotReleased::NotHeld { number })?;
-            let part = found.overlap(span).expect("both have the number");
-            let is_own = |record: &Record| record.holder == Some(asker);
-            let foreign = match place {
-                Place::Unnamed => None,
-                Place::Ledger(base) => {
-                    ledger::first_that_may_not(&mut self.map, base, part, is_own)
-                }
-                Place::Latest => latest
-                    .iter()
-                    .any(|record| record.covers(part) && !is_own(record))
-                    .then_some(number),
+            let Some((place, found)) = self.locate(latest, span.start) else {
+                return Some(span.start);
             };
-            if let Some(number) = foreign {
-                return Err(NotReleased::NotYours { number });
-            }
+            let part = found.overlap(span).expect("both have the number");
             parts.push((place, part));
             left = span.minus(&[part]).first().copied();
         }
-        Ok(())
+        None
     }
 
     /// Where a held number's grant stands, and a range of numbers around it that stand there, too.
@@ -129,16 +149,8 @@ impl Stock {
     }
 
     /// Ends the grants of numbers whose places are known. Returns those that left the pool with it.
-    fn end(
-        &mut self,
-        mut header: Header,
-        mut latest: Vec<Record>,
-        mut parts: Vec<(Place, Span)>,
-    ) -> Vec<Span> {
-        parts.sort_unstable_by_key(|(place, part)| (*place, part.start));
-        for of_place in parts.chunk_by(|one, next| one.0 == next.0) {
-            let place = of_place[0].0;
-            let spans: Vec<Span> = of_place.iter().map(|(_, part)| *part).collect();
+    fn end(&mut self, mut header: Header, mut latest: Vec<Record>, parts: &Parts) -> Vec<Span> {
+        for (place, spans) in parts.by_place() {
             match place {
                 Place::Unnamed => {
                     for &span in &spans {
@@ -155,7 +167,7 @@ impl Stock {
             }
         }
         let mut gone = Vec::new();
-        for (_, span) in parts {
+        for &(_, span) in &parts.0 {
             let leaving = match header.draining {
                 0 => Vec::new(),
                 _ => DRAINING.overlap(&mut self.map, span),

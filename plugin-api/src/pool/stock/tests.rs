@@ -242,9 +242,52 @@ fn a_grant_takes_at_most_forty_bytes_however_its_numbers_lie() {
     books.stock.check().unwrap();
 }
 
+#[test]
+fn the_latest_grants_keep_their_holders_whatever_page_they_stand_in() {
+    let mut books = Books::new(1_000);
+    let grants = HOLDERS_KEPT + 4 * ledger::GRANTS_PER_PAGE as u64;
+    for sold in 1..=grants {
+        let number = books.take(BOB, 1).1[0];
+        assert_eq!(number, sold);
+        let oldest_kept = sold.saturating_sub(HOLDERS_KEPT - 1).max(1);
+        let mut books = Books {
+            host: books.host.clone(),
+            stock: Stock::new(books.host.map(0)),
+        };
+        // Nobody is asked to give it back for good.
+        books.release(BOB, &[oldest_kept]).unwrap();
+        books.host.rollback();
+    }
+}
+
+#[test]
+fn giving_back_reads_each_page_once_however_many_numbers_come_back() {
+    let mut books = Books::new(20_000);
+    books.take(ANN, 4_000);
+    let scattered: Vec<u64> = (1..=4_000).step_by(2).collect();
+    books.release(ANN, &scattered).unwrap();
+    for by_token in [false, true] {
+        let (token, numbers) = books.take(ANN, 2_000);
+        assert_eq!(numbers, scattered);
+        let before = books.host.accesses();
+        match by_token {
+            false => books.release(ANN, &scattered).unwrap(),
+            true => books.release_token(ANN, token).unwrap(),
+        }
+        let reads = (books.host.accesses() - before).reads;
+        assert!(reads < 10, "{reads} reads");
+    }
+    books.stock.check().unwrap();
+}
+
+/// What there is to take.
+const NUMBERS: u64 = 300;
+
 #[derive(Clone, Debug)]
 enum Step {
     Take(Holder, u64),
+    /// One after the other, so that there come to be runs.
+    TakeInOrder(Holder, u64),
     Release(Holder, Vec<u64>),
     /// Of the grants there ever were, one of the latest.
     ReleaseToken(Holder, u64),
@@ -258,14 +301,15 @@ fn any_step() -> impl Strategy<Value = Step> {
             (1..4_u64).prop_map(Holder::Session)
         ]
     };
-    let numbers = proptest::collection::btree_set(1..120_u64, 0..5);
+    let numbers = proptest::collection::btree_set(1..=NUMBERS, 0..5);
     prop_oneof![
         8 => (holder(), prop_oneof![4 => Just(1), 1 => 0..9_u64])
             .prop_map(|(holder, count)| Step::Take(holder, count)),
+        1 => (holder(), 1..40_u64).prop_map(|(holder, count)| Step::TakeInOrder(holder, count)),
         3 => (holder(), numbers)
             .prop_map(|(holder, numbers)| Step::Release(holder, numbers.into_iter().collect())),
-        2 => (holder(), 0..60_u64).prop_map(|(holder, back)| Step::ReleaseToken(holder, back)),
-        1 => (1..120_u64).prop_map(Step::Remove),
+        3 => (holder(), 0..150_u64).prop_map(|(holder, back)| Step::ReleaseToken(holder, back)),
+        1 => (1..=NUMBERS).prop_map(Step::Remove),
     ]
 }
 
@@ -303,8 +347,8 @@ proptest! {
     fn everybody_gives_back_what_is_his_own_and_nothing_else(
         steps in proptest::collection::vec(any_step(), 0..200),
     ) {
-        let mut books = Books::new(119);
-        let mut model = Model { free: (1..=119).collect(), grants: BTreeMap::new(), token: 0 };
+        let mut books = Books::new(NUMBERS);
+        let mut model = Model { free: (1..=NUMBERS).collect(), grants: BTreeMap::new(), token: 0 };
         let mut draining = BTreeSet::new();
         for step in steps {
             match step {
@@ -320,6 +364,15 @@ proptest! {
                             prop_assert_eq!(model.free.pop_first(), Some(*number));
                         }
                         model.grants.insert(model.token, (holder, numbers));
+                    }
+                }
+                Step::TakeInOrder(holder, count) => {
+                    for _ in 0..count.min(model.free.len() as u64) {
+                        let (token, numbers) = books.take(holder, 1);
+                        model.token += 1;
+                        prop_assert_eq!(token, model.token);
+                        prop_assert_eq!(model.free.pop_first(), Some(numbers[0]));
+                        model.grants.insert(token, (holder, numbers.into_iter().collect()));
                     }
                 }
                 Step::Release(holder, numbers) => {
