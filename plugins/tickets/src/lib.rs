@@ -85,7 +85,13 @@ fn get(ask: Get, hall: &mut Numbers) -> Answer<Sold> {
             "payload, field `count`: {count} at once, expected at most {TICKETS_PER_REQUEST_MAX}"
         )));
     }
-    let grant = hall.take(count).or_code("sold_out")?;
+    let grant = match hall.take(count) {
+        // Whoever waited for it would never get it, and would hold up everybody behind.
+        Err(none_free) if count > TICKETS_PER_REQUEST_MAX => {
+            return Err(Refusal::new("sold_out", none_free.to_string()));
+        }
+        taken => taken.or_code("sold_out")?,
+    };
     Ok(Sold {
         tickets: grant.ids(),
         left: grant.left,

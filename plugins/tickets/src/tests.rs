@@ -42,11 +42,17 @@ fn more_than_is_left_is_sold_out_and_takes_nothing() {
     for count in [4, TICKETS_PER_REQUEST_MAX + 1, u64::MAX] {
         let refusal = refused(&mut hall, "getTickets", json!({ "count": count }));
         assert_eq!(refusal.code(), "sold_out");
-        assert_eq!(refusal.kind(), RefusalKind::NotYet, "worth waiting for");
-        assert_eq!(refusal.message(), format!("{count} asked for, 3 free"));
+        assert_eq!(refusal.kind(), RefusalKind::Final, "nobody ever gets it");
+        let text = format!("{count} asked for, 3 free, 3 there are at all");
+        assert_eq!(refusal.message(), text);
     }
-    let answer = hall.client(1).request("getTickets", json!({ "count": 3 }));
-    assert_eq!(answer.unwrap()["tickets"], json!([1, 2, 3]));
+    hall.client(1).request("getTickets", ()).unwrap();
+    let refusal = refused(&mut hall, "getTickets", json!({ "count": 3 }));
+    assert_eq!(refusal.code(), "sold_out");
+    assert_eq!(refusal.kind(), RefusalKind::NotYet, "worth waiting for");
+    assert_eq!(refusal.message(), "3 asked for, 2 free");
+    let answer = hall.client(1).request("getTickets", json!({ "count": 2 }));
+    assert_eq!(answer.unwrap()["tickets"], json!([2, 3]));
     assert_eq!(
         refused(&mut hall, "getTickets", json!({})).code(),
         "sold_out"
@@ -90,6 +96,18 @@ fn a_wrong_count_is_named() {
         .client(1)
         .request("returnTickets", sold(TICKETS_PER_REQUEST_MAX));
     assert_eq!(back, Ok(json!({ "left": 1_000_000 })));
+}
+
+#[test]
+fn nobody_stands_in_line_for_more_than_one_request_gets() {
+    let most = TICKETS_PER_REQUEST_MAX;
+    let mut hall = hall(2 * most);
+    let ask = |count: u64| json!({ "count": count });
+    hall.client(1).request("getTickets", ask(most)).unwrap();
+    let refusal = refused(&mut hall, "getTickets", ask(most + 1));
+    assert_eq!(refusal.code(), "sold_out");
+    assert_eq!(refusal.kind(), RefusalKind::Final);
+    assert!(hall.client(2).request("getTickets", ask(1)).is_ok());
 }
 
 #[test]
@@ -141,8 +159,10 @@ fn tickets_come_back_all_or_none() {
         );
     }
     let back = json!({ "tickets": [3, 1] });
+    let foreign = hall.client(2).request("returnTickets", back.clone());
+    assert_eq!(foreign.unwrap_err().code(), "not_yours");
     assert_eq!(
-        hall.client(2).request("returnTickets", back),
+        hall.client(1).request("returnTickets", back),
         Ok(json!({ "left": 3 }))
     );
     let answer = hall.client(2).request("getTickets", json!({ "count": 3 }));
