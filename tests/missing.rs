@@ -278,15 +278,56 @@ fn of_an_end_that_is_cut_after_a_crash_only_what_is_known_is_said() {
 }
 
 #[test]
-fn a_lock_that_is_a_link_is_not_followed() {
+fn no_link_in_the_data_folder_leads_to_a_file_that_is_overwritten() {
     let plan = sold(1, Signal::TERM);
-    let lock = plan.data().join("lock");
-    let target = plan.data().with_file_name("target");
+    let data = plan.data();
+    let target = data.with_file_name("target");
     fs::write(&target, "precious").expect("it can be written");
-    fs::remove_file(&lock).expect("it is there");
-    symlink(&target, &lock).expect("it can be made");
-    refused(&plan, &[text(&lock), "link"]);
-    assert_eq!(fs::read_to_string(&target).expect("it is text"), "precious");
+    let segment = segment_of(&data);
+    let unfinished = segment.with_extension("rml.new");
+    let beside = data.with_file_name(".data.rm-host");
+    let aside = data.with_file_name("aside");
+    let is_precious = |link: &Path| {
+        let found = fs::read_to_string(&target).expect("it is text");
+        assert_eq!(found, "precious", "{}", link.display());
+    };
+    for (link, content) in [
+        (data.join("lock"), "precious"),
+        (data.join("crashed"), "precious"),
+        (data.join("identity"), "precious"),
+        (beside.clone(), "precious"),
+        (segment.clone(), ""),
+    ] {
+        // A link to what the file holds, or to what is not the host's at all.
+        let _ = fs::rename(&link, &aside);
+        match content {
+            "" => fs::copy(&aside, &target).map(drop),
+            content => fs::write(&target, content),
+        }
+        .expect("it can be written");
+        let before = fs::read(&target).expect("it can be read");
+        symlink(&target, &link).expect("it can be made");
+        refused(&plan, &[text(&link), "link"]);
+        let after = fs::read(&target).expect("it can be read");
+        assert!(before == after, "{}", link.display());
+        fs::remove_file(&link).expect("it is there");
+        let _ = fs::rename(&aside, &link);
+    }
+    fs::write(&target, "precious").expect("it can be written");
+    // These are replaced as a whole, or left alone.
+    let news = ["identity.new", "operators.sock"].map(|name| data.join(name));
+    let links = news
+        .into_iter()
+        .chain([beside.with_extension("rm-host.new"), unfinished]);
+    let links: Vec<_> = links.collect();
+    for link in &links {
+        symlink(&target, link).expect("it can be made");
+    }
+    let host = plan.start();
+    assert_eq!(ticket(&mut host.connect()), 2);
+    host.signal(Signal::TERM);
+    let (_, _plan) = host.wait_and_plan();
+    links.iter().for_each(|link| is_precious(link));
 }
 
 #[test]

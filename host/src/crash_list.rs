@@ -14,7 +14,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{CRASH_MARKS_BYTES_MAX, CRASH_MARKS_MAX};
+use crate::{
+    limits::{CRASH_MARKS_BYTES_MAX, CRASH_MARKS_MAX},
+    ownership::open_own,
+};
 
 /// In the data folder.
 const FILE: &str = "crashed";
@@ -96,13 +99,9 @@ impl CrashList {
         if lines.as_bytes() != text {
             replace(data, &path, lines.as_bytes())?;
         }
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            // A link would lead what is written to a file of somebody else.
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&path)?;
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(0o600);
+        let file = open_own(&mut options, &path)?;
         Ok(Self {
             marks: Mutex::new(marks),
             file,
@@ -172,7 +171,7 @@ fn parse(text: &[u8]) -> (Vec<Mark>, usize) {
 
 /// The end of the file, which holds what is newest.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = match File::open(path) {
+    let mut file = match open_own(OpenOptions::new().read(true), path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         file => file?,
     };

@@ -4,9 +4,9 @@
 //! everybody; in a folder with the sticky bit everybody may add files, but touch only their own.
 
 use std::{
-    fs::{self, Metadata},
+    fs::{self, File, Metadata, OpenOptions},
     io,
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -86,6 +86,25 @@ pub fn host_user() -> u32 {
 /// Whether a file may belong to `owner`.
 pub fn is_trusted(owner: u32, host: u32) -> bool {
     owner == 0 || owner == host
+}
+
+/// Opens a file of the host's own, and no other by its name: a link would lead what is written to a file of somebody else, and a pipe
+/// would hold up the host.
+///
+/// # Errors
+/// What the system says; it is a link.
+pub fn open_own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    match options.custom_flags(flags).open(path) {
+        Err(cause) if cause.raw_os_error() == Some(libc::ELOOP) => Err(io::Error::new(
+            cause.kind(),
+            format!(
+                "{} is a symbolic link, and is not followed: no host has made it; look where it leads, and remove it",
+                path.display()
+            ),
+        )),
+        opened => opened,
+    }
 }
 
 /// Refuses a folder of data, and all that lies in it, that somebody else may change, or replace by changing a folder above. What the

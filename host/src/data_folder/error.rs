@@ -38,12 +38,6 @@ pub enum DataFolderError {
         /// The other's process id, as far as it can be told.
         other: String,
     },
-    /// The file that is to be locked is a link.
-    #[error(
-        "{} is a symbolic link, and is not followed: no host has made it; look where it leads, and remove it",
-        .0.display()
-    )]
-    Link(PathBuf),
     /// Somebody else can change what is in it.
     #[error(transparent)]
     Weak(#[from] Weakness),

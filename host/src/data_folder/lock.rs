@@ -14,7 +14,10 @@ use rustix::{
 };
 
 use super::DataFolderError;
-use crate::state::{disk::FileId, log::LogError};
+use crate::{
+    ownership::open_own,
+    state::{disk::FileId, log::LogError},
+};
 
 /// In it stands who holds the lock, for people.
 const LOCK: &str = "lock";
@@ -70,12 +73,7 @@ impl Lock {
                 false
             }
         };
-        let file = match lock_file(folder) {
-            Err(cause) if cause.raw_os_error() == Some(libc::ELOOP) => {
-                return Err(DataFolderError::Link(folder.join(LOCK)));
-            }
-            file => file.map_err(failed)?.ok_or_else(in_use)?,
-        };
+        let file = lock_file(folder).map_err(failed)?.ok_or_else(in_use)?;
         Ok(Self {
             folder: folder.to_owned(),
             held: Held::new(opened).map_err(failed)?,
@@ -149,9 +147,7 @@ fn try_lock(file: &File) -> Result<bool, Errno> {
 fn lock_file(folder: &Path) -> io::Result<Option<Held>> {
     let mut options = File::options();
     options.read(true).write(true).create(true).truncate(false);
-    // A link would lead to a file of somebody else, and what stands there would be overwritten.
-    options.mode(0o600).custom_flags(libc::O_NOFOLLOW);
-    let mut file = options.open(folder.join(LOCK))?;
+    let mut file = open_own(options.mode(0o600), &folder.join(LOCK))?;
     if !try_lock(&file)? {
         return Ok(None);
     }
@@ -162,11 +158,7 @@ fn lock_file(folder: &Path) -> io::Result<Option<Held>> {
 
 /// Who has the folder, as far as it can be told.
 fn holder(folder: &Path) -> String {
-    let mut options = File::options();
-    let opened = options
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(folder.join(LOCK));
+    let opened = open_own(File::options().read(true), &folder.join(LOCK));
     let mut text = String::new();
     let read = opened.and_then(|file| file.take(64).read_to_string(&mut text));
     match text.trim() {

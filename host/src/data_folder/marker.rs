@@ -14,7 +14,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{DataFolderError, sync_name};
-use crate::state::log::{LogEnd, LogId};
+use crate::{
+    ownership::open_own,
+    state::log::{LogEnd, LogId},
+};
 
 /// The mark within a data folder.
 pub(super) const INSIDE: &str = "identity";
@@ -151,11 +154,7 @@ fn is_nothing_there(cause: &io::Error) -> bool {
 
 fn read_file(file: &Path) -> io::Result<String> {
     use io::Read as _;
-    let mut options = File::options();
-    let opened = options
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(file)?;
+    let opened = open_own(File::options().read(true), file)?;
     let mut text = String::new();
     opened.take(MARK_BYTES_MAX).read_to_string(&mut text)?;
     Ok(text)

@@ -8,6 +8,8 @@ use std::{
     path::Path,
 };
 
+use crate::ownership::open_own;
+
 /// A file of a [`Disk`]. Nothing has a position: each call names its own.
 pub trait DiskFile: Debug + Send {
     /// Reads into `room` from byte `at`; as much as there is, 0 at the end.
@@ -157,9 +159,7 @@ impl Disk for RealDisk {
 
     fn open(&self, file: &Path) -> io::Result<Box<dyn DiskFile>> {
         let mut options = OpenOptions::new();
-        // A link would lead what is written to a file of somebody else.
-        let options = options.read(true).write(true);
-        Ok(Box::new(options.custom_flags(libc::O_NOFOLLOW).open(file)?))
+        Ok(Box::new(open_own(options.read(true).write(true), file)?))
     }
 
     fn open_to_read(&self, file: &Path) -> io::Result<Box<dyn DiskFile>> {
