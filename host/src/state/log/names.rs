@@ -38,11 +38,22 @@ pub(super) struct Listing {
     pub snapshots: Vec<BatchNo>,
     /// What a crash left unfinished.
     pub unfinished: Vec<PathBuf>,
+    /// What no host has put there.
+    pub foreign: Vec<PathBuf>,
 }
 
 impl Listing {
+    /// Looks into the folder, before it is read: where something else is, who knows what is missing.
+    pub(super) fn to_read(disk: &dyn Disk, folder: &Path) -> Result<Self, OpenError> {
+        let mut listing = Self::of(disk, folder)?;
+        match listing.foreign.pop() {
+            Some(file) => Err(OpenError::Foreign { file }),
+            None => Ok(listing),
+        }
+    }
+
     /// Looks into the folder.
-    pub(super) fn of(disk: &dyn Disk, folder: &Path) -> Result<Self, OpenError> {
+    pub(super) fn of(disk: &dyn Disk, folder: &Path) -> Result<Self, DiskError> {
         let names = disk
             .list(folder)
             .map_err(DiskError::because(folder, "listed"))?;
@@ -55,9 +66,7 @@ impl Listing {
             } else if is_unfinished(&name) {
                 listing.unfinished.push(folder.join(name));
             } else {
-                return Err(OpenError::Foreign {
-                    file: folder.join(name),
-                });
+                listing.foreign.push(folder.join(name));
             }
         }
         listing.segments.sort_unstable();

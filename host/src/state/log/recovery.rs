@@ -73,7 +73,7 @@ impl Contents {
 
 /// The identity that the newest of the files bears, if there is one, and if it bears one.
 pub(super) fn identity(disk: &dyn Disk, folder: &Path) -> Result<Option<Option<LogId>>, OpenError> {
-    let listing = Listing::of(disk, folder)?;
+    let listing = Listing::to_read(disk, folder)?;
     if let Some(first) = listing.segments.last() {
         let reader = SegmentReader::open(disk, folder, *first)?;
         return Ok(Some(reader.header().id));
@@ -90,7 +90,7 @@ pub(super) fn read(
     expected: &Expected,
     states: &mut States,
 ) -> Result<Contents, OpenError> {
-    let listing = Listing::of(disk, folder)?;
+    let listing = Listing::to_read(disk, folder)?;
     let mut contents = Contents::default();
     if let Some(last) = listing.snapshots.last().copied() {
         let id = SnapshotReader::open(disk, folder, last)?.header().id;

@@ -363,6 +363,32 @@ fn a_log_that_ends_before_its_last_clean_stop_is_damaged_there() {
 }
 
 #[test]
+fn a_file_of_somebody_else_stops_a_start_and_no_log_that_is_open() {
+    let small = small();
+    let foreign = Path::new(FOLDER).join("notes");
+    let disk = small.disk.fork();
+    let (mut log, found) = open(&disk).unwrap();
+    disk.add(&foreign.to_string_lossy(), b"");
+    log.look(true).unwrap();
+    let files_before = disk.names().len();
+    for batch in 1..600 {
+        let number = BatchNo(found.last.0 + batch);
+        log.append(number, found.now_ms, &[]).unwrap();
+        log.sync().unwrap();
+        model::snapshot(&mut log);
+    }
+    log.look(true).unwrap();
+    let files = disk.names().len();
+    assert!(
+        files <= files_before,
+        "{files}: what a snapshot stands for goes"
+    );
+    drop(log);
+    let refusal = open(&disk).unwrap_err().to_string();
+    assert!(refusal.contains(&*foreign.to_string_lossy()), "{refusal}");
+}
+
+#[test]
 fn a_file_that_goes_while_the_log_is_open_is_noticed() {
     let small = small();
     for name in small.disk.names() {
