@@ -66,12 +66,14 @@ fn names_of_files_and_what_plugins_say_steer_no_terminal() {
         .wait_from(0, &["INFO", "plugin=\"answers\"", "forged"]);
     let file = host.folder().join(&name);
     let server = host.address().to_string();
+    let data = host.data();
+    let data = data.to_str().expect("a temporary folder is text");
     let outputs = [
         check(&[file.as_os_str()]),
         check(&["--json".as_ref(), file.as_os_str()]),
         ask(&server, &["plugins"]),
         ask(&server, &["plugins", "--json"]),
-        ask(&server, &["plugins", "disable", HOSTILE]),
+        ask(&server, &["plugins", "disable", HOSTILE, "--data", data]),
         ask(
             &server,
             &[
