@@ -20,6 +20,7 @@ fn command(arguments: &[&str]) -> Command {
         .args(arguments)
         .env_remove("RM_SERVER")
         .env_remove("RM_DATA")
+        .env_remove("RM_SESSION")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -427,4 +428,57 @@ async fn a_reader_that_has_gone_is_no_fault() {
             .unwrap(),
     );
     assert_eq!((ran.status, ran.err.as_str()), (0, ""));
+}
+
+/// Serves a request that bears the id 1, of the session `mine`.
+async fn serve_in_session(peer: &mut Peer) {
+    let hello = peer.serve(r#"{"v":1,"session":"mine"}"#).await;
+    let payload = hello.payload.expect("hello has one");
+    assert!(payload.contains(r#""session":"mine""#), "{payload}");
+    assert_eq!(peer.serve("{}").await.meta.as_deref(), Some(r#"{"id":1}"#));
+}
+
+#[tokio::test]
+async fn a_session_is_named_where_the_list_of_processes_does_not_show_it() {
+    let server = TestServer::start().await;
+    let file = std::env::temp_dir().join(format!("rm-cli-session-{}", std::process::id()));
+    std::fs::write(&file, "mine\n").unwrap();
+    let by_file = [
+        "request",
+        "a",
+        "--id",
+        "1",
+        "--session-file",
+        file.to_str().unwrap(),
+    ];
+    let by_environment = ["request", "a", "--id", "1"];
+    let by_argument = ["request", "a", "--id", "1", "--session", "mine"];
+    for (arguments, in_environment, warning) in [
+        (&by_file[..], "another", ""),
+        (&by_environment, "mine", ""),
+        (&by_argument, "another", "list of processes"),
+    ] {
+        let mut command = command(arguments);
+        command.env("RM_SESSION", in_environment);
+        let ran = run(&server, command, None, serve_in_session).await;
+        assert_eq!((ran.status, &*ran.out), (0, "{}\n"), "{}", ran.err);
+        assert_eq!(ran.err.is_empty(), warning.is_empty(), "{}", ran.err);
+        assert!(ran.err.contains(warning), "{}", ran.err);
+    }
+    std::fs::remove_file(file).unwrap();
+
+    let missing = ["request", "a", "--id", "1"];
+    let nothing = ["request", "a", "--id", "1", "--session-file", "/dev/null"];
+    let no_file = ["cancel", "1", "--session-file", "/no/such/file"];
+    let no_id = ["request", "a", "--session-file", "/dev/null"];
+    for (arguments, says) in [
+        (&missing[..], "RM_SESSION"),
+        (&nothing, "got nothing"),
+        (&no_file, "/no/such/file"),
+        (&no_id, "--id N"),
+    ] {
+        let ran = run_alone(&[arguments, &["-s", "127.0.0.1:1"]].concat());
+        assert_eq!((ran.status, &*ran.out), (64, ""), "{arguments:?}");
+        assert!(ran.err.contains(says), "{arguments:?}: {}", ran.err);
+    }
 }

@@ -17,6 +17,7 @@ use crate::bench::{BENCH_HELP, BenchOptions};
 use crate::outcome::{Failure, USAGE};
 use crate::payload;
 use crate::plugins::{Do, PluginsOrder};
+use crate::session_name::SessionName;
 
 /// Ask an rm-host for what it hands out.
 #[derive(Debug, Parser)]
@@ -74,25 +75,23 @@ enum Command {
         #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration)]
         deadline: Option<Duration>,
         /// The request's own number within the session, higher than those before: asked again under it, it is served once
-        #[arg(long, requires = "session", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=protocol::limits::REQUEST_ID_MAX))]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=protocol::limits::REQUEST_ID_MAX))]
         id: Option<u64>,
-        /// The session that the id belongs to, as `rm-cli session` gives it
-        #[arg(long, requires = "id", value_name = "SESSION")]
-        session: Option<String>,
+        #[command(flatten)]
+        session: SessionName,
         /// Ask again, under one id, when the connection is lost; give up once the host is away for this long
         #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration)]
         reconnect: Option<Duration>,
     },
-    /// Have the host begin a session, and print its name
+    /// Have the host begin a session, and print its name; whoever knows that can ask for the session's answers
     Session,
     /// Take back a request that was asked under an id
     Cancel {
         /// The id
         #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..=protocol::limits::REQUEST_ID_MAX))]
         id: u64,
-        /// The session that the id belongs to
-        #[arg(long, value_name = "SESSION")]
-        session: String,
+        #[command(flatten)]
+        session: SessionName,
     },
     /// Ask as fast as the host answers, or at a fixed rate, and print how fast that was
     #[command(after_help = BENCH_HELP)]
@@ -141,7 +140,7 @@ Examples:
   rm-cli request getTickets '{\"count\": 2}'
   rm-cli request getProxy --wait --deadline 60s
   jq -c .booking booking.json | rm-cli request bookRoom -
-  session=$(rm-cli session); until rm-cli request getTickets --session \"$session\" --id 1; do sleep 1; done
+  (umask 077; rm-cli session >session); until rm-cli request getTickets --session-file session --id 1; do sleep 1; done
   while read -r type; do rm-cli request \"$type\" </dev/null; done <types.txt";
 
 const PLUGINS_HELP: &str = "\
@@ -187,17 +186,12 @@ impl Arguments {
     }
 
     /// Where to connect to, and for how long to wait.
-    pub(crate) fn client(&self) -> ClientOptions {
+    pub(crate) fn client(&self) -> Result<ClientOptions, Failure> {
         let mut options = ClientOptions::default().server(self.server.clone());
         if let Some(data) = self.socket_of() {
             options = options.operator(data);
         }
-        if let Command::Request {
-            session: Some(session),
-            ..
-        }
-        | Command::Cancel { session, .. } = &self.command
-        {
+        if let Some(session) = self.session()? {
             options = options.session(session);
         }
         if let Command::Request {
@@ -207,9 +201,26 @@ impl Arguments {
         {
             options = options.reconnect(*patience);
         }
-        match self.timeout {
+        Ok(match self.timeout {
             Some(timeout) => options.timeout(timeout),
             None => options,
+        })
+    }
+
+    /// The session that a request is of, or is taken back in.
+    fn session(&self) -> Result<Option<String>, Failure> {
+        match &self.command {
+            Command::Request {
+                id: None, session, ..
+            } if session.is_given() => Err(Failure::Usage(
+                "expected --id N with a session, which is there for requests that bear one"
+                    .to_owned(),
+            )),
+            Command::Request { id: None, .. } => Ok(None),
+            Command::Request { session, .. } | Command::Cancel { session, .. } => {
+                session.read().map(Some)
+            }
+            _ => Ok(None),
         }
     }
 

@@ -10,6 +10,7 @@ mod outcome;
 mod payload;
 mod plugin_table;
 mod plugins;
+mod session_name;
 
 use std::process::ExitCode;
 
@@ -42,7 +43,7 @@ async fn main() -> ExitCode {
 }
 
 async fn of_session(arguments: &Arguments, order: OfSession) -> Result<ExitCode, Failure> {
-    let client = arguments.client().connect().await?;
+    let client = arguments.client()?.connect().await?;
     match order {
         OfSession::Begin => Ok(outcome::print_text(&outcome::harmless(
             &client.session().await?,
@@ -62,7 +63,7 @@ async fn ask(arguments: Arguments) -> Result<Box<RawValue>, Failure> {
         payload,
         options,
     } = arguments.asked()?;
-    let client = arguments.client().connect().await?;
+    let client = arguments.client()?.connect().await?;
     // No farewell: nothing is left to be written, and the host may not hold the user up.
     Ok(client
         .request_raw(&type_name, payload.as_deref(), &options)

@@ -100,7 +100,7 @@ fn waited_text(waited: &Waited<'_>) -> String {
 }
 
 /// To stderr; where nobody reads it, the status still tells.
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{}", harmless(text));
 }
 

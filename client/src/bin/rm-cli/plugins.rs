@@ -50,7 +50,7 @@ struct List<'a> {
 }
 
 pub(crate) async fn run(arguments: &Arguments, order: PluginsOrder) -> Result<ExitCode, Failure> {
-    let client = arguments.client().connect().await?;
+    let client = arguments.client()?.connect().await?;
     let Some((told, name)) = order.told else {
         let list = ask(&client, LIST, None).await?;
         return Ok(if order.json {
