@@ -46,6 +46,8 @@ struct Shared {
     greeted: OnceCell<Option<Arc<str>>>,
     /// 0 is left to the host's complaints about what has no number.
     next_query_index: AtomicU64,
+    /// How often something came.
+    heard: AtomicU64,
 }
 
 impl Connection {
@@ -54,19 +56,22 @@ impl Connection {
         options: &ClientOptions,
         wait: Option<Duration>,
     ) -> Result<Self, ClientError> {
+        // One that does not come back by itself has its requests' timeouts.
+        let silence = options.reconnect.map(|_| options.silence);
+        let silence = silence.filter(|silence| !silence.is_zero());
         match &options.data {
             Some(data) => {
                 let (reading, writing) = operators::connect(data, wait).await?.into_split();
-                Ok(Self::over(Box::new(reading), Box::new(writing)))
+                Ok(Self::over(Box::new(reading), Box::new(writing), silence))
             }
             None => {
                 let (reading, writing) = options.server.connect(wait).await?.into_split();
-                Ok(Self::over(Box::new(reading), Box::new(writing)))
+                Ok(Self::over(Box::new(reading), Box::new(writing), silence))
             }
         }
     }
 
-    fn over(reading: Reading, writing: Writing) -> Self {
+    fn over(reading: Reading, writing: Writing, silence: Option<Duration>) -> Self {
         let shared = Arc::new(Shared {
             exchange: Mutex::default(),
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
@@ -75,8 +80,9 @@ impl Connection {
             closing: Notify::new(),
             greeted: OnceCell::new(),
             next_query_index: AtomicU64::new(1),
+            heard: AtomicU64::new(0),
         });
-        let task = tokio::spawn(drive(reading, writing, Arc::clone(&shared)));
+        let task = tokio::spawn(drive(reading, writing, Arc::clone(&shared), silence));
         Self {
             shared,
             task: Mutex::new(Some(task)),
@@ -203,6 +209,20 @@ impl Shared {
         Ok((query_index, message))
     }
 
+    /// Asks for a sign of life. Where there is no room for it, nothing that was sent before has left either.
+    fn ping(&self) {
+        let Ok((_, message)) = self.encode("ping", None, None) else {
+            return;
+        };
+        let Ok(space) = self.outgoing_space.try_acquire_many(message.len() as u32) else {
+            return;
+        };
+        if self.exchange().tell(&message).is_ok() {
+            space.forget();
+            self.work.notify_one();
+        }
+    }
+
     fn end(&self, ended: Ended) {
         self.exchange().end(ended);
         self.in_flight.close();
@@ -253,16 +273,28 @@ impl Drop for EndOnDrop {
     }
 }
 
-async fn drive(mut reading: Reading, writing: Writing, shared: Arc<Shared>) {
+async fn drive(
+    mut reading: Reading,
+    writing: Writing,
+    shared: Arc<Shared>,
+    silence: Option<Duration>,
+) {
     let shared = EndOnDrop(shared);
     let shared = &*shared.0;
     let closing_too_long = async {
         shared.closing.notified().await;
         sleep(CLOSE_WAIT).await;
     };
+    let silent_too_long = async {
+        match silence {
+            Some(silence) => silent(shared, silence).await,
+            None => std::future::pending().await,
+        }
+    };
     let end = tokio::select! {
         lost = read_replies(&mut reading, shared) => lost,
         end = write_requests(writing, shared) => end,
+        lost = silent_too_long => lost,
         () = closing_too_long => Ended::Lost("closing took too long".into()),
     };
     if let (Ended::Lost(reason), true) = (&end, shared.exchange().ended().is_none()) {
@@ -285,10 +317,11 @@ async fn read_replies(reading: &mut Reading, shared: &Shared) -> Ended {
     let mut buffer = vec![0; READ_BYTES];
     loop {
         let bytes = match reading.read(&mut buffer).await {
-            Ok(0) => return Ended::Lost("the host closed it".into()),
+            Ok(0) => return shared.exchange().hung_up(),
             Ok(bytes) => bytes,
             Err(error) => return Ended::Lost(error.to_string().into()),
         };
+        shared.heard.fetch_add(1, Ordering::Relaxed);
         let mut frames = decoder.feed(&buffer[..bytes]);
         loop {
             match frames.next() {
@@ -303,6 +336,28 @@ async fn read_replies(reading: &mut Reading, shared: &Shared) -> Ended {
                     );
                 }
             }
+        }
+    }
+}
+
+/// Returns when nothing has come for too long while somebody waits, nor an answer to a ping. A host that is there answers
+/// that at once.
+async fn silent(shared: &Shared, silence: Duration) -> Ended {
+    loop {
+        let heard = shared.heard.load(Ordering::Relaxed);
+        let is_silent = || shared.heard.load(Ordering::Relaxed) == heard;
+        sleep(silence).await;
+        if !is_silent() || !shared.exchange().is_awaited() {
+            continue;
+        }
+        shared.ping();
+        sleep(silence).await;
+        if is_silent() {
+            let reason = format!(
+                "the host has said nothing for {:?}, nor answered a ping",
+                silence * 2
+            );
+            return Ended::Lost(reason.into());
         }
     }
 }

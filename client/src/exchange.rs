@@ -51,6 +51,8 @@ pub(crate) struct Exchange {
     waiting: HashMap<u64, Waiting>,
     /// Whole messages, to be written in one piece.
     outgoing: Vec<u8>,
+    /// What the host complained of last that was no single request's: why it hangs up, often.
+    complaint: Option<String>,
     /// Once set, it never changes, and nobody waits.
     ended: Option<Ended>,
 }
@@ -112,6 +114,10 @@ impl Exchange {
             .and_then(|index| self.waiting.remove(&index));
         let Some(waiting) = waiting else {
             log_unclaimed(reply, refusal.as_ref());
+            if reply.type_name == BAD_MESSAGE_TYPE && reply.query_index == "0" {
+                self.complaint =
+                    refusal.map(|refusal| format!("{}: {}", refusal.code, refusal.message()));
+            }
             return;
         };
         let refusal = refusal.map(|refusal| {
@@ -134,6 +140,20 @@ impl Exchange {
         }
         self.ended.get_or_insert(ended);
         self.waiting = HashMap::new();
+    }
+
+    /// Whether anybody waits for a reply.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Why the host has hung up.
+    pub(crate) fn hung_up(&self) -> Ended {
+        let reason = match &self.complaint {
+            Some(complaint) => format!("the host closed it: {complaint}"),
+            None => "the host closed it".to_owned(),
+        };
+        Ended::Lost(reason.into())
     }
 
     pub(crate) fn ended(&self) -> Option<&Ended> {

@@ -26,6 +26,21 @@ pub const RECONNECT_TRY_MAX: Duration = Duration::from_secs(5);
 /// a host that was started anew answers before all its plugins serve.
 pub const RESTART_WAIT: Duration = Duration::from_secs(5);
 
+/// How long a client that reconnects hears nothing, while it waits for a reply, before it asks the host for a sign of life,
+/// and then waits for that, unless [`silence`](crate::ClientOptions::silence) says otherwise.
+pub const SILENCE: Duration = Duration::from_secs(5);
+
+/// A connection on which nothing comes is asked by the system for a sign of life after this long, so often, so many times;
+/// then it is lost.
+pub const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(30);
+/// See [`KEEP_ALIVE_AFTER`].
+pub const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
+/// See [`KEEP_ALIVE_AFTER`].
+pub const KEEP_ALIVE_TRIES_MAX: u32 = 3;
+
+/// A host that has acknowledged nothing of what was sent to it for this long is lost.
+pub const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
+
 /// How long a closing connection may take to write what it still has and to hear the host's end.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
@@ -43,6 +58,8 @@ pub(crate) const BUFFER_BYTES_KEPT: usize = 1 << 16;
 
 // Whatever is in flight is still known to the host when it is asked again.
 const _: () = assert!(IN_FLIGHT_MAX <= protocol::limits::ANSWERS_KEPT_MAX);
+// Silence is noticed while a request with the default timeout can still be asked again.
+const _: () = assert!(SILENCE.as_millis() * 3 < DEFAULT_WAIT.as_millis());
 // The bytes are counted by a semaphore that takes a message at once.
 const _: () = assert!(OUTGOING_BYTES_MAX >= MESSAGE_BYTES_MAX + SEPARATOR.len());
 const _: () = assert!(OUTGOING_BYTES_MAX <= u32::MAX as usize);

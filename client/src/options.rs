@@ -7,7 +7,7 @@ use protocol::limits::DEFAULT_WAIT;
 
 use crate::client::Client;
 use crate::error::ClientError;
-use crate::limits::{DEADLINE_GRACE, DEADLINE_MAX};
+use crate::limits::{DEADLINE_GRACE, DEADLINE_MAX, SILENCE};
 use crate::server::Server;
 
 /// What can be chosen for a client.
@@ -28,6 +28,7 @@ pub struct ClientOptions {
     pub(crate) data: Option<PathBuf>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) reconnect: Option<Duration>,
+    pub(crate) silence: Duration,
     pub(crate) session: Option<String>,
 }
 
@@ -39,6 +40,7 @@ impl Default for ClientOptions {
             data: None,
             timeout: Some(DEFAULT_WAIT),
             reconnect: None,
+            silence: SILENCE,
             session: None,
         }
     }
@@ -86,6 +88,14 @@ impl ClientOptions {
     /// ```
     pub fn reconnect(mut self, patience: Duration) -> Self {
         self.reconnect = Some(patience);
+        self
+    }
+
+    /// How long a client that [reconnects](Self::reconnect) hears nothing, while it waits for a reply, before it asks the
+    /// host for a sign of life; without one within the same time the connection counts as lost. By default
+    /// [`SILENCE`]. Zero: for ever.
+    pub fn silence(mut self, silence: Duration) -> Self {
+        self.silence = silence;
         self
     }
 

@@ -6,10 +6,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use protocol::limits::DEFAULT_PORT;
+use rustix::net::sockopt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::ClientError;
+use crate::limits::{KEEP_ALIVE_AFTER, KEEP_ALIVE_EVERY, KEEP_ALIVE_TRIES_MAX, UNACKNOWLEDGED_MAX};
 
 /// A host's name or address with its port. By default `localhost` and the protocol's port.
 ///
@@ -107,9 +109,9 @@ impl Server {
             match within(until, TcpStream::connect(address)).await {
                 Ok(stream) => {
                     tracing::debug!(%address, "connected");
-                    if let Err(error) = stream.set_nodelay(true) {
-                        // Only slower without.
-                        tracing::debug!(%error, "small messages may be held back");
+                    if let Err(error) = prepare(&stream) {
+                        // Only slower without, to send as to notice that the host is gone.
+                        tracing::debug!(%error, "the socket's options cannot be set");
                     }
                     return Ok(stream);
                 }
@@ -122,6 +124,18 @@ impl Server {
             tried.join(", ")
         }))
     }
+}
+
+/// Small messages leave at once, and the system notices when the host's machine is gone.
+fn prepare(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEP_ALIVE_AFTER)?;
+    sockopt::set_tcp_keepintvl(stream, KEEP_ALIVE_EVERY)?;
+    sockopt::set_tcp_keepcnt(stream, KEEP_ALIVE_TRIES_MAX)?;
+    let gone_ms = u32::try_from(UNACKNOWLEDGED_MAX.as_millis()).expect("a constant");
+    sockopt::set_tcp_user_timeout(stream, gone_ms)?;
+    Ok(())
 }
 
 /// The result within the time, or a sentence.

@@ -232,3 +232,54 @@ async fn a_host_that_only_accepts_and_hangs_up_is_away() {
     assert!(matches!(error, ClientError::Lost { .. }), "{error}");
     assert!(tries < 10, "{tries}");
 }
+
+#[tokio::test]
+async fn a_connection_on_which_the_host_is_silent_is_left() {
+    let server = TestServer::start().await;
+    let options = reconnecting().silence(Duration::from_millis(50));
+    let (client, mut silent) = connected(&server, options).await;
+    let asked = ask(&client, "a");
+    greet(&mut silent, None).await;
+    let before = silent.next().await.unwrap();
+    assert_eq!(before.type_name, "a");
+    // It is asked whether it is there, and does not say so.
+    assert_eq!(silent.next().await.unwrap().type_name, "ping");
+    let mut peer = server.accept().await;
+    assert!(silent.next().await.is_none(), "the silent one is closed");
+    greet(&mut peer, Some("s")).await;
+    assert_eq!(peer.serve(r#"{"n":1}"#).await.meta, before.meta);
+    assert_eq!(asked.await.unwrap().unwrap(), json!({ "n": 1 }));
+    assert!(client.is_connected());
+}
+
+#[tokio::test]
+async fn a_host_that_takes_long_and_answers_pings_is_not_left() {
+    let server = TestServer::start().await;
+    let options = reconnecting().silence(Duration::from_millis(50));
+    let (client, mut peer) = connected(&server, options).await;
+    let asked = ask(&client, "a");
+    greet(&mut peer, None).await;
+    let slow = peer.next().await.unwrap();
+    for _ in 0..5 {
+        assert_eq!(peer.serve(r#"{"pong":0}"#).await.type_name, "ping");
+    }
+    peer.reply(&slow.type_name, &slow.query_index, r#"{"n":1}"#)
+        .await;
+    assert_eq!(asked.await.unwrap().unwrap(), json!({ "n": 1 }));
+}
+
+#[tokio::test]
+async fn what_the_host_says_before_it_hangs_up_is_the_reason() {
+    let server = TestServer::start().await;
+    let (client, mut peer) = connected(&server, ClientOptions::default()).await;
+    let asked = ask(&client, "a");
+    peer.next().await.unwrap();
+    let full = r#"{"err":"10 clients are connected already","code":"busy"}"#;
+    peer.reply("errMsgFromClient", "0", full).await;
+    drop(peer);
+    let said = asked.await.unwrap().unwrap_err().to_string();
+    assert!(
+        said.contains("busy: 10 clients are connected already"),
+        "{said}"
+    );
+}
