@@ -102,6 +102,15 @@ pub(crate) struct Flags {
     #[arg(long, env = "RM_ALLOW_REMOTE", value_parser = FalseyValueParser::new())]
     allow_remote: bool,
 
+    /// How many clients one address may have, an IPv6 network of 64 bits being one; more are told `busy`
+    /// [default: as many as there are]
+    #[arg(long, env = "RM_CLIENTS_PER_ADDRESS", value_name = "COUNT", value_parser = count)]
+    clients_per_address: Option<usize>,
+
+    /// Disconnect clients that ask for nothing for so long, and wait for nothing [default: off]
+    #[arg(long, env = "RM_IDLE", value_name = "DURATION", value_parser = duration)]
+    idle: Option<Duration>,
+
     /// Let whoever reaches an address disable, reload and roll back plugins; without it, that is for those who may
     /// open operators.sock in the data folder
     #[arg(long, env = "RM_OPERATORS_OVER_TCP", value_parser = FalseyValueParser::new())]
@@ -145,6 +154,10 @@ pub struct Config {
     pub inline_stuck: Duration,
     /// The filter of the log, not yet read.
     pub log: String,
+    /// Clients from one address, at least 1; `None` for no share.
+    pub clients_per_address: Option<usize>,
+    /// How long a client may do nothing; `None` for ever.
+    pub idle: Option<Duration>,
     /// Any client may do what an operator may.
     pub operators_over_tcp: bool,
 }
@@ -263,6 +276,8 @@ impl Config {
             retry_crashed: args.retry_crashed,
             inline_stuck: args.inline_stuck,
             log: args.log,
+            clients_per_address: args.clients_per_address,
+            idle: args.idle.and_then(not_zero),
             operators_over_tcp: args.operators_over_tcp,
         })
     }

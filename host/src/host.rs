@@ -26,7 +26,7 @@ use crate::{
     crash_mark,
     data_folder::{DataFolder, Origin, Wanted},
     limits,
-    net::{Admission, Hub, Listeners, OperatorsSocket, SocketFile},
+    net::{Admission, Hub, Listeners, OperatorsSocket, Patience, SocketFile, core_runtime},
     plugins::{PluginEvent, Watcher},
     state::{BatchNo, Durability, Keeper, Kept, Recovered, Store},
     ticker::Ticker,
@@ -112,10 +112,7 @@ const DISMISSED_LOOK: Duration = Duration::from_millis(20);
 /// # Errors
 /// Why it could not start.
 pub fn run(config: Config) -> anyhow::Result<Ended> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build_local(Default::default())
-        .context("the core thread's runtime cannot be made")?;
+    let runtime = core_runtime().context("the core thread's runtime cannot be made")?;
     let ended = runtime.block_on(async {
         let mut host = Host::start(config)?;
         let ended = host.serve().await;
@@ -161,16 +158,20 @@ impl Host {
         let signal_of = Arc::clone(&signal);
         let key = new_session_key()?;
         let coordinator = Coordinator::new(settings, clock, signal_of, opener, kept, key);
-        let hub = Hub::new(coordinator, config.message_timeout);
+        let patience = Patience {
+            message: config.message_timeout,
+            idle: config.idle,
+        };
+        let hub = Hub::new(coordinator, patience);
         let listeners = Listeners::bind(&config.listen, config.listen_is_default)?;
         let addresses = listeners.addresses();
         let ready = addresses
             .first()
             .map(|address| format!("ready: listening on {address}"))
             .context("none of the addresses to listen on can be had; name one with --listen")?;
-        let operators = operators_socket(&data);
+        let operators = OperatorsSocket::bind_or_warn(data.path());
         log_start(&config, &addresses);
-        let admission = Rc::new(Admission::raised());
+        let admission = Rc::new(Admission::raised(config.clients_per_address));
         let plugins = config.plugins.clone();
         let watcher = Watcher::start(plugins, crashes, config.settle, move |event| {
             tell(&to_core, FromThreads::Plugin(event));
@@ -414,20 +415,6 @@ fn log_state(recovered: &Recovered, origin: Origin, started: Instant) {
             cut.byte,
             cut.batch
         );
-    }
-}
-
-/// A host that operators cannot reach serves all the same, and says so.
-fn operators_socket(data: &DataFolder) -> Option<OperatorsSocket> {
-    match OperatorsSocket::bind(data.path()) {
-        Ok(socket) => Some(socket),
-        Err(error) => {
-            tracing::warn!(
-                "there is no socket for operators, so none of them can disable, reload or roll back a plugin: {error}; mend \
-                 that and start again, or let clients do it with --operators-over-tcp"
-            );
-            None
-        }
     }
 }
 

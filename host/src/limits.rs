@@ -18,6 +18,21 @@ pub const UNREAD_REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A client that takes nothing of what it is sent for this long is disconnected.
 pub const STALLED_WRITE_MAX: Duration = Duration::from_secs(10);
 
+/// How often it is looked whether such a client takes something: so much later it may be noticed.
+pub const STALLED_WRITE_LOOK: Duration = Duration::from_millis(2_500);
+
+/// A connection on which nothing comes is asked for a sign of life after this long.
+pub const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(30);
+/// So often, while there is none.
+pub const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
+/// So many times; then the client's machine is gone.
+pub const KEEP_ALIVE_TRIES_MAX: u32 = 3;
+/// A client that has acknowledged nothing of what the system has sent it for this long is gone.
+pub const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
+
+/// Tasks of the core thread that run before it looks at the sockets again.
+pub const TASKS_BETWEEN_LOOKS: u32 = 1;
+
 /// After an answer that closes a connection: how long, and how much, is still read and thrown away, so that
 /// the answer is not lost to a reset.
 pub const LINGER: Duration = Duration::from_secs(2);
@@ -26,6 +41,9 @@ pub const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Clients connected at once, unless the system lets the host open fewer files.
 pub const CONNECTIONS_MAX: usize = 10_000;
+
+/// Clients that were turned away and are being told so, before they are cut off.
+pub const TURNED_AWAY_TOLD_MAX: usize = 8;
 
 /// Operators connected at once, through their socket. No client can take these places.
 pub const OPERATORS_MAX: usize = 32;
@@ -345,8 +363,14 @@ pub const FREE_BYTES_KEPT: usize = 16 * 1024 * 1024;
 pub const OWN_PIECE_BYTES: usize = 4 * 1024 * 1024;
 
 const _: () = {
+    assert!(STALLED_WRITE_LOOK.as_millis() < STALLED_WRITE_MAX.as_millis());
     assert!(
-        OPERATORS_MAX * 4 <= FILES_KEPT,
+        STALLED_WRITE_MAX.as_millis() + STALLED_WRITE_LOOK.as_millis()
+            < UNACKNOWLEDGED_MAX.as_millis(),
+        "who does not read is told so before he is gone"
+    );
+    assert!(
+        2 * (OPERATORS_MAX + TURNED_AWAY_TOLD_MAX) <= FILES_KEPT,
         "operators have files that no client can take"
     );
     assert!(READ_BYTES <= UNREAD_REPLY_BYTES_PAUSE);

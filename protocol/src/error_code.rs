@@ -50,11 +50,13 @@ pub enum ErrorCode {
     Cancelled,
     /// The command is for operators, and this client is none.
     OperatorsOnly,
+    /// The client has asked for nothing for too long.
+    IdleTooLong,
 }
 
 impl ErrorCode {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::BadMessage,
         Self::TooLarge,
         Self::UnknownType,
@@ -73,6 +75,7 @@ impl ErrorCode {
         Self::IdForgotten,
         Self::Cancelled,
         Self::OperatorsOnly,
+        Self::IdleTooLong,
     ];
 
     /// The word as it goes over the wire.
@@ -96,6 +99,7 @@ impl ErrorCode {
             Self::IdForgotten => "id_forgotten",
             Self::Cancelled => "cancelled",
             Self::OperatorsOnly => "operators_only",
+            Self::IdleTooLong => "idle_too_long",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, ErrorKind, Read, Write},
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpStream},
     os::{
         fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
@@ -100,6 +100,20 @@ impl RawClient {
         let stream = TcpStream::connect(address).expect("the host listens");
         stream.set_nodelay(true).expect("a socket has this option");
         Self::over(Stream::Tcp(stream))
+    }
+
+    /// Connects from an address of this machine's own, such as another of its loopback network.
+    #[track_caller]
+    pub fn connect_from(own: IpAddr, address: SocketAddr) -> Self {
+        use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+        let family = match address {
+            SocketAddr::V4(_) => AddressFamily::INET,
+            SocketAddr::V6(_) => AddressFamily::INET6,
+        };
+        let socket = socket(family, SocketType::STREAM, None).expect("there is a socket");
+        bind(&socket, &SocketAddr::new(own, 0)).expect("the address is this machine's");
+        connect(&socket, &address).expect("the host listens");
+        Self::over(Stream::Tcp(socket.into()))
     }
 
     /// Connects through the operators' socket in a data folder.
@@ -265,6 +279,12 @@ impl RawClient {
         let reply = self.reply();
         assert_eq!(reply.query_index, index, "{}", reply.text);
         reply
+    }
+
+    /// The answer to a ping; `None` where the host says something else, or hangs up.
+    pub fn try_reply_to_ping(&mut self) -> Option<Reply> {
+        self.try_tell("ping", &Value::Null).ok()?;
+        self.try_reply().filter(|reply| reply.type_name == "ping")
     }
 
     /// Returns once the host has seen all that was sent before.

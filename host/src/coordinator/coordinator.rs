@@ -240,6 +240,11 @@ impl Coordinator {
         self.asked(slot, type_id, &asked);
     }
 
+    /// Whether a client waits for something.
+    pub fn is_owed(&mut self, slot: ClientSlot) -> bool {
+        self.clients.at(slot).owed > 0
+    }
+
     /// A client's bytes are no messages: it gets its last words after what it is owed.
     pub fn broke_off(&mut self, slot: ClientSlot, last_words: Vec<u8>) {
         self.clients.at(slot).last_words = Some(last_words);

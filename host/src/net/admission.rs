@@ -1,13 +1,20 @@
 //! How many clients the host takes, and what those hear that are too many.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    io,
+    net::{IpAddr, Ipv6Addr},
     rc::Rc,
     time::{Duration, Instant},
 };
 
 use protocol::{ErrorCode, encoder};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::timeout,
+};
 
 use super::transport::Stream;
 use crate::{coordinator::Peer, limits};
@@ -19,6 +26,10 @@ const TOLD_EVERY: Duration = Duration::from_secs(10);
 pub struct Admission {
     clients: Room,
     operators: Room,
+    /// Where one address may have a share of the clients' places.
+    shares: Option<Shares>,
+    /// Peers that were turned away, and are being told so.
+    being_told: Cell<usize>,
     failures: Repeated,
 }
 
@@ -39,7 +50,7 @@ pub(super) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.admission.room(self.peer).leave();
+        self.admission.leave(self.peer);
     }
 }
 
@@ -52,11 +63,13 @@ struct Repeated {
 
 impl Admission {
     /// Raises the process's limit of open files as far as it may and as is of use. Some of them are kept for plugins,
-    /// for the log of the states and for whatever else must not fail because there are many clients.
-    pub fn raised() -> Self {
+    /// for the log of the states and for whatever else must not fail because there are many clients. One address may have
+    /// `per_address` clients.
+    pub fn raised(per_address: Option<usize>) -> Self {
         let wanted = limits::CONNECTIONS_MAX + limits::FILES_KEPT;
         let files = raise_to(wanted).unwrap_or(wanted);
-        let max = (files - limits::FILES_KEPT.min(files / 2)).min(limits::CONNECTIONS_MAX);
+        let kept = limits::FILES_KEPT.min(files / 2);
+        let max = (files - kept).min(limits::CONNECTIONS_MAX);
         if max < limits::CONNECTIONS_MAX {
             tracing::warn!(
                 "the host may open {files} files only: it takes {max} clients, and not {}; raise the hard limit, to \
@@ -66,23 +79,56 @@ impl Admission {
         }
         Self {
             clients: Room::new("clients", max),
-            operators: Room::new("operators", limits::OPERATORS_MAX),
+            operators: Room::new("operators", limits::OPERATORS_MAX.min(kept / 4).max(1)),
+            shares: per_address.map(Shares::new),
+            being_told: Cell::new(0),
             failures: Repeated::default(),
         }
     }
 
     /// A place, if there is one; else the peer is told why.
-    pub(super) fn admit(self: &Rc<Self>, stream: &Stream, peer: Peer) -> Option<Place> {
-        let Err(text) = self.room(peer).enter(peer) else {
+    pub(super) fn admit(self: &Rc<Self>, stream: Stream, peer: Peer) -> Option<(Stream, Place)> {
+        let Err(text) = self.enter(peer) else {
             let admission = Rc::clone(self);
-            return Some(Place { admission, peer });
+            return Some((stream, Place { admission, peer }));
         };
         let mut words = Vec::new();
         let code = ErrorCode::Busy.as_str();
         encoder::error(&mut words, encoder::BAD_MESSAGE_TYPE, "0", code, &text);
-        // It is only a courtesy: a peer that it does not reach sees its connection closed.
-        let _ = stream.try_write(&words);
+        if self.being_told.get() < limits::TURNED_AWAY_TOLD_MAX {
+            self.being_told.set(self.being_told.get() + 1);
+            let admission = Rc::clone(self);
+            tokio::task::spawn_local(async move {
+                // A peer that has gone by itself need not hear it.
+                let _ = timeout(limits::LINGER, tell(stream, &words)).await;
+                admission.being_told.set(admission.being_told.get() - 1);
+            });
+        } else {
+            // It is only a courtesy: a peer that it does not reach sees its connection closed.
+            let _ = rustix::io::write(&stream, &words);
+        }
         None
+    }
+
+    /// Takes a place; the reason, if there is none.
+    fn enter(&self, peer: Peer) -> Result<(), String> {
+        self.room(peer).enter(peer)?;
+        if let (Peer::Client(address), Some(shares)) = (peer, &self.shares)
+            && let Err(reason) = shares.enter(address.ip())
+        {
+            let room = self.room(peer);
+            room.leave();
+            room.turned_away(peer, &reason);
+            return Err(reason);
+        }
+        Ok(())
+    }
+
+    fn leave(&self, peer: Peer) {
+        if let (Peer::Client(address), Some(shares)) = (peer, &self.shares) {
+            shares.leave(address.ip());
+        }
+        self.room(peer).leave();
     }
 
     /// Operators have places that no client can take.
@@ -94,7 +140,7 @@ impl Admission {
     }
 
     /// The system could not accept one.
-    pub(super) fn failed(&self, error: &std::io::Error) {
+    pub(super) fn failed(&self, error: &io::Error) {
         if let Some(count) = self.failures.happened() {
             tracing::warn!(count, "a client could not be accepted: {error}");
         }
@@ -121,10 +167,14 @@ impl Room {
             "{} {} are connected already, as many as this host takes; try again later",
             self.max, self.of
         );
+        self.turned_away(peer, &text);
+        Err(text)
+    }
+
+    fn turned_away(&self, peer: Peer, text: &str) {
         if let Some(count) = self.turned_away.happened() {
             tracing::warn!(%peer, count, "turned away: {text}");
         }
-        Err(text)
     }
 
     /// Somebody has gone.
@@ -133,12 +183,75 @@ impl Room {
         if let Some(count) = self.turned_away.untold() {
             tracing::warn!(
                 count,
-                "turned away since that was told last: {} {} were connected",
-                self.max,
+                "turned away since that was told last; {} {} are connected",
+                self.connected.get(),
                 self.of
             );
         }
     }
+}
+
+/// The places of clients, by address.
+struct Shares {
+    max: usize,
+    taken: RefCell<HashMap<IpAddr, usize>>,
+}
+
+impl Shares {
+    fn new(max: usize) -> Self {
+        Self {
+            max,
+            taken: RefCell::default(),
+        }
+    }
+
+    fn enter(&self, address: IpAddr) -> Result<(), String> {
+        let of = origin(address);
+        let mut taken = self.taken.borrow_mut();
+        let taken = taken.entry(of).or_default();
+        if *taken < self.max {
+            *taken += 1;
+            return Ok(());
+        }
+        let network = if of.is_ipv6() { "/64" } else { "" };
+        Err(format!(
+            "{taken} clients are connected from {of}{network} already, as many as this host takes from one address \
+             (--clients-per-address); close some of them, or try again later"
+        ))
+    }
+
+    fn leave(&self, address: IpAddr) {
+        let mut all = self.taken.borrow_mut();
+        let of = origin(address);
+        if let Some(taken) = all.get_mut(&of) {
+            *taken -= 1;
+            if *taken == 0 {
+                all.remove(&of);
+            }
+        }
+    }
+}
+
+/// Who is behind an address. One machine of IPv6 may have all of its network's.
+fn origin(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address => address,
+    }
+}
+
+/// Says the words to who is turned away, and waits until it has gone: what it has sent would reset the connection under
+/// them.
+async fn tell(stream: Stream, words: &[u8]) -> io::Result<()> {
+    let (mut reader, mut writer) = stream.into_split();
+    writer.write_all(words).await?;
+    writer.shutdown().await?;
+    let mut thrown_away = [0; 1024];
+    while reader.read(&mut thrown_away).await? > 0 {}
+    Ok(())
 }
 
 impl Repeated {

@@ -17,7 +17,9 @@ use tokio::{
 use super::{
     Hub,
     admission::Admission,
+    idle::Idle,
     pipe::{Broken, Pipe},
+    stall::Stall,
     transport::{Reader, Stream},
 };
 use crate::{
@@ -27,7 +29,7 @@ use crate::{
 };
 
 /// What the connection's task owns. What the coordinator reaches too is in its [`Pipe`].
-struct Connection {
+pub(super) struct Connection {
     hub: Rc<Hub>,
     slot: ClientSlot,
     id: u64,
@@ -35,8 +37,12 @@ struct Connection {
     pipe: Rc<Pipe>,
     decoder: Decoder,
     reading: Reading,
-    /// Ends a connection whose client does not take its replies. Only while there are such.
-    stall: Option<Pin<Box<Sleep>>>,
+    /// Ends a connection whose client does not take its replies.
+    stall: Stall,
+    /// Ends a connection whose client does nothing, where the host is to.
+    idle: Option<Idle>,
+    /// Bytes that lay in the socket when the host let its client go: what is in them is still answered. Only from then on.
+    rest: Option<usize>,
     /// Ends a connection whose client does not go. Only once it should.
     linger: Option<Pin<Box<Sleep>>>,
     /// When the message that has begun to come began.
@@ -62,7 +68,7 @@ enum Reading {
 
 /// Why a connection was closed, where the client is to blame or to be pitied.
 #[derive(Debug)]
-enum Closed {
+pub(super) enum Closed {
     ByClient,
     Broken(Broken),
     Stalled(usize),
@@ -70,7 +76,7 @@ enum Closed {
 
 /// Serves whoever has come, if there is a place for it.
 pub(super) fn begin(hub: &Rc<Hub>, admission: &Rc<Admission>, stream: Stream, peer: Peer) {
-    let Some(place) = admission.admit(&stream, peer) else {
+    let Some((stream, place)) = admission.admit(stream, peer) else {
         return;
     };
     let hub = Rc::clone(hub);
@@ -82,38 +88,53 @@ pub(super) fn begin(hub: &Rc<Hub>, admission: &Rc<Admission>, stream: Stream, pe
 
 /// Serves a client until its connection is closed.
 async fn serve(hub: Rc<Hub>, stream: Stream, peer: Peer) {
-    if let Err(error) = stream.set_nodelay() {
-        tracing::debug!(%peer, "TCP_NODELAY cannot be set: {error}");
+    if let Err(error) = stream.prepare() {
+        tracing::debug!(%peer, "a socket's options cannot be set: {error}");
     }
-    let (socket, write) = stream.into_split();
-    let pipe = Pipe::new(write, hub.coordinator.borrow().budgets());
-    let outlet: Rc<dyn Outlet> = Rc::clone(&pipe) as _;
-    let (slot, id) = hub.coordinator.borrow_mut().connected(outlet, peer);
-    tracing::debug!(client = id, %peer, "connected");
-    let mut connection = Connection {
-        hub,
-        slot,
-        id,
-        socket,
-        pipe,
-        decoder: Decoder::new(),
-        reading: Reading::Messages,
-        stall: None,
-        linger: None,
-        begun: None,
-        patience: None,
-        discarded_bytes: 0,
-    };
+    let mut connection = Connection::new(hub, stream, peer);
+    tracing::debug!(client = connection.id, %peer, "connected");
     let closed = poll_fn(|cx| connection.poll(cx)).await;
     connection.close(closed, peer);
 }
 
 impl Connection {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
+    pub(super) fn new(hub: Rc<Hub>, stream: Stream, peer: Peer) -> Self {
+        let (socket, write) = stream.into_split();
+        let pipe = Pipe::new(write, hub.coordinator.borrow().budgets());
+        let outlet: Rc<dyn Outlet> = Rc::clone(&pipe) as _;
+        let (slot, id) = hub.coordinator.borrow_mut().connected(outlet, peer);
+        let idle = hub.patience.idle.filter(|_| !peer.is_operator());
+        Self {
+            idle: idle.and_then(Idle::new),
+            hub,
+            slot,
+            id,
+            socket,
+            pipe,
+            decoder: Decoder::new(),
+            reading: Reading::Messages,
+            stall: Stall::default(),
+            rest: None,
+            linger: None,
+            begun: None,
+            patience: None,
+            discarded_bytes: 0,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn pipe(&self) -> Rc<Pipe> {
+        Rc::clone(&self.pipe)
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
         self.pipe.wake_with(cx.waker());
         loop {
             if let Some(broken) = self.pipe.take_broken() {
                 return Poll::Ready(Closed::Broken(broken));
+            }
+            if self.pipe.is_finishing() && self.rest.is_none() {
+                self.rest = Some(waiting_bytes(&self.socket));
             }
             let all_sent = self.pipe.poll_send(cx).is_ready();
             if let Some(broken) = self.pipe.take_broken() {
@@ -121,12 +142,16 @@ impl Connection {
             }
             if all_sent && self.pipe.is_finishing() {
                 if matches!(self.reading, Reading::Messages | Reading::Paused) {
-                    // What had come before the host let go is still answered.
-                    match self.poll_rest(cx) {
-                        Poll::Ready(Ok(())) => continue,
-                        Poll::Ready(Err(_)) => return Poll::Ready(Closed::ByClient),
-                        Poll::Pending => self.reading = Reading::Discarding,
+                    match self.take_rest() {
+                        // Its replies are sent first, and others have waited.
+                        Ok(true) => cx.waker().wake_by_ref(),
+                        Ok(false) => {
+                            self.reading = Reading::Discarding;
+                            continue;
+                        }
+                        Err(_) => return Poll::Ready(Closed::ByClient),
                     }
+                    return Poll::Pending;
                 }
                 return self.poll_finish(cx);
             }
@@ -134,10 +159,17 @@ impl Connection {
                 self.give_up(ErrorCode::Busy, &crowded(spent));
             }
             if self.poll_begun(cx).is_ready() {
-                self.give_up(ErrorCode::BadMessage, &unfinished(self.hub.message_timeout));
+                self.give_up(
+                    ErrorCode::BadMessage,
+                    &unfinished(self.hub.patience.message),
+                );
             }
-            if self.poll_stalled(cx, all_sent).is_ready() {
+            if self.stall.poll(cx, &self.pipe, all_sent).is_ready() {
                 return Poll::Ready(Closed::Stalled(self.pipe.unsent_bytes()));
+            }
+            if self.poll_idle(cx, all_sent).is_ready() {
+                self.idle_too_long();
+                continue;
             }
             match self.reading {
                 Reading::Paused if self.pipe.unsent_bytes() > self.pipe.pause_bytes() / 2 => {
@@ -165,13 +197,62 @@ impl Connection {
         }
     }
 
-    /// Takes what has come already; pending once there is nothing left.
-    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    /// Takes a piece of what had come before the host let go; false once there is nothing left. The socket itself is
+    /// asked: a task whose turn is over hears from the runtime that there is nothing.
+    fn take_rest(&mut self) -> std::io::Result<bool> {
         if self.reading == Reading::Paused {
             self.take(&[]);
-            return Poll::Ready(Ok(()));
+            return Ok(true);
         }
-        self.poll_read(cx).map_ok(|_| ())
+        let rest = self.rest.unwrap_or_default();
+        let hub = Rc::clone(&self.hub);
+        let mut buffer = hub.buffer.borrow_mut();
+        let piece = rest.min(buffer.len());
+        let bytes = match rustix::io::read(&self.socket, &mut buffer[..piece]) {
+            Ok(bytes) => bytes,
+            Err(rustix::io::Errno::INTR) => return Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        if bytes > 0 {
+            self.rest = Some(rest - bytes);
+            self.take(&buffer[..bytes]);
+        }
+        Ok(bytes > 0)
+    }
+
+    /// Ready when the client has done nothing for too long, where there is a limit to that.
+    fn poll_idle(&mut self, cx: &mut Context<'_>, all_sent: bool) -> Poll<()> {
+        let Some(idle) = self.idle.as_mut() else {
+            return Poll::Pending;
+        };
+        if matches!(self.reading, Reading::Discarding | Reading::Ended) {
+            return Poll::Pending;
+        }
+        let (hub, slot) = (&self.hub, self.slot);
+        idle.poll(cx, || {
+            !all_sent || hub.coordinator.borrow_mut().is_owed(slot)
+        })
+    }
+
+    fn idle_too_long(&mut self) {
+        self.idle = None;
+        self.decoder.give_up();
+        self.begun = None;
+        self.pipe.message_keeps(0);
+        let limit = self.hub.patience.idle.unwrap_or_default();
+        let text = format!(
+            "this client has asked for nothing for {limit:?} (--idle) and waits for nothing; connect again when there is \
+             something to ask, or send a ping now and then"
+        );
+        tracing::info!(client = self.id, "disconnected: {text}");
+        let mut words = Vec::new();
+        let code = ErrorCode::IdleTooLong.as_str();
+        encoder::error(&mut words, encoder::BAD_MESSAGE_TYPE, "0", code, &text);
+        self.reading = Reading::Discarding;
+        let mut coordinator = self.hub.coordinator.borrow_mut();
+        coordinator.broke_off(self.slot, words);
+        coordinator.flush();
     }
 
     /// Reads once, and says whether there is likely more.
@@ -182,6 +263,9 @@ impl Connection {
         ready!(Pin::new(&mut self.socket).poll_read(cx, &mut read))?;
         let full = read.remaining() == 0;
         let bytes = read.filled();
+        if let Some(idle) = &self.idle {
+            idle.has_sent();
+        }
         if bytes.is_empty() {
             self.reading = Reading::Ended;
             // What has begun will never end.
@@ -237,7 +321,7 @@ impl Connection {
 
     /// Ready when a message that has begun has not ended in time.
     fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (Some(begun), Some(patience)) = (self.begun, self.hub.message_timeout) else {
+        let (Some(begun), Some(patience)) = (self.begun, self.hub.patience.message) else {
             return Poll::Pending;
         };
         let Some(ends) = begun.checked_add(patience) else {
@@ -288,25 +372,6 @@ impl Connection {
         Poll::Ready(Closed::ByClient)
     }
 
-    /// Ready when the client has taken nothing for too long.
-    fn poll_stalled(&mut self, cx: &mut Context<'_>, all_sent: bool) -> Poll<()> {
-        if all_sent {
-            self.stall = None;
-            return Poll::Pending;
-        }
-        let patience_ends = self.pipe.moved() + limits::STALLED_WRITE_MAX;
-        let timer = self
-            .stall
-            .get_or_insert_with(|| Box::pin(sleep_until(patience_ends)));
-        while timer.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= patience_ends {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(patience_ends);
-        }
-        Poll::Pending
-    }
-
     fn close(self, closed: Closed, peer: Peer) {
         match closed {
             Closed::ByClient => tracing::debug!(client = self.id, %peer, "disconnected"),
@@ -351,6 +416,12 @@ fn unfinished(patience: Option<Duration>) -> String {
     format!(
         "expected the separator 🦀 within {patience:?} after a message's first byte, got none; send it with its separator at once"
     )
+}
+
+/// What has come and was not read. None where the system does not tell: then nothing more is answered.
+fn waiting_bytes(socket: &Reader) -> usize {
+    let bytes = rustix::io::ioctl_fionread(socket).unwrap_or_default();
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 fn last_words(error: &ProtocolError) -> Vec<u8> {

@@ -112,6 +112,20 @@ impl OperatorsSocket {
         Ok(Self { listener, file })
     }
 
+    /// The same. A host that operators cannot reach serves all the same, and says so.
+    pub fn bind_or_warn(folder: &Path) -> Option<Self> {
+        match Self::bind(folder) {
+            Ok(socket) => Some(socket),
+            Err(error) => {
+                tracing::warn!(
+                    "there is no socket for operators, so none of them can disable, reload or roll back a plugin: {error}; \
+                     mend that and start again, or let clients do it with --operators-over-tcp"
+                );
+                None
+            }
+        }
+    }
+
     /// Accepts operators from now on, until the task is aborted. The file goes with what is returned beside it.
     pub fn accept(self, hub: &Rc<Hub>, admission: &Rc<Admission>) -> (JoinHandle<()>, SocketFile) {
         let accept = accept(self.listener, Rc::clone(hub), Rc::clone(admission));

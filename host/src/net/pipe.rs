@@ -8,9 +8,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use tokio::{io::AsyncWrite, time::Instant};
+use tokio::io::AsyncWrite;
 
-use super::transport::Writer;
+use super::{transport::Writer, unacknowledged::unacknowledged_bytes};
 use crate::{
     budget::{Budgets, Kept, Spent},
     coordinator::{KeptFor, Outlet},
@@ -26,8 +26,8 @@ pub(super) struct Pipe {
     unsent: RefCell<Vec<u8>>,
     /// How much of `unsent` the socket has taken.
     taken: Cell<usize>,
-    /// When the socket last took something, or had nothing to take.
-    moved: Cell<Instant>,
+    /// What the socket has taken since the connection began.
+    taken_bytes: Cell<u64>,
     /// The socket takes nothing for now; the task is told when it does.
     full: Cell<bool>,
     /// What `unsent` takes while there is something in it.
@@ -62,7 +62,7 @@ impl Pipe {
             socket: RefCell::new(socket),
             unsent: RefCell::default(),
             taken: Cell::new(0),
-            moved: Cell::new(Instant::now()),
+            taken_bytes: Cell::new(0),
             full: Cell::new(false),
             kept: Kept::none_of(&budgets.replies),
             begun: Kept::none_of(&budgets.messages),
@@ -106,9 +106,11 @@ impl Pipe {
         self.crowded.take()
     }
 
-    /// When the client last took something.
-    pub(super) fn moved(&self) -> Instant {
-        self.moved.get()
+    /// How much of what was sent the client's side has acknowledged, in bytes. All, where the system does not tell.
+    pub(super) fn acknowledged_bytes(&self) -> u64 {
+        let unacknowledged = unacknowledged_bytes(&*self.socket.borrow());
+        let taken = self.taken_bytes.get();
+        taken.saturating_sub(unacknowledged.unwrap_or_default())
     }
 
     /// Has the connection's task woken when there is something that only it can do.
@@ -156,6 +158,7 @@ impl Pipe {
         match result {
             Ok(bytes) => {
                 self.taken.set(self.taken.get() + bytes);
+                self.taken_bytes.set(self.taken_bytes.get() + bytes as u64);
                 self.reuse();
                 true
             }
@@ -173,13 +176,10 @@ impl Pipe {
             unsent.clear();
             unsent.shrink_to(BUFFER_KEPT_BYTES);
             self.taken.set(0);
-        } else {
-            self.moved.set(Instant::now());
+        } else if taken > unsent.len() / 2 {
             // Moving the rest costs less than what was sent before.
-            if taken > unsent.len() / 2 {
-                unsent.drain(..taken);
-                self.taken.set(0);
-            }
+            unsent.drain(..taken);
+            self.taken.set(0);
         }
         self.count(&unsent);
     }
@@ -221,7 +221,6 @@ impl Outlet for Pipe {
     fn flush(&self) {
         self.marked.set(false);
         if !self.full.get() {
-            self.moved.set(Instant::now());
             loop {
                 let unsent = self.unsent.borrow();
                 if unsent.is_empty() {

@@ -2,14 +2,18 @@
 
 use std::{
     io,
+    os::fd::{AsFd, BorrowedFd},
     pin::Pin,
     task::{Context, Poll},
 };
 
+use rustix::net::sockopt;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream, tcp, unix},
 };
+
+use crate::limits;
 
 /// A connection that was accepted.
 pub(super) enum Stream {
@@ -30,20 +34,22 @@ pub(super) enum Writer {
 }
 
 impl Stream {
-    /// Replies are gathered before they are sent; waiting for more would only delay them.
-    pub(super) fn set_nodelay(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.set_nodelay(true),
-            Self::Unix(_) => Ok(()),
-        }
-    }
-
-    /// Sends what the socket takes at once.
-    pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_write(bytes),
-            Self::Unix(stream) => stream.try_write(bytes),
-        }
+    /// Sets what a connection needs. The system is to notice when the other machine is gone: whoever is there answers,
+    /// though he asks for nothing.
+    pub(super) fn prepare(&self) -> io::Result<()> {
+        let Self::Tcp(stream) = self else {
+            return Ok(());
+        };
+        // Replies are gathered before they are sent; waiting for more would only delay them.
+        stream.set_nodelay(true)?;
+        sockopt::set_socket_keepalive(stream, true)?;
+        sockopt::set_tcp_keepidle(stream, limits::KEEP_ALIVE_AFTER)?;
+        sockopt::set_tcp_keepintvl(stream, limits::KEEP_ALIVE_EVERY)?;
+        sockopt::set_tcp_keepcnt(stream, limits::KEEP_ALIVE_TRIES_MAX)?;
+        let gone_ms = limits::UNACKNOWLEDGED_MAX.as_millis();
+        let gone_ms = u32::try_from(gone_ms).expect("a constant");
+        sockopt::set_tcp_user_timeout(stream, gone_ms)?;
+        Ok(())
     }
 
     pub(super) fn into_split(self) -> (Reader, Writer) {
@@ -56,6 +62,33 @@ impl Stream {
                 let (reader, writer) = stream.into_split();
                 (Reader::Unix(reader), Writer::Unix(writer))
             }
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl AsFd for Reader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(half) => half.as_ref().as_fd(),
+            Self::Unix(half) => half.as_ref().as_fd(),
+        }
+    }
+}
+
+impl AsFd for Writer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(half) => half.as_ref().as_fd(),
+            Self::Unix(half) => half.as_ref().as_fd(),
         }
     }
 }

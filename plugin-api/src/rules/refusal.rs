@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt};
 use crate::limits::{REFUSAL_CODE_BYTES_MAX, REFUSAL_TEXT_BYTES_MAX};
 
 /// The host's own codes, which no jobber refuses with.
-pub const RESERVED_CODES: [&str; 18] = [
+pub const RESERVED_CODES: [&str; 19] = [
     "bad_message",
     "too_large",
     "unknown_type",
@@ -25,6 +25,7 @@ pub const RESERVED_CODES: [&str; 18] = [
     "id_forgotten",
     "cancelled",
     "operators_only",
+    "idle_too_long",
 ];
 
 /// A code that no jobber refuses with. The text is for the log and for the author.
