@@ -67,6 +67,15 @@ impl Call {
             None => Holder::Connection(self.client),
         }
     }
+
+    /// Whether this request comes from `holder`: from its session, or from the connection itself, which may have been granted
+    /// something before it came to have a session.
+    pub fn is_from(&self, holder: Holder) -> bool {
+        match holder {
+            Holder::Connection(client) => client == self.client,
+            Holder::Session(session) => Some(session) == self.session,
+        }
+    }
 }
 
 /// Who was granted something.
@@ -104,9 +113,9 @@ impl StateMap {
         }
     }
 
-    /// Who would hold what the request that runs is granted.
-    pub(crate) fn asker(&self) -> Holder {
-        self.host.call().holder()
+    /// Facts about the request that runs.
+    pub(crate) fn call(&self) -> Call {
+        self.host.call()
     }
 
     /// The value of `key`.

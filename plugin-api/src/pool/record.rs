@@ -5,7 +5,7 @@
 //! numbers. Numbers are LEB128 varints; a difference that may be negative is zigzag-encoded, and wraps.
 
 use super::ranges::Span;
-use crate::context::Holder;
+use crate::context::{Call, Holder};
 
 /// The bits of a record's first byte. A bit that is not named here belongs to a later version.
 mod flag {
@@ -56,6 +56,11 @@ pub(super) struct Damaged;
 impl Record {
     pub(super) fn spans(&self) -> impl Iterator<Item = Span> {
         std::iter::once(self.first).chain(self.rest.iter().copied())
+    }
+
+    /// Whether the request of `call` comes from its holder, as far as that is kept.
+    pub(super) fn belongs_to(&self, call: &Call) -> bool {
+        self.holder.is_some_and(|holder| call.is_from(holder))
     }
 
     /// Whether all of `part` is granted by it.

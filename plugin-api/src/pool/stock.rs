@@ -178,7 +178,7 @@ impl Stock {
             token: header.token,
             first,
             rest,
-            holder: Some(self.map.asker()),
+            holder: Some(self.map.call().holder()),
             terms: Terms::default(),
         };
         self.note(&mut header, &record);

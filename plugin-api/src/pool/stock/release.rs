@@ -53,7 +53,8 @@ impl Stock {
         }
         let header = self.header();
         let latest = self.latest(&header);
-        let asker = self.map.asker();
+        let call = self.map.call();
+        let is_own = |record: &Record| record.belongs_to(&call);
         let mut parts = Vec::new();
         let mut missing = None;
         for &span in spans {
@@ -63,15 +64,10 @@ impl Stock {
             }
         }
         let parts = Parts::new(parts);
-        let foreign = parts.by_place().filter_map(|(place, spans)| {
-            let is_own = |record: &Record| record.holder == Some(asker);
-            match place {
-                Place::Unnamed => None,
-                Place::Ledger(base) => {
-                    ledger::first_that_may_not(&mut self.map, base, &spans, is_own)
-                }
-                Place::Latest => record::first_that_may_not(&latest, &spans, is_own),
-            }
+        let foreign = parts.by_place().filter_map(|(place, spans)| match place {
+            Place::Unnamed => None,
+            Place::Ledger(base) => ledger::first_that_may_not(&mut self.map, base, &spans, is_own),
+            Place::Latest => record::first_that_may_not(&latest, &spans, is_own),
         });
         match (foreign.min(), missing) {
             // All that was found is below what was not.
@@ -99,7 +95,7 @@ impl Stock {
                 None => return Err(stale),
             },
         };
-        if record.terms.with_holder && record.holder != Some(self.map.asker()) {
+        if record.terms.with_holder && !record.belongs_to(&self.map.call()) {
             let number = record.first.start;
             return Err(NotReleased::NotYours { number });
         }

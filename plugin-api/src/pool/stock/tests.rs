@@ -106,6 +106,29 @@ fn a_repeated_give_back_frees_nobody_elses_grant() {
 }
 
 #[test]
+fn what_a_connection_took_before_its_hello_stays_its_own() {
+    let mut books = Books::new(10);
+    let number = books.take(Holder::Connection(3), 1).1[0];
+    let with_session = |client| Call {
+        client,
+        session: Some(9),
+        ..asked_by(BOB)
+    };
+    let mut release = |call: Call| {
+        books.host.commit();
+        books.host.begin(call);
+        let released = books.stock.release_numbers(&[Span::one(number)]);
+        released.map(drop)
+    };
+    // The session's other connection has not taken it.
+    assert_eq!(
+        release(with_session(4)),
+        Err(NotReleased::NotYours { number })
+    );
+    release(with_session(3)).unwrap();
+}
+
+#[test]
 fn a_part_of_a_grant_comes_back_by_its_token_and_only_what_it_has() {
     let mut books = Books::new(100);
     let (token, numbers) = books.take(ANN, 5);
