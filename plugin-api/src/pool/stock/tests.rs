@@ -44,6 +44,22 @@ impl Books {
         Self { host, stock }
     }
 
+    /// Makes of them what they were before holders were kept: these are held, and nobody knows by whom.
+    fn become_old(&mut self, held: &BTreeSet<u64>) {
+        let header = self.stock.header();
+        let map = &mut self.stock.map;
+        for number in held {
+            FREE.remove(map, Span::one(*number));
+        }
+        let (members, granted) = (header.len, held.len() as u64);
+        let mut record = vec![2];
+        for field in [granted, members, members, members - granted, 0, 1, 0] {
+            record.extend(field.to_be_bytes());
+        }
+        map.write(&HEADER, &record);
+        self.stock.setup().unwrap();
+    }
+
     fn by(&mut self, holder: Holder) -> &mut Stock {
         self.host.commit();
         self.host.begin(asked_by(holder));
@@ -339,12 +355,13 @@ fn any_step() -> impl Strategy<Value = Step> {
 /// What the books should say, as plainly as can be.
 struct Model {
     free: BTreeSet<u64>,
-    grants: BTreeMap<u64, (Holder, BTreeSet<u64>)>,
+    /// By their tokens; by 0 what is held by nobody knows whom.
+    grants: BTreeMap<u64, (Option<Holder>, BTreeSet<u64>)>,
     token: u64,
 }
 
 impl Model {
-    fn grant_of(&self, number: u64) -> Option<(u64, Holder)> {
+    fn grant_of(&self, number: u64) -> Option<(u64, Option<Holder>)> {
         let mut grants = self.grants.iter();
         let (token, (holder, _)) = grants.find(|(_, (_, numbers))| numbers.contains(&number))?;
         Some((*token, *holder))
@@ -369,9 +386,16 @@ proptest! {
     #[test]
     fn everybody_gives_back_what_is_his_own_and_nothing_else(
         steps in proptest::collection::vec(any_step(), 0..200),
+        old in proptest::collection::btree_set(1..=NUMBERS, 0..40),
     ) {
         let mut books = Books::new(NUMBERS);
-        let mut model = Model { free: (1..=NUMBERS).collect(), grants: BTreeMap::new(), token: 0 };
+        books.become_old(&old);
+        books.stock.check().unwrap();
+        let mut model = Model {
+            free: (1..=NUMBERS).filter(|number| !old.contains(number)).collect(),
+            token: old.len() as u64,
+            grants: BTreeMap::from([(0, (None, old))]),
+        };
         let mut draining = BTreeSet::new();
         for step in steps {
             match step {
@@ -386,7 +410,7 @@ proptest! {
                         for number in &numbers {
                             prop_assert_eq!(model.free.pop_first(), Some(*number));
                         }
-                        model.grants.insert(model.token, (holder, numbers));
+                        model.grants.insert(model.token, (Some(holder), numbers));
                     }
                 }
                 Step::TakeInOrder(holder, count) => {
@@ -395,14 +419,14 @@ proptest! {
                         model.token += 1;
                         prop_assert_eq!(token, model.token);
                         prop_assert_eq!(model.free.pop_first(), Some(numbers[0]));
-                        model.grants.insert(token, (holder, numbers.into_iter().collect()));
+                        model.grants.insert(token, (Some(holder), numbers.into_iter().collect()));
                     }
                 }
                 Step::Release(holder, numbers) => {
                     let done = books.release(holder, &numbers);
                     let wrong = numbers.iter().find_map(|&number| match model.grant_of(number) {
                         None => Some(NotReleased::NotHeld { number }),
-                        Some((_, of)) if of != holder => Some(NotReleased::NotYours { number }),
+                        Some((_, Some(of))) if of != holder => Some(NotReleased::NotYours { number }),
                         Some(_) => None,
                     });
                     match done {
@@ -419,7 +443,9 @@ proptest! {
                     }
                 }
                 Step::ReleaseToken(holder, back) => {
-                    let Some(token) = model.token.checked_sub(back) else { continue };
+                    let Some(token) = model.token.checked_sub(back).filter(|token| *token > 0) else {
+                        continue;
+                    };
                     let numbers = model.grants.get(&token).map(|(_, numbers)| numbers.clone());
                     prop_assert_eq!(books.release_token(holder, token).is_ok(), numbers.is_some());
                     let numbers: Vec<u64> = numbers.into_iter().flatten().collect();
