@@ -1,5 +1,5 @@
 //! What becomes of the host where its own code is wrong: it says so, and ends. What it holds in memory may be half
-//! changed then, so it promises nothing more to anybody; what was answered is on the disk.
+//! changed then, so it promises nothing more to anybody; what was answered is kept as `--durability` says.
 //!
 //! A panic of a plugin does not come here: each plugin has a standard library of its own, and catches its panics.
 
@@ -34,7 +34,7 @@ fn told(panic: &PanicHookInfo<'_>) -> String {
     let backtrace = Backtrace::capture();
     let mut told = format!(
         "a fault of the host's own, on the thread `{}`{}: {} ({}); the host ends itself, since it cannot promise anything \
-         any more. What was answered holds; start it again, and tell its makers this line",
+         any more. What was answered holds as far as --durability says; start it again, and tell its makers this line",
         OneLine(thread::current().name().unwrap_or("without a name")),
         call.unwrap_or_default(),
         OneLine(text),
