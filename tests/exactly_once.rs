@@ -379,6 +379,32 @@ fn nothing_is_begun_under_an_id_while_its_answer_cannot_be_kept() {
     client.reply().ok();
 }
 
+/// More than all answers together may take.
+#[test]
+fn whoever_keeps_large_answers_does_not_push_out_those_of_others() {
+    let host = TestHost::plan()
+        .plugin("tickets")
+        .fixture("answers")
+        .flags(&["--log", "info"])
+        .start();
+    let mut client = host.connect();
+    let session = client.session();
+    let sold = client.ask_once(1, "getTickets", &Value::Null).ok();
+    client.reset();
+    let large = json!({ "bytes": 3_900_000 });
+    for _ in 0..18 {
+        let mut greedy = host.connect();
+        greedy.session();
+        for id in 1..=4 {
+            greedy.ask_once(id, "padded", &large).ok();
+        }
+    }
+    host.log()
+        .wait_from(0, &["WARN", "forgotten for want of room"]);
+    let mut client = resumed(&host, &session);
+    assert_eq!(client.ask_once(1, "getTickets", &Value::Null).ok(), sold);
+}
+
 #[test]
 fn what_has_not_begun_can_be_taken_back_and_is_never_run() {
     let host = TestHost::plan().fixture("gates").plugin("proxies").start();

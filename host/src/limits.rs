@@ -160,14 +160,21 @@ pub const DEADLINE_MS_MAX: u64 = 365 * 24 * 3600 * 1000;
 /// Effects that are not durable yet, and the replies that wait for them, in bytes. Past it, jobs with state wait.
 pub const UNSYNCED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// All answers that are kept to be given again, in bytes. Past it the sessions that were left first are forgotten.
+/// All answers that are kept to be given again, in bytes. Past it the largest sessions lose theirs.
 pub const ANSWERS_KEPT_BYTES_ALL_MAX: usize = 256 * 1024 * 1024;
 
 /// Those who have asked again for a request that is under way, and wait for its answer. More are answered `busy`.
 pub const JOINED_MAX: usize = 16;
 
-/// Sessions that are kept although no client is in them. The ones that were left first are forgotten.
+/// Sessions that are kept although no client is in them. Past it those of the origin that has left most are forgotten.
 pub const SESSIONS_IDLE_MAX: usize = 100_000;
+
+/// What a session takes up to this is not forgotten for another's sake, in bytes, as long as no more than
+/// [`SESSIONS_IDLE_MAX`] are there.
+pub const SESSION_SHARE_BYTES: usize = 2 * 1024;
+
+/// That answers were forgotten for want of room is told this often, in milliseconds.
+pub const FORGOTTEN_TOLD_EVERY_MS: u64 = 10_000;
 
 /// So many answers are forgotten when one is added, at most.
 pub const FORGOTTEN_AT_ONCE_MAX: usize = 256;

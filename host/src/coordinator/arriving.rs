@@ -53,7 +53,7 @@ impl Coordinator {
                     Verdict::Replied { changed, result } => {
                         if is_held {
                             let reply = std::mem::take(&mut self.reply);
-                            self.keep_answer(id, asked.once, &reply, &result);
+                            self.keep_answer(id, (slot, asked.once), &reply, (&result, changed));
                             if !self.send_or_hold(id, slot, &reply, changed) {
                                 self.clients.at(slot).owed += 1;
                             }

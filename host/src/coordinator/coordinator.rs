@@ -116,10 +116,11 @@ impl Coordinator {
         new_key: SessionKey,
     ) -> Self {
         let lent = store.take(HOST, &answers_state());
-        let answers = Answers::new(lent, commits.are_kept(), clock.steady_ms());
+        let budgets = Budgets::default();
+        let steady_ms = clock.steady_ms();
+        let answers = Answers::new(lent, commits.are_kept(), steady_ms, &budgets.answers);
         // Milliseconds count up faster than clients come, so ids are not used again after a restart.
         let first_id = clock.now_ms().saturating_mul(1_000);
-        let budgets = Budgets::default();
         let wait_ms_max = millis(settings.wait_max);
         let mut schedule = Schedule::new(settings.queue_jobs_max, wait_ms_max);
         schedule.count_in(budgets.requests.clone());

@@ -44,7 +44,7 @@ pub use job::ClientSlot;
 pub(crate) use lane_code::{LaneCode, OpenLane, Output, Verdict};
 pub use once::{SessionKey, Untrue, forget_untrue};
 pub use opener::{Opened, Opener};
-pub use peer::Peer;
+pub use peer::{Peer, peer_network};
 pub use signal::Signal;
 
 /// What a job passes through, each part by itself: for the micro benchmarks, and for nothing else.

@@ -1,6 +1,9 @@
 //! Who is at the other end of a connection.
 
-use std::{fmt, net::SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 /// As the system tells it; shown as the log names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,5 +36,17 @@ impl fmt::Display for Peer {
                 process: Some(process),
             } => write!(f, "uid {uid}, process {process}"),
         }
+    }
+}
+
+/// What an address counts as where each peer has a share: itself, or its network of 64 bits, since one machine of IPv6 may
+/// have all of that.
+pub fn peer_network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = address.to_bits() & !u128::from(u64::MAX);
+            IpAddr::V6(network.into())
+        }
+        address => address,
     }
 }

@@ -11,11 +11,14 @@ use super::{
     lane::Runner,
     lane_code::Outcome,
     lane_thread::Handed,
-    once::{Answers, Fingerprint, Joined, Looked, RequestId, UnderWayId, answers_state},
+    once::{Answers, Fingerprint, Joined, Looked, Origin, RequestId, UnderWayId, answers_state},
     schedule::LaneId,
     storage::{VOID, storage_unknown},
 };
-use crate::{limits, state::BatchNo};
+use crate::{
+    limits,
+    state::{BatchNo, LentState},
+};
 
 impl Coordinator {
     /// Has a client go on with the session of that name, or with its own. Returns the name.
@@ -36,8 +39,9 @@ impl Coordinator {
         };
         if own != Some(session) {
             self.leave_session(slot);
-            self.answers.enter(session);
-            self.clients.at(slot).session = Some(session);
+            let client = self.clients.at(slot);
+            client.session = Some(session);
+            self.answers.enter(session, Origin::of(client.peer));
         }
         if !self.commits.have_failed() {
             self.declare_answers();
@@ -154,9 +158,9 @@ impl Coordinator {
     pub(super) fn keep_answer(
         &mut self,
         lane: LaneId,
-        once: Option<UnderWayId>,
+        (slot, once): (ClientSlot, Option<UnderWayId>),
         reply: &[u8],
-        result: &Outcome,
+        (result, changed): (&Outcome, bool),
     ) -> Vec<Joined> {
         let Some(once) = once else {
             return Vec::new();
@@ -166,10 +170,13 @@ impl Coordinator {
             let (of, fingerprint) = self.under_way.of(once);
             let (result, now_ms) = (written(reply).result, self.clock.steady_ms());
             let effects = self.commits.effects();
+            let origin = Origin::of(self.clients.at(slot).peer);
+            self.answers.ran(of.session, origin, changed, now_ms);
             let lane_of = self.lanes[lane.0 as usize].as_ref();
             let from = lane_of.map_or(&[][..], |lane| &lane.state_ids);
             self.answers
                 .keep(of, fingerprint, from, result.as_bytes(), now_ms, effects);
+            self.tell_lost(now_ms);
             let latest = self.noted_in(of);
             let lane = self.lane(lane);
             lane.answers_are_kept = true;
@@ -307,10 +314,14 @@ impl Coordinator {
     /// The state was read back: what was answered is what is durable.
     pub(super) fn answers_recovered(&mut self) {
         let lent = self.store.take(HOST, &answers_state());
-        self.answers = Answers::new(lent, self.commits.are_kept(), self.clock.steady_ms());
+        let (is_told, now_ms) = (self.commits.are_kept(), self.clock.steady_ms());
+        // Before the new ones are counted.
+        self.answers = Answers::new(LentState::default(), is_told, now_ms, &self.budgets.answers);
+        self.answers = Answers::new(lent, is_told, now_ms, &self.budgets.answers);
         for slot in self.clients.slots() {
-            if let Some(session) = self.clients.at(slot).session {
-                self.answers.enter(session);
+            let client = self.clients.at(slot);
+            if let Some(session) = client.session {
+                self.answers.enter(session, Origin::of(client.peer));
             }
         }
     }
@@ -360,7 +371,23 @@ impl Coordinator {
         self.declare_answers();
         let now_ms = self.clock.steady_ms();
         self.answers.cancel(of, now_ms, self.commits.effects());
+        self.tell_lost(now_ms);
         self.noted_in(of)
+    }
+
+    /// Says in the log what was forgotten for want of room.
+    fn tell_lost(&mut self, now_ms: u64) {
+        if let Some(lost) = self.answers.take_lost(now_ms) {
+            tracing::warn!(
+                sessions = lost.sessions,
+                answers = lost.answers,
+                last_of = %lost.origin,
+                "forgotten for want of room: whoever asks for them again is told `id_forgotten`; at most {} bytes of \
+                 answers are kept, and {} sessions that nobody is in",
+                limits::ANSWERS_KEPT_BYTES_ALL_MAX,
+                limits::SESSIONS_IDLE_MAX
+            );
+        }
     }
 
     /// Tells all who asked for it. They must not hear of it before it is certain that nobody runs it any more.

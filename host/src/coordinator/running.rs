@@ -263,7 +263,8 @@ impl Coordinator {
                     // It has changed no state; what else it did stays, and that it was done cannot be kept.
                     self.answer_all(&job, storage_unknown);
                 } else {
-                    let joined = self.keep_answer(lane, job.once, reply, &result);
+                    let joined =
+                        self.keep_answer(lane, (slot, job.once), reply, (&result, changed));
                     if self.send_or_hold(lane, slot, reply, changed) {
                         self.clients.settle(slot, 1);
                     }

@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     io,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -17,7 +17,10 @@ use tokio::{
 };
 
 use super::transport::Stream;
-use crate::{coordinator::Peer, limits};
+use crate::{
+    coordinator::{Peer, peer_network},
+    limits,
+};
 
 /// What goes on for long is told this often: a log that nobody can read any more is none.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
@@ -206,7 +209,7 @@ impl Shares {
     }
 
     fn enter(&self, address: IpAddr) -> Result<(), String> {
-        let of = origin(address);
+        let of = peer_network(address);
         let mut taken = self.taken.borrow_mut();
         let taken = taken.entry(of).or_default();
         if *taken < self.max {
@@ -222,24 +225,13 @@ impl Shares {
 
     fn leave(&self, address: IpAddr) {
         let mut all = self.taken.borrow_mut();
-        let of = origin(address);
+        let of = peer_network(address);
         if let Some(taken) = all.get_mut(&of) {
             *taken -= 1;
             if *taken == 0 {
                 all.remove(&of);
             }
         }
-    }
-}
-
-/// Who is behind an address. One machine of IPv6 may have all of its network's.
-fn origin(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        address => address,
     }
 }
 

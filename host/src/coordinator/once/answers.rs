@@ -3,18 +3,18 @@
 //! They are a state of the host's own, beside those of the plugins: their effects go into the same batches as those of the
 //! jobs that they belong to. See `stored` for its entries.
 
-use std::collections::BTreeSet;
-
 use plugin_api::description::StateDescription;
 use protocol::limits::{ANSWERS_KEPT_BYTES_MAX, ANSWERS_KEPT_MAX, SESSION_KEPT};
 use rustc_hash::FxHashMap;
 
 use super::{
-    Fingerprint, RequestId, SessionKey,
+    Fingerprint, Origin, RequestId, SessionKey,
+    shares::{ANSWER_BYTES, Idle, SESSION_BYTES, Shares},
     stored::{self, FLOOR, FORGOTTEN_TO, HOST, KEY, KEY_BYTES, Stored, key, read_key, read_number},
 };
 use crate::{
-    limits::{ANSWERS_KEPT_BYTES_ALL_MAX, FORGOTTEN_AT_ONCE_MAX, SESSIONS_IDLE_MAX},
+    budget::{Budget, Kept},
+    limits::{FORGOTTEN_AT_ONCE_MAX, FORGOTTEN_TOLD_EVERY_MS, SESSIONS_IDLE_MAX},
     state::{
         BatchNo, LentState,
         effects::{self, StateId},
@@ -32,18 +32,32 @@ pub fn answers_state() -> StateDescription {
 }
 
 /// See the file's head.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Answers {
     lent: LentState,
     /// What changes is told, to be kept.
     is_told: bool,
     sessions: FxHashMap<u64, Session>,
-    /// Those that no client is in, by since when.
-    idle: BTreeSet<(u64, u64)>,
-    /// By how many bytes their answers take.
-    by_bytes: BTreeSet<(usize, u64)>,
-    bytes: usize,
+    /// How much each takes, and who goes first.
+    shares: Shares,
+    /// What all take counts here.
+    budget: Budget,
+    kept: Kept,
     forgotten_to: u64,
+    lost: Lost,
+    /// When that was told last, on the host's clock.
+    lost_told_ms: Option<u64>,
+}
+
+/// What was forgotten since there was no room for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Whole sessions, because too many were left.
+    pub sessions: usize,
+    /// Answers of sessions that took most.
+    pub answers: usize,
+    /// Whose the last one was.
+    pub origin: Origin,
 }
 
 #[derive(Debug, Default)]
@@ -54,8 +68,27 @@ struct Session {
     bytes: usize,
     clients: usize,
     idle_since_ms: u64,
+    /// Where its clients come from.
+    origin: Origin,
+    /// Something was changed for it, or may have been.
+    matters: bool,
     /// The batch of the last answer.
     last_change: BatchNo,
+}
+
+impl Session {
+    /// What it takes, in bytes.
+    fn size(&self) -> usize {
+        SESSION_BYTES + self.answers * ANSWER_BYTES + self.bytes
+    }
+
+    fn idle(&self, session: u64) -> Idle {
+        Idle {
+            matters: self.matters,
+            since_ms: self.idle_since_ms,
+            session,
+        }
+    }
 }
 
 /// What is known of an id.
@@ -73,18 +106,30 @@ pub enum Looked<'a> {
     Forgotten,
 }
 
+/// What a session is taken for of which nothing but what is stored is known.
+const UNKNOWN: (Origin, bool) = (Origin::UNKNOWN, true);
+
 impl Answers {
-    /// Goes on with what is stored. Nobody is there at first.
-    pub fn new(lent: LentState, is_told: bool, now_ms: u64) -> Self {
+    /// Goes on with what is stored, and counts it in a budget. Nobody is there at first.
+    pub fn new(lent: LentState, is_told: bool, now_ms: u64, budget: &Budget) -> Self {
         let mut answers = Self {
+            lent: LentState::default(),
             is_told,
-            ..Self::default()
+            sessions: FxHashMap::default(),
+            shares: Shares::default(),
+            budget: budget.clone(),
+            kept: Kept::none_of(budget),
+            forgotten_to: 0,
+            lost: Lost::default(),
+            lost_told_ms: None,
         };
         for (key, value) in lent.map.iter() {
             match read_key(key) {
                 (HOST, FORGOTTEN_TO) => answers.forgotten_to = read_number(value),
                 (HOST, _) => {}
-                (session, FLOOR) => answers.session(session, now_ms).floor = read_number(value),
+                (session, FLOOR) => {
+                    answers.session(session, now_ms, UNKNOWN).floor = read_number(value);
+                }
                 (session, _) => answers.count(session, now_ms, value.len()),
             }
         }
@@ -113,13 +158,27 @@ impl Answers {
         self.lent.id
     }
 
-    /// A client goes on with a session, or begins one.
-    pub fn enter(&mut self, session: u64) {
-        let of = self.sessions.entry(session).or_default();
+    /// A client goes on with a session, or begins one. The session is its origin's from now on.
+    pub fn enter(&mut self, session: u64, origin: Origin) {
+        let shares = &mut self.shares;
+        let of = self.sessions.entry(session).or_insert_with(|| {
+            let of = Session {
+                origin,
+                ..Session::default()
+            };
+            shares.resize(origin, session, 0, of.size());
+            of
+        });
         if of.clients == 0 {
-            self.idle.remove(&(of.idle_since_ms, session));
+            shares.remove_idle(of.origin, of.idle(session));
         }
         of.clients += 1;
+        if of.origin != origin {
+            shares.resize(of.origin, session, of.size(), 0);
+            of.origin = origin;
+            shares.resize(origin, session, 0, of.size());
+        }
+        self.kept.set(self.shares.bytes());
     }
 
     /// A client of it has gone.
@@ -133,10 +192,12 @@ impl Answers {
         }
         // One that is not higher than what was forgotten is known only as long as it is here.
         if of.answers == 0 && of.floor == 0 && session > self.forgotten_to {
+            self.shares.resize(of.origin, session, of.size(), 0);
             self.sessions.remove(&session);
+            self.kept.set(self.shares.bytes());
         } else {
             of.idle_since_ms = now_ms;
-            self.idle.insert((now_ms, session));
+            self.shares.add_idle(of.origin, of.idle(session));
         }
     }
 
@@ -189,6 +250,38 @@ impl Answers {
         self.put(of, &stored::answer(fingerprint, from, result), now_ms, out);
     }
 
+    /// A request of a session, asked from `origin`, was run, and has `changed` a state or not. Sessions for which nothing was
+    /// changed are forgotten before the others.
+    pub fn ran(&mut self, session: u64, origin: Origin, changed: bool, now_ms: u64) {
+        if !self.is_known(session) {
+            return;
+        }
+        // Its client may have gone meanwhile, and an unused session with it.
+        let new = (origin, changed);
+        let of = self.session(session, now_ms, new);
+        if of.matters || !changed {
+            return;
+        }
+        let (before, is_idle) = (of.idle(session), of.clients == 0);
+        of.matters = true;
+        let (origin, after) = (of.origin, of.idle(session));
+        if is_idle {
+            self.shares.remove_idle(origin, before);
+            self.shares.add_idle(origin, after);
+        }
+    }
+
+    /// What was forgotten for want of room since that was told last, if it is to be told now.
+    pub fn take_lost(&mut self, now_ms: u64) -> Option<Lost> {
+        let told = self.lost_told_ms;
+        let is_told = told.is_some_and(|told| now_ms < told + FORGOTTEN_TOLD_EVERY_MS);
+        if self.lost == Lost::default() || is_told {
+            return None;
+        }
+        self.lost_told_ms = Some(now_ms);
+        Some(std::mem::take(&mut self.lost))
+    }
+
     /// Notes that a request was taken back: whoever asks it again is told so.
     pub fn cancel(&mut self, of: RequestId, now_ms: u64, out: &mut Vec<u8>) {
         self.put(of, &stored::cancelled(), now_ms, out);
@@ -218,45 +311,58 @@ impl Answers {
         self.bound_all(of.session, now_ms, out);
     }
 
-    /// Forgets sessions that nobody came back to, and what is too much: first of those that were left, then of those that take
-    /// most. A little at a time, so that no request pays for all of a large session.
+    /// Forgets sessions that nobody came back to, and what is too much, see [`Shares`]. A little at a time, so that no
+    /// request pays for all of a large session.
     fn bound_all(&mut self, present: u64, now_ms: u64, out: &mut Vec<u8>) {
         let kept_ms = u64::try_from(SESSION_KEPT.as_millis()).unwrap_or(u64::MAX);
         let mut left = FORGOTTEN_AT_ONCE_MAX;
-        while left > 0
-            && let Some((since_ms, idle)) = self.idle.first().copied()
-        {
-            let is_over = since_ms.saturating_add(kept_ms) < now_ms;
-            let too_many = self.idle.len() > SESSIONS_IDLE_MAX;
-            if !is_over && !too_many && self.bytes <= ANSWERS_KEPT_BYTES_ALL_MAX {
-                return;
-            }
+        while left > 0 {
+            let over = self.shares.left_first();
+            let over = over.filter(|(since_ms, _)| since_ms.saturating_add(kept_ms) < now_ms);
+            let too_many = self.shares.idle_len() > SESSIONS_IDLE_MAX;
+            let crowded = over.is_none() && too_many;
+            let session = over.map(|(_, session)| session);
+            let Some(idle) =
+                session.or_else(|| crowded.then(|| self.shares.least_missed()).flatten())
+            else {
+                break;
+            };
             // One that has no answers is work as well.
             left -= self.forget_lowest(idle, left, out, |_| true).max(1);
             if self.sessions[&idle].answers == 0 {
-                self.forget_session((since_ms, idle), out);
+                let of = self.forget_session(idle, out);
+                if crowded {
+                    self.lost.sessions += 1;
+                    self.lost.origin = of.origin;
+                }
             }
         }
         let mut left = FORGOTTEN_AT_ONCE_MAX;
-        while left > 0 && self.bytes > ANSWERS_KEPT_BYTES_ALL_MAX {
+        while left > 0 && self.budget.over().is_some() {
+            let sessions = &self.sessions;
             // What has just been answered is not forgotten at once.
-            let may_lose = |of: &&(usize, u64)| of.1 != present || self.sessions[&of.1].answers > 1;
-            let Some((_, largest)) = self.by_bytes.iter().rev().find(may_lose).copied() else {
+            let least = |session| usize::from(session == present);
+            let may_lose = |session: u64| sessions[&session].answers > least(session);
+            let Some(largest) = self.shares.largest(may_lose) else {
                 return;
             };
-            self.forget_lowest(largest, 1, out, |_| true);
+            self.lost.answers += self.forget_lowest(largest, 1, out, |_| true);
+            self.lost.origin = self.sessions[&largest].origin;
             left -= 1;
         }
     }
 
-    fn forget_session(&mut self, (since_ms, idle): (u64, u64), out: &mut Vec<u8>) {
-        self.idle.remove(&(since_ms, idle));
-        self.sessions.remove(&idle);
+    fn forget_session(&mut self, idle: u64, out: &mut Vec<u8>) -> Session {
+        let of = self.sessions.remove(&idle).unwrap_or_default();
+        self.shares.remove_idle(of.origin, of.idle(idle));
+        self.shares.resize(of.origin, idle, of.size(), 0);
+        self.kept.set(self.shares.bytes());
         self.remove(&key(idle, FLOOR), out);
         if idle > self.forgotten_to {
             self.forgotten_to = idle;
             self.write(&key(HOST, FORGOTTEN_TO), &idle.to_be_bytes(), out);
         }
+        of
     }
 
     /// Forgets answers of a session, those with the lowest ids first, while there are too many. Returns how many.
@@ -280,12 +386,12 @@ impl Answers {
             let (id, bytes) = (read_key(lowest).1, value.len() + KEY_BYTES);
             self.remove(&key(session, id), out);
             let of = self.sessions.entry(session).or_default();
-            let before = of.bytes;
+            let before = of.size();
             (of.answers, of.bytes) = (of.answers - 1, of.bytes - bytes);
             of.floor = of.floor.max(id);
             floor = Some(of.floor);
-            let now = of.bytes;
-            self.resized(session, before, now);
+            self.shares.resize(of.origin, session, before, of.size());
+            self.kept.set(self.shares.bytes());
             forgotten += 1;
         }
         if let Some(floor) = floor {
@@ -295,30 +401,34 @@ impl Answers {
     }
 
     fn count(&mut self, session: u64, now_ms: u64, value_bytes: usize) {
-        let bytes = value_bytes + KEY_BYTES;
-        let of = self.session(session, now_ms);
+        let of = self.session(session, now_ms, UNKNOWN);
+        let before = of.size();
         of.answers += 1;
-        let before = of.bytes;
-        of.bytes += bytes;
-        self.resized(session, before, before + bytes);
+        of.bytes += value_bytes + KEY_BYTES;
+        let (origin, now) = (of.origin, of.size());
+        self.shares.resize(origin, session, before, now);
+        self.kept.set(self.shares.bytes());
     }
 
-    fn resized(&mut self, session: u64, before: usize, now: usize) {
-        self.by_bytes.remove(&(before, session));
-        if now > 0 {
-            self.by_bytes.insert((now, session));
-        }
-        self.bytes = self.bytes - before + now;
-    }
-
-    fn session(&mut self, session: u64, now_ms: u64) -> &mut Session {
+    /// A session, which nobody is in if it is new here: then it is of that origin, and `matters` or not.
+    fn session(
+        &mut self,
+        session: u64,
+        now_ms: u64,
+        (origin, matters): (Origin, bool),
+    ) -> &mut Session {
+        let (shares, kept) = (&mut self.shares, &self.kept);
         self.sessions.entry(session).or_insert_with(|| {
-            // Its client has gone while this was on its way, or has not come back after a start.
-            self.idle.insert((now_ms, session));
-            Session {
+            let of = Session {
                 idle_since_ms: now_ms,
+                origin,
+                matters,
                 ..Session::default()
-            }
+            };
+            shares.resize(of.origin, session, 0, of.size());
+            shares.add_idle(of.origin, of.idle(session));
+            kept.set(shares.bytes());
+            of
         })
     }
 

@@ -3,11 +3,13 @@
 
 mod answers;
 mod name;
+mod shares;
 mod stored;
 mod under_way;
 
 pub(super) use answers::{Answers, Looked, answers_state};
 pub use name::SessionKey;
+pub use shares::Origin;
 pub use stored::{Untrue, forget_untrue};
 pub(super) use under_way::{Joined, RequestId, UnderWay, UnderWayId};
 
