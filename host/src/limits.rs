@@ -196,6 +196,12 @@ pub const BATCH_GATHERED_BYTES_MAX: usize = 896 * 1024 * 1024;
 /// So much of an export is put into one batch when it is imported, in bytes.
 pub const IMPORTED_AT_ONCE_BYTES: usize = 4 * 1024 * 1024;
 
+/// The host's time with which an export is taken, in milliseconds since 1970: to the end of the year 9999.
+pub const HOST_TIME_MS_MAX: u64 = 253_402_300_799_999;
+
+/// Numbers that are given to states of an export. Each new state takes one more, and none is given twice.
+pub const STATE_NUMBERS_MAX: u32 = 1 << 31;
+
 /// A line of an export that is read, in bytes: the largest entry's. Hosts write two bytes for each of such an entry's;
 /// JSON may have six, as `\u0001`, and so did older hosts. What stands around is less than the rest.
 pub const EXPORT_LINE_BYTES_MAX: usize = 6 * plugin_api::limits::STATE_ENTRY_BYTES_MAX + 1024;

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     data_folder::{DataFolder, STATE_FOLDER, Wanted, mark_as_meant, sync_name},
-    limits::IMPORTED_AT_ONCE_BYTES,
+    limits::{HOST_TIME_MS_MAX, IMPORTED_AT_ONCE_BYTES, STATE_NUMBERS_MAX},
     state::{
         disk::{Disk, RealDisk},
         effects::{self, Declared, StateId},
@@ -161,6 +161,18 @@ impl<R: BufRead> Import<R> {
             return Err(self.source.wrong(
                 "the export of a whole state",
                 format!("one that ends at a damage: {}", shown(&damage)),
+            ));
+        }
+        if head.now_ms > HOST_TIME_MS_MAX {
+            return Err(self.source.wrong(
+                format!("a time of at most {HOST_TIME_MS_MAX} ms since 1970"),
+                head.now_ms.to_string(),
+            ));
+        }
+        if head.next_state > STATE_NUMBERS_MAX {
+            return Err(self.source.wrong(
+                format!("states with numbers below {STATE_NUMBERS_MAX}"),
+                format!("that the next one has the number {}", head.next_state),
             ));
         }
         (self.now_ms, self.next_state) = (head.now_ms, StateId(head.next_state));

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    limits::EXPORT_LINE_BYTES_MAX,
+    limits::{EXPORT_LINE_BYTES_MAX, HOST_TIME_MS_MAX, STATE_NUMBERS_MAX},
     state::{
         StateMap,
         effects::StateId,
@@ -113,6 +113,34 @@ fn some_export() -> String {
     ];
     let text = exported(&recovered(vec![(0, entries), (2, Vec::new())], 1));
     String::from_utf8(text).expect("it is JSON")
+}
+
+#[test]
+fn a_head_that_no_host_could_go_on_from_is_refused() {
+    let text = some_export();
+    let (lines, end) = text.trim_end().rsplit_once('\n').expect("it has an end");
+    let end = end.split_once(",\"crc32\"").expect("it has a checksum").0;
+    let headed = |before: &str, now: String| {
+        let changed = format!("{}\n{end}}}\n", lines.replacen(before, &now, 1));
+        assert!(changed.contains(&now), "{changed}");
+        imported(changed.as_bytes())
+    };
+    let time = |now_ms: u64| headed("\"now_ms\":1795422052628", format!("\"now_ms\":{now_ms}"));
+    let next = |next: u32| headed("\"next_state\":4", format!("\"next_state\":{next}"));
+    time(HOST_TIME_MS_MAX).expect("a host can go on from it");
+    next(STATE_NUMBERS_MAX).expect("a host can go on from it");
+    for (refused, part) in [
+        (time(HOST_TIME_MS_MAX + 1), "a time of at most"),
+        (time(u64::MAX), "a time of at most"),
+        (next(STATE_NUMBERS_MAX + 1), "states with numbers below"),
+        (next(u32::MAX), "states with numbers below"),
+    ] {
+        let refusal = refused.unwrap_err().to_string();
+        assert!(
+            refusal.contains("line 1 ") && refusal.contains(part),
+            "{refusal}"
+        );
+    }
 }
 
 #[test]
