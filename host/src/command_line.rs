@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     config::{Config, ConfigError, Flags},
+    environment::{self, Unknown},
     new_plugin::{CrateName, PluginApi},
 };
 
@@ -42,6 +43,11 @@ pub enum Order {
         /// What it is written against; `None` is what this host was built from.
         plugin_api: Option<PluginApi>,
     },
+}
+
+/// The variables of the environment that are named like settings, and are none.
+pub fn unknown_variables() -> Vec<Unknown> {
+    environment::unknown::<Words>(std::env::vars_os().map(|(name, _)| name))
 }
 
 /// What is to be done with the state.
@@ -98,7 +104,7 @@ pub enum StateOrder {
 #[derive(Debug, Parser)]
 #[command(
     name = "rm-host",
-    version,
+    version = crate::VERSION,
     about = env!("CARGO_PKG_DESCRIPTION"),
     long_about = None,
     args_conflicts_with_subcommands = true,
@@ -195,6 +201,16 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_variable_that_is_no_setting_is_told_with_the_one_that_was_meant() {
+        let names = ["RM_DATA", "RM_SERVER", "RM_DURABILTY", "RM_COLOUR", "PATH"];
+        let told = environment::unknown::<Words>(names);
+        let told: Vec<_> = told.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].starts_with("RM_COLOUR ") && told[0].contains("--help"));
+        assert!(told[1].starts_with("RM_DURABILTY ") && told[1].ends_with("RM_DURABILITY?"));
+    }
 
     #[test]
     fn without_a_command_it_serves_and_with_one_it_does_that() {

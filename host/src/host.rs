@@ -10,7 +10,6 @@ use std::{
 
 use anyhow::Context as _;
 use tokio::{
-    signal::unix::{Signal as UnixSignal, SignalKind, signal},
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::JoinHandle,
     time::sleep_until,
@@ -28,6 +27,7 @@ use crate::{
     limits,
     net::{Admission, Hub, Listeners, OperatorsSocket, Patience, SocketFile, core_runtime},
     plugins::{PluginEvent, Watcher},
+    signals::{Asked, Signals},
     state::{BatchNo, Durability, Keeper, Kept, Recovered, Store},
     ticker::Ticker,
     watchdog,
@@ -79,8 +79,7 @@ struct Host {
     signal: Arc<Signal>,
     from_threads: UnboundedReceiver<FromThreads>,
     ticker: Ticker,
-    terminate: UnixSignal,
-    interrupt: UnixSignal,
+    signals: Signals,
     acceptors: Vec<JoinHandle<()>>,
     /// All plugin files of the start have been looked at.
     looked: bool,
@@ -126,8 +125,7 @@ pub fn run(config: Config) -> anyhow::Result<Ended> {
 impl Host {
     fn start(config: Config) -> anyhow::Result<Self> {
         // First of all: whoever starts the host may stop it at once.
-        let terminate = signal_of(SignalKind::terminate())?;
-        let interrupt = signal_of(SignalKind::interrupt())?;
+        let signals = Signals::catch().context("signals cannot be caught")?;
         let wanted = match config.durability {
             Durability::Memory => Wanted::NoState,
             Durability::Sync | Durability::Interval => Wanted::State,
@@ -190,8 +188,7 @@ impl Host {
             signal,
             from_threads,
             ticker: Ticker::new().context("no timer can be had")?,
-            terminate,
-            interrupt,
+            signals,
             acceptors,
             looked: false,
             ready: Some(ready),
@@ -213,8 +210,7 @@ impl Host {
             let due = self.next_due();
             tokio::select! {
                 biased;
-                _ = self.terminate.recv() => if let Some(ended) = self.stop("TERM") { return ended },
-                _ = self.interrupt.recv() => if let Some(ended) = self.stop("INT") { return ended },
+                asked = self.signals.next() => if let Some(ended) = self.asked(asked) { return ended },
                 // Before the bell: while a lane has a queue, that rings without end.
                 told = self.from_threads.recv() => self.told(told.expect("the watcher keeps a sender")),
                 () = self.ticker.ticked() => self.hub.coordinator.borrow_mut().look_at_threads(),
@@ -295,6 +291,25 @@ impl Host {
             );
             Ended::Cut
         })
+    }
+
+    fn asked(&mut self, asked: Asked) -> Option<Ended> {
+        match asked {
+            Asked::Stop(name) => return self.stop(name),
+            Asked::LookAnew if self.stopping.is_some() => {
+                tracing::info!("HUP: nothing is looked at anew, for the host is stopping");
+            }
+            Asked::LookAnew => {
+                tracing::info!(
+                    "HUP: each file in the plugin folder is read anew; the log is stderr, and there is nothing to be reopened"
+                );
+                self.watcher.look_anew();
+            }
+            Asked::Nothing(name) => tracing::info!(
+                "{name}: is ignored; TERM and INT stop the host, HUP has it read the plugins' files anew"
+            ),
+        }
+        None
     }
 
     /// The first signal drains, the second ends at once.
@@ -456,10 +471,6 @@ fn tell(to_core: &UnboundedSender<FromThreads>, told: FromThreads) {
     let _ = to_core.send(told);
 }
 
-fn signal_of(kind: SignalKind) -> anyhow::Result<UnixSignal> {
-    signal(kind).context("signals cannot be caught")
-}
-
 async fn until(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due.into()).await,
@@ -471,7 +482,7 @@ fn log_start(config: &Config, addresses: &[std::net::SocketAddr]) {
     let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     tracing::info!(
         name = %config.name,
-        version = env!("CARGO_PKG_VERSION"),
+        version = crate::VERSION,
         process = std::process::id(),
         listen = addresses.join(", "),
         plugins = %config.plugins.display(),

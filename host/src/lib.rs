@@ -1,6 +1,9 @@
 //! rm-host: hands out scarce things to many clients at once; its logic is dropped in as plugins.
 #![deny(unsafe_code)]
 
+/// The version of this host, with the commit that it was built from where that is known.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), env!("BUILT_FROM"));
+
 pub mod blame;
 pub mod budget;
 pub mod clock;
@@ -11,6 +14,8 @@ pub mod coordinator;
 pub mod crash_list;
 pub mod crash_mark;
 pub mod data_folder;
+mod did_you_mean;
+pub mod environment;
 pub mod host;
 pub mod limits;
 pub mod logging;
@@ -19,6 +24,7 @@ pub mod new_plugin;
 pub mod own_fault;
 pub mod ownership;
 pub mod plugins;
+mod signals;
 pub mod state;
 pub mod state_tools;
 mod ticker;

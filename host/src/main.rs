@@ -11,7 +11,7 @@ use std::{
 
 use host::{
     clock::Seen,
-    command_line::{Order, StateOrder},
+    command_line::{Order, StateOrder, unknown_variables},
     config::Config,
     crash_mark, data_folder, host as server, logging,
     new_plugin::{NewPlugin, PluginApi},
@@ -27,7 +27,13 @@ fn main() -> ExitCode {
     if words.next().is_some_and(|word| word == trial::COMMAND) {
         return trial::run_inside(words.next().unwrap_or_default().into());
     }
-    match Order::from_command_line(std::env::args_os()) {
+    let order = Order::from_command_line(std::env::args_os());
+    if !matches!(order, Ok(Order::Serve(_)) | Err(_)) {
+        for unknown in unknown_variables() {
+            let _ = writeln!(io::stderr(), "warning: {}", harmless(&unknown.to_string()));
+        }
+    }
+    match order {
         Ok(Order::Serve(config)) => serve(*config),
         Ok(Order::Check { files, json }) => check(&files, json),
         Ok(Order::State { data, what }) => match with_state(&data, what) {
@@ -57,6 +63,9 @@ fn serve(config: Config) -> ExitCode {
         Ok(log) => log,
         Err(error) => return failed(&error),
     };
+    for unknown in unknown_variables() {
+        tracing::warn!("{unknown}");
+    }
     crash_mark::give_memory_back();
     own_fault::end_on_panic();
     if let Err(error) = crash_mark::notice_exit() {

@@ -105,6 +105,12 @@ impl HostPlan {
         self
     }
 
+    /// Sets a variable in the host's environment.
+    pub fn variable(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
     /// The plugin folder.
     pub fn folder(&self) -> PathBuf {
         self.folder.path().join("plugins")

@@ -7,7 +7,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Hub, admission::Admission, connection, transport::Stream};
+use super::{Hub, admission::Admission, connection, port_holder::PortHolder, transport::Stream};
 use crate::coordinator::Peer;
 
 /// All of them, bound.
@@ -24,7 +24,7 @@ pub enum ListenError {
         /// What the system says.
         cause: io::Error,
         /// What to do.
-        remedy: &'static str,
+        remedy: String,
     },
 }
 
@@ -49,16 +49,14 @@ impl Listeners {
                 }
                 Err(cause) => {
                     let remedy = match cause.kind() {
-                        io::ErrorKind::AddrInUse => {
-                            "; another process listens there, or this host by another --listen: stop it, or choose another port with --listen"
-                        }
+                        io::ErrorKind::AddrInUse => format!("; {}", PortHolder::of(address)),
                         io::ErrorKind::PermissionDenied => {
-                            "; choose a port of 1024 or more with --listen"
+                            "; choose a port of 1024 or more with --listen".to_owned()
                         }
                         io::ErrorKind::AddrNotAvailable => {
-                            "; choose an address of this machine with --listen"
+                            "; choose an address of this machine with --listen".to_owned()
                         }
-                        _ => "",
+                        _ => String::new(),
                     };
                     return Err(ListenError::Bind {
                         address,

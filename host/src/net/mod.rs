@@ -6,6 +6,7 @@ mod idle;
 mod listener;
 mod operators;
 mod pipe;
+mod port_holder;
 mod stall;
 #[cfg(test)]
 mod tests;

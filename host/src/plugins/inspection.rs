@@ -11,6 +11,7 @@ use super::{
     examiner::{Examined, Examiner, Taken},
     listing,
     private_copy::Untaken,
+    stray,
     trial::{self, SelfTested, Shown},
 };
 
@@ -36,6 +37,8 @@ pub struct Inspection {
     refusal: Option<CheckError>,
     /// What it wrote to stderr or to its log meanwhile, warnings and errors.
     said: Vec<String>,
+    /// Of what lies beside it.
+    warnings: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -74,7 +77,9 @@ impl Inspector {
             offer: None,
             refusal: None,
             said: Vec::new(),
+            warnings: Vec::new(),
         };
+        inspection.warnings = warnings_of(file);
         match self.examine(file, &mut inspection.sha256) {
             Err(error) => inspection.refusal = Some(error),
             Ok(examined) => {
@@ -92,10 +97,7 @@ impl Inspector {
             let cause = "expected the path of a library, with a name in UTF-8";
             CheckError::new(Step::Read, cause, "name a file like libNAME.so")
         })?;
-        let folder = match file.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
+        let folder = folder_of(file);
         let plugin = listing::plugin_name(name);
         let taken = self.take(folder, plugin, name)?;
         *sha256 = Some(taken.library.hash.to_string());
@@ -120,6 +122,26 @@ impl Inspector {
         }
         Err(moving("it changes while it is read"))
     }
+}
+
+fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// What lies beside a library and seems to be for it, but is not read.
+fn warnings_of(file: &Path) -> Vec<String> {
+    let (folder, name) = (folder_of(file), file.file_name().and_then(OsStr::to_str));
+    let listing = listing::read(folder).ok().flatten();
+    let (Some(name), Some(listing)) = (name, listing) else {
+        return Vec::new();
+    };
+    let plugin = listing::plugin_name(name);
+    let strays = stray::strays(folder, &listing);
+    let strays = strays.iter().filter(|stray| stray.plugin() == plugin);
+    strays.map(ToString::to_string).collect()
 }
 
 impl Inspection {
@@ -172,6 +194,9 @@ impl fmt::Display for Inspection {
         }
         for line in &self.said {
             writeln!(f, "  it said: {}", crate::logging::OneLine(line))?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "  warning: {}", shown::OneLine(warning))?;
         }
         Ok(())
     }
@@ -266,6 +291,7 @@ mod tests {
             offer: Some(offer),
             refusal: Some(CheckError::new(Step::SelfTest, "it failed", "mend it")),
             said: vec!["nearly full".to_owned()],
+            warnings: vec!["libtickets.toml is not read".to_owned()],
         };
         assert_eq!(
             inspection.to_string(),
@@ -273,7 +299,8 @@ mod tests {
              tickets 1.2.3, built against plugin-api 0.1.0, ABI 0.1.0\n  \
              inline: get, put; state hall (numbers, schema 2)\n  \
              self-test failed: sold once: request 1, `get`: expected 1, found 2\n  \
-             it said: nearly full\n"
+             it said: nearly full\n  \
+             warning: libtickets.toml is not read\n"
         );
         let json = serde_json::to_value(&inspection).unwrap();
         assert_eq!(json["fits"], false);

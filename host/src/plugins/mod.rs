@@ -23,6 +23,7 @@ mod owner;
 mod private_copy;
 mod settings;
 mod signals;
+mod stray;
 pub mod trial;
 mod watcher;
 mod workshop;

@@ -29,6 +29,8 @@ struct Flags {
     stop: AtomicBool,
     /// The watched folder was removed or renamed, so that its watch is of no use.
     watch_died: AtomicBool,
+    /// Everything is to be read anew, whether it seems to have changed or not.
+    look_anew: AtomicBool,
     standings: Mutex<BTreeMap<String, Standing>>,
 }
 
@@ -47,6 +49,15 @@ impl Signals {
 
     pub(super) fn is_stopped(&self) -> bool {
         self.flags.stop.load(Ordering::Acquire)
+    }
+
+    pub(super) fn look_anew(&self) {
+        self.flags.look_anew.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    pub(super) fn take_look_anew(&self) -> bool {
+        self.flags.look_anew.swap(false, Ordering::AcqRel)
     }
 
     pub(super) fn stands(&self, standing: Standing) {

@@ -17,6 +17,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+mod anew;
+
+use anew::{Anew, Found};
+
 use super::{
     PluginEvent, Standing,
     candidate::{Outcome, Preparation},
@@ -25,6 +29,7 @@ use super::{
     folder::{Folder, Listing, Moment},
     listing,
     signals::Signals,
+    stray::{self, Stray},
     workshop::{Finished, Workshop},
 };
 use crate::{
@@ -117,6 +122,8 @@ impl Watcher {
             awaited: Awaited::Unknown,
             held: BTreeMap::new(),
             is_holding: true,
+            anew: None,
+            strays: BTreeSet::new(),
         };
         let run = move || {
             watch.run();
@@ -133,6 +140,12 @@ impl Watcher {
     /// changes, and what serves is not.
     pub fn stands(&self, standing: Standing) {
         self.signals.stands(standing);
+    }
+
+    /// Reads all files anew, those too that do not seem to have changed: what differs from what serves is taken, and what was
+    /// refused is looked at again. The log says how that went.
+    pub fn look_anew(&self) {
+        self.signals.look_anew();
     }
 }
 
@@ -177,6 +190,10 @@ struct Watch<E> {
     held: BTreeMap<String, Vec<PluginEvent>>,
     /// What is told is held. One that hangs is not waited for by all.
     is_holding: bool,
+    /// A look at all files that was asked for and is not over.
+    anew: Option<Anew>,
+    /// Configurations that nothing reads, and that were told of.
+    strays: BTreeSet<Stray>,
 }
 
 impl<E: Fn(PluginEvent)> Watch<E> {
@@ -230,6 +247,10 @@ impl<E: Fn(PluginEvent)> Watch<E> {
             .keep_open(self.preparation.folder(), &self.signals);
         let listing = self.list();
         self.look_at_the_folder_itself();
+        self.tell_of_strays(listing.as_ref());
+        if self.signals.take_look_anew() {
+            self.begin_anew(listing.as_ref());
+        }
         let now = self.moment();
         let findings = self.folder.look(now, listing.as_ref());
         if let Awaited::Unknown = self.awaited {
@@ -240,6 +261,7 @@ impl<E: Fn(PluginEvent)> Watch<E> {
             self.workshop.abandon(&name);
             self.last.remove(&name);
             self.refused.remove(&name);
+            self.found_anew(&name, Found::Gone);
             self.tell(&name.clone(), PluginEvent::Gone { name });
         }
         for name in findings.settled {
@@ -257,6 +279,17 @@ impl<E: Fn(PluginEvent)> Watch<E> {
         let held = START_HELD_MAX.saturating_sub(self.started.elapsed());
         due.min(interval)
             .min(if self.is_holding { held } else { interval })
+    }
+
+    fn tell_of_strays(&mut self, listing: Option<&Listing>) {
+        let Some(listing) = listing else {
+            return;
+        };
+        let strays = stray::strays(self.preparation.folder(), listing);
+        for stray in strays.difference(&self.strays) {
+            tracing::warn!(plugin = %stray.plugin(), "{stray}");
+        }
+        self.strays = strays;
     }
 
     /// What was refused because of the folder is looked at again once that is mended.
@@ -325,12 +358,14 @@ impl<E: Fn(PluginEvent)> Watch<E> {
             Outcome::Same if !self.last.contains_key(&name) => self.unsettle(&name),
             Outcome::Same => {
                 self.refused.remove(&name);
+                self.found_anew(&name, Found::Same);
                 tracing::debug!(plugin = %name, "its files hold what was loaded last");
                 let unchanged = PluginEvent::Unchanged { name: name.clone() };
                 self.tell(&name, unchanged);
             }
             Outcome::Refused(error) => {
                 self.refused.insert(name.clone());
+                self.found_anew(&name, Found::Refused);
                 let refused = PluginEvent::Refused {
                     name: name.clone(),
                     file: self.preparation.folder().join(&entry.file),
@@ -341,11 +376,34 @@ impl<E: Fn(PluginEvent)> Watch<E> {
             Outcome::Prepared(prepared, content) => {
                 self.refused.remove(&name);
                 self.last.insert(name.clone(), content);
+                self.found_anew(&name, Found::Taken);
                 self.tell(&name, PluginEvent::Prepared(prepared));
             }
         }
         if again {
             self.prepare(&name);
+        }
+    }
+
+    fn begin_anew(&mut self, listing: Option<&Listing>) {
+        let now = self.moment();
+        // Of a folder that is away nothing can be read; it is looked at once it is back.
+        let names: BTreeSet<_> = listing
+            .into_iter()
+            .flat_map(BTreeMap::keys)
+            .cloned()
+            .collect();
+        for name in &names {
+            self.folder.unsettle(name, now);
+        }
+        self.anew = Anew::begin(names);
+    }
+
+    fn found_anew(&mut self, name: &str, found: Found) {
+        if let Some(anew) = &mut self.anew
+            && anew.found(name, found)
+        {
+            self.anew = None;
         }
     }
 

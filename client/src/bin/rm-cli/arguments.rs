@@ -21,7 +21,7 @@ use crate::session_name::SessionName;
 
 /// Ask an rm-host for what it hands out.
 #[derive(Debug, Parser)]
-#[command(name = "rm-cli", version, after_help = EXIT_HELP)]
+#[command(name = "rm-cli", version = concat!(env!("CARGO_PKG_VERSION"), env!("BUILT_FROM")), after_help = EXIT_HELP)]
 pub(crate) struct Arguments {
     /// Where the host listens
     #[arg(
