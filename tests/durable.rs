@@ -80,6 +80,20 @@ fn no_reply_leaves_before_its_sync_and_who_changes_nothing_waits_for_none() {
     other.reply().refused("not_sold");
 }
 
+/// What operators see of the storage, of a plugin that needs it, and of one that does not.
+fn expect_storage(client: &mut RawClient, storage: &str, with_state: &str) {
+    let list = client.ask("rm.plugins", Value::Null).ok();
+    let plugins = list["plugins"].as_array().expect("it is a list");
+    let states: Vec<&Value> = plugins.iter().map(|plugin| &plugin["state"]).collect();
+    assert_eq!(states, ["serving", with_state], "counter, tickets");
+    let status = client.ask("rm.status", Value::Null).ok();
+    assert_eq!(status["serving"], json!(["counter", "tickets"]));
+    for told in [&list["storage"], &status["storage"]] {
+        assert_eq!(told["state"], storage);
+        assert_eq!(told["error"].is_string(), storage == "failed", "{told}");
+    }
+}
+
 #[test]
 fn a_disk_that_fails_is_told_and_what_it_did_not_take_was_never_sold() {
     for fault in ["fail", "full"] {
@@ -102,9 +116,11 @@ fn a_disk_that_fails_is_told_and_what_it_did_not_take_was_never_sold() {
         host.log()
             .wait_from(0, &["ERROR", "the state cannot be kept"]);
         client.ask("cntResponse", json!(0)).ok();
+        expect_storage(&mut client, "failed", "degraded");
 
         host.recovers_from(&disk, fault);
         assert_eq!(ticket(&mut client), 2, "{fault}");
+        expect_storage(&mut client, "sound", "serving");
         host.signal(Signal::KILL);
         let (_, plan) = host.wait_and_plan();
         assert_eq!(ticket(&mut plan.start().connect()), 3, "{fault}");

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use rm_tests::{RawClient, SERVES, TestHost, example_plugin, fixture};
+use rm_tests::{RawClient, SERVES, TestHost, example_plugin, failed_start, fixture};
 use serde_json::{Value, json};
 
 fn version(client: &mut RawClient) -> u64 {
@@ -29,6 +29,37 @@ fn everything_present_at_start_is_served_or_refused_before_the_ready_line() {
     assert_eq!(host.log().lines_with(&["refused", "plugin=text"]).len(), 1);
     assert_eq!(host.log().lines_with(&["notes"]), [""; 0]);
     assert_eq!(host.log().lines_with(&["hidden"]), [""; 0]);
+}
+
+#[test]
+fn the_ready_line_says_what_does_not_serve_and_what_is_required_holds_it() {
+    let refused = || {
+        TestHost::plan()
+            .plugin("counter")
+            .file("libtext.so", "no library")
+    };
+    let host = refused().flags(&["--require", "counter"]).start();
+    let line = host.log().wait_from(0, &["ready: listening on"]);
+    assert!(
+        line.contains("; not serving: text (refused); serving: counter"),
+        "{line}"
+    );
+    for (required, reason) in [
+        ("text", "refused: "),
+        ("absent", "there is no libabsent.so in the plugin folder"),
+    ] {
+        let plan = refused();
+        let folder = plan.folder();
+        let (code, stdout, stderr) =
+            failed_start(&folder, &["--require", "counter", "--require", required]);
+        assert_eq!((code, &*stdout), (Some(1), ""), "{stderr}");
+        let line = stderr.lines().find(|line| line.contains("not ready: "));
+        let line = line.unwrap_or_else(|| panic!("{stderr}"));
+        assert!(
+            line.contains(&format!("--require {required}")) && line.contains(reason),
+            "{line}"
+        );
+    }
 }
 
 #[test]

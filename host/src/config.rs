@@ -76,6 +76,11 @@ pub(crate) struct Flags {
     #[arg(long, env = "RM_SETTLE", value_name = "DURATION", default_value = "200ms", value_parser = settle)]
     settle: Duration,
 
+    /// A plugin, by NAME of its libNAME.so, without which the host is not ready: if it does not serve once all that was in the
+    /// folder at the start has been looked at, the host ends with exit code 1; repeatable
+    #[arg(long, env = "RM_REQUIRE", value_name = "NAME", value_delimiter = ',')]
+    require: Vec<String>,
+
     /// Folder of what outlives the process; made when it is missing and never was there. Each host needs its own
     #[arg(long, env = "RM_DATA", value_name = "DIR", default_value = "data")]
     data: PathBuf,
@@ -144,6 +149,8 @@ pub struct Config {
     pub message_timeout: Option<Duration>,
     /// How long a plugin's file must stand still.
     pub settle: Duration,
+    /// NAMEs of the plugins without which the host is not ready.
+    pub require: Vec<String>,
     /// The folder of what outlives the process, not yet looked at.
     pub data: PathBuf,
     /// When a job's effects count.
@@ -271,6 +278,7 @@ impl Config {
             migration_timeout: not_zero(args.migration_timeout),
             message_timeout: not_zero(args.message_timeout),
             settle: args.settle,
+            require: args.require,
             data: args.data,
             durability: args.durability,
             retry_crashed: args.retry_crashed,

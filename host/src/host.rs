@@ -27,6 +27,7 @@ use crate::{
     limits,
     net::{Admission, Hub, Listeners, OperatorsSocket, Patience, SocketFile, core_runtime},
     plugins::{PluginEvent, Watcher},
+    ready::Readiness,
     signals::{Asked, Signals},
     state::{BatchNo, Durability, Keeper, Kept, Recovered, Store},
     ticker::Ticker,
@@ -40,6 +41,8 @@ pub enum Ended {
     Drained,
     /// A second signal came.
     Forced,
+    /// What `--require` names does not serve.
+    Unready,
     /// What was in work was not done within the drain timeout.
     Cut,
 }
@@ -49,6 +52,7 @@ impl std::fmt::Display for Ended {
         f.write_str(match self {
             Self::Drained => "everything in work was answered",
             Self::Forced => "at once, as told",
+            Self::Unready => "what is required does not serve",
             Self::Cut => "some was cut off",
         })
     }
@@ -59,6 +63,7 @@ impl Ended {
     pub fn exit_code(self) -> ExitCode {
         ExitCode::from(match self {
             Self::Drained => 0,
+            Self::Unready => 1,
             Self::Forced => 2,
             Self::Cut => 3,
         })
@@ -85,6 +90,8 @@ struct Host {
     looked: bool,
     /// The ready line, until it is said.
     ready: Option<String>,
+    /// The host ends because it is not what it was to be.
+    unready: bool,
     next_report: Option<Instant>,
     clock: ClockWatch,
     stopping: Option<Stopping>,
@@ -192,6 +199,7 @@ impl Host {
             acceptors,
             looked: false,
             ready: Some(ready),
+            unready: false,
             next_report: config
                 .queue_report
                 .map(|interval| Instant::now() + interval),
@@ -256,11 +264,27 @@ impl Host {
             self.next_report = Instant::now().checked_add(interval);
         }
         let settled = self.ready.is_some() && self.looked && coordinator.plugins_are_settled();
+        let readiness = settled.then(|| coordinator.readiness());
         drop(coordinator);
-        if settled && let Some(line) = self.ready.take() {
-            say_ready(&line);
+        if let Some(readiness) = readiness
+            && let Some(line) = self.ready.take()
+            && self.stopping.is_none()
+        {
+            self.get_ready(&line, &readiness);
         }
         self.advance_stop()
+    }
+
+    /// Says that it is so, or ends.
+    fn get_ready(&mut self, line: &str, readiness: &Readiness) {
+        let Some(missing) = readiness.missing(&self.config.require) else {
+            return say_ready(&format!("{line}{}", readiness.rest_of_line()));
+        };
+        for line in missing.lines() {
+            tracing::error!("not ready: {line}");
+        }
+        self.unready = true;
+        self.stop("not ready");
     }
 
     fn advance_stop(&mut self) -> Option<Ended> {
@@ -272,15 +296,19 @@ impl Host {
             stopping.dismissed = true;
         }
         if stopping.dismissed {
+            let ended = match self.unready {
+                true => Ended::Unready,
+                false => Ended::Drained,
+            };
             if !coordinator.has_clients() {
-                return Some(Ended::Drained);
+                return Some(ended);
             }
             if coordinator.has_unsent() {
                 stopping.linger_until = None;
             } else {
                 let until = *stopping.linger_until.get_or_insert(now + limits::LINGER);
                 if until <= now {
-                    return Some(Ended::Drained);
+                    return Some(ended);
                 }
             }
         }
@@ -336,7 +364,7 @@ impl Host {
     /// A disk that does not come back holds up the end no longer than a job that does not.
     fn close_storage(&self, ended: Ended) -> Ended {
         let patience = match ended {
-            Ended::Drained => self.config.drain_timeout,
+            Ended::Drained | Ended::Unready => self.config.drain_timeout,
             Ended::Cut | Ended::Forced => Duration::ZERO,
         };
         let closed = self.hub.coordinator.borrow_mut().close_storage(patience);

@@ -24,6 +24,7 @@ pub mod new_plugin;
 pub mod own_fault;
 pub mod ownership;
 pub mod plugins;
+pub mod ready;
 mod signals;
 pub mod state;
 pub mod state_tools;

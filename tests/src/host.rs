@@ -141,6 +141,7 @@ impl HostPlan {
         };
         let address = ready
             .strip_prefix("ready: listening on ")
+            .and_then(|rest| rest.split(';').next())
             .and_then(|address| address.parse().ok());
         let address = address.unwrap_or_else(|| panic!("expected the ready line, got {ready:?}"));
         // The log comes another way: with this line, all that was said before is here.

@@ -55,6 +55,10 @@ impl Coordinator {
                 Err(reason) => self.bad_message(slot, request.query_index, &reason, frame),
             },
             "rm.cancel" => self.cancel(slot, request),
+            "rm.status" => {
+                let status = self.status();
+                self.answer(slot, request, &status);
+            }
             "rm.plugins" => self.list_plugins(slot, request),
             "rm.plugin" => self.command_plugin(slot, request),
             unknown => {

@@ -22,7 +22,7 @@ use super::{
     once::{Answers, SessionKey, UnderWay, answers_state},
     opener::Opener,
     peer::Peer,
-    plugin_slot::PluginSlot,
+    plugin_slot::{PluginSlot, Said},
     schedule::{Expired, LaneId, Schedule},
     signal::Signal,
     storage::Storage,
@@ -70,6 +70,8 @@ pub struct Coordinator {
     pub(super) store: Store,
     pub(super) commits: Commits,
     pub(super) storage: Storage,
+    /// Why it is not sound, and since when.
+    pub(super) storage_error: Option<Said>,
     pub(super) answers: Answers,
     pub(super) under_way: UnderWay,
     /// What the sessions' names are made with.
@@ -133,6 +135,7 @@ impl Coordinator {
             store,
             commits,
             storage: Storage::Sound,
+            storage_error: None,
             session_key: answers.key().unwrap_or(new_key),
             session_key_in: BatchNo::default(),
             answers,

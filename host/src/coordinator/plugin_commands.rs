@@ -45,6 +45,7 @@ impl Coordinator {
         let states = self.state_memory();
         let list = json!({
             "durability": self.settings.durability,
+            "storage": self.storage_report(),
             "plugins": plugins,
             "memory": {
                 "states_bytes": states,

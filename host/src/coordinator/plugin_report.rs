@@ -1,13 +1,16 @@
 //! What an operator sees of one plugin: its state, the version that serves or is to, and those that did.
 
 use plugin_api::description::LaneDescription;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     coordinator::Coordinator,
     plugin_slot::{PluginSlot, Step},
 };
-use crate::plugins::Prepared;
+use crate::{
+    plugins::Prepared,
+    ready::{NotServing, Readiness},
+};
 
 impl Coordinator {
     /// One plugin, as `rm.plugins` lists it.
@@ -66,6 +69,47 @@ impl Coordinator {
         self.slot(name).history.served(served);
     }
 
+    /// What serves and what does not, of all that has a file.
+    pub fn readiness(&self) -> Readiness {
+        let mut readiness = Readiness::default();
+        for (name, plugin) in self.plugins.iter().filter(|(_, plugin)| !plugin.is_gone()) {
+            let state = self.state_of(plugin);
+            if matches!(state, "serving" | "stuck" | "degraded") {
+                readiness.serving.push(name.clone());
+            } else {
+                let error = plugin.last_error.as_ref().or(plugin.quarantined.as_ref());
+                readiness.others.push(NotServing {
+                    name: name.clone(),
+                    state,
+                    error: error.map(|error| error.text.clone()),
+                });
+            }
+        }
+        readiness
+    }
+
+    /// What the host is and is not doing, in short.
+    pub(super) fn status(&self) -> Value {
+        let readiness = self.readiness();
+        let others = readiness.others.iter();
+        let others: Map<String, Value> = others
+            .map(|of| (of.name.clone(), Value::from(of.state)))
+            .collect();
+        json!({
+            "storage": self.storage_report(),
+            "stopping": self.stopping,
+            "serving": readiness.serving,
+            "not_serving": others,
+        })
+    }
+
+    /// Whether a state of it cannot be kept at the moment, so that what needs it is refused.
+    fn is_degraded(&self, plugin: &PluginSlot) -> bool {
+        let lanes = plugin.serving.iter().flat_map(|serving| &serving.lanes);
+        let mut lanes = lanes.filter_map(|lane| self.lanes.get(lane.0 as usize)?.as_ref());
+        self.storage_error.is_some() && lanes.any(|lane| lane.is_kept)
+    }
+
     fn state_of(&self, plugin: &PluginSlot) -> &'static str {
         let lanes = plugin.serving.iter().flat_map(|serving| &serving.lanes);
         let mut lanes = lanes.filter_map(|lane| self.lanes.get(lane.0 as usize)?.as_ref());
@@ -78,7 +122,11 @@ impl Coordinator {
         } else if plugin.serving.is_some() {
             let is_stuck = plugin.history.stuck_since_ms().is_some()
                 || lanes.any(|lane| lane.opening || lane.has_no_code());
-            if is_stuck { "stuck" } else { "serving" }
+            match is_stuck {
+                true => "stuck",
+                false if self.is_degraded(plugin) => "degraded",
+                false => "serving",
+            }
         } else if !matches!(plugin.step, Step::None) {
             "waiting"
         } else if plugin.is_gone() {
@@ -95,7 +143,7 @@ fn since_ms(plugin: &PluginSlot, state: &str) -> Option<u64> {
     match state {
         "quarantined" => plugin.quarantined.as_ref().map(|said| said.at_ms),
         "stuck" => plugin.history.stuck_since_ms().or(serving),
-        "serving" => serving,
+        "serving" | "degraded" => serving,
         "refused" => plugin.last_error.as_ref().map(|said| said.at_ms),
         "retired" => plugin.history.ended_ms(),
         _ => Some(plugin.waits_since_ms),

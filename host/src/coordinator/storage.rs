@@ -5,6 +5,7 @@ use std::{rc::Rc, time::Duration};
 
 use plugin_api::description::StateDescription;
 use protocol::{ErrorCode, encoder};
+use serde_json::{Value, json};
 
 use super::{
     commits::Batch,
@@ -12,7 +13,7 @@ use super::{
     host_error::host_error,
     job::ClientSlot,
     lane::{Lane, Runner},
-    plugin_slot::Step,
+    plugin_slot::{Said, Step},
     repeated::written,
     schedule::LaneId,
     types::Closed,
@@ -103,6 +104,10 @@ impl Coordinator {
                     "the state cannot be kept: {error}; requests that need it are answered `storage_failed` until \
                      it has been read back from the disk"
                 );
+                self.storage_error = Some(Said {
+                    text: error.to_string(),
+                    at_ms: self.clock.now_ms(),
+                });
                 self.storage_failed();
             }
             Kept::Rebuilt(recovered) => self.rebuilt(recovered),
@@ -113,6 +118,16 @@ impl Coordinator {
     pub(super) fn state_memory(&self) -> usize {
         let lanes = self.lanes.iter().flatten().map(Lane::state_memory);
         self.store.memory() + self.answers.memory() + lanes.sum::<usize>()
+    }
+
+    /// How the keeping of the state is, for operators.
+    pub(super) fn storage_report(&self) -> Value {
+        match &self.storage_error {
+            None => json!({ "state": "sound" }),
+            Some(Said { text, at_ms }) => {
+                json!({ "state": "failed", "since_ms": at_ms, "error": text })
+            }
+        }
     }
 
     /// Ends the keeping of the state in good order; false if the disk has not come back within `patience`.
@@ -213,7 +228,7 @@ impl Coordinator {
         self.commits.go_on(recovered.last.next());
         self.store = Store::recovered(recovered.states, recovered.next_state);
         self.answers_recovered();
-        self.storage = Storage::Sound;
+        (self.storage, self.storage_error) = (Storage::Sound, None);
         for lane in self.lanes.iter_mut().flatten() {
             lane.last_change = BatchNo::default();
         }

@@ -98,6 +98,8 @@ enum Command {
     Bench(BenchOptions),
     /// Ask whether the host answers
     Ping,
+    /// Ask what serves and what does not, and whether the state can be kept
+    Status,
     /// Have the host print its queue to its log, and print it here
     Queue,
     /// List every plugin file that the host has seen, or tell one plugin what to do
@@ -305,10 +307,10 @@ impl Arguments {
             ..
         } = &self.command
         else {
-            return Ok(plain(if matches!(self.command, Command::Ping) {
-                "ping"
-            } else {
-                "srvQueuePrint"
+            return Ok(plain(match self.command {
+                Command::Ping => "ping",
+                Command::Status => "rm.status",
+                _ => "srvQueuePrint",
             }));
         };
         let mut asked = plain(type_name);

@@ -34,6 +34,32 @@ pub(crate) struct Report {
     pub(crate) retired_forgotten: u64,
 }
 
+/// How the host's keeping of the states is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Storage {
+    state: String,
+    since_ms: Option<u64>,
+    error: Option<String>,
+}
+
+impl Storage {
+    /// What the user has to know of it.
+    pub(crate) fn remark(&self, now: SystemTime) -> Option<String> {
+        if matches!(&*self.state, "" | "sound") {
+            return None;
+        }
+        let since = self.since_ms.map(|since_ms| age(since_ms, now));
+        let remark = format!(
+            "storage {} for {}: what needs a state is answered storage_failed: {}",
+            self.state,
+            since.as_deref().unwrap_or("-"),
+            self.error.as_deref().unwrap_or("-")
+        );
+        Some(one_line(&remark))
+    }
+}
+
 /// Threads whose jobs do not end.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Stuck {

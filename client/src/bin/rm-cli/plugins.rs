@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::arguments::Arguments;
 use crate::outcome::{self, Failure};
-use crate::plugin_table::{self, Report};
+use crate::plugin_table::{self, Report, Storage};
 
 const LIST: &str = "rm.plugins";
 const TELL: &str = "rm.plugin";
@@ -47,6 +47,9 @@ struct Tell<'a> {
 struct List<'a> {
     #[serde(borrow)]
     plugins: Vec<&'a RawValue>,
+    /// A host of another version may not tell.
+    #[serde(default)]
+    storage: Storage,
 }
 
 pub(crate) async fn run(arguments: &Arguments, order: PluginsOrder) -> Result<ExitCode, Failure> {
@@ -56,11 +59,13 @@ pub(crate) async fn run(arguments: &Arguments, order: PluginsOrder) -> Result<Ex
         return Ok(if order.json {
             outcome::print(&list)
         } else {
-            outcome::print_text(&plugin_table::table(
-                &reports(&list)?,
-                order.all,
-                SystemTime::now(),
-            ))
+            let now = SystemTime::now();
+            let table = plugin_table::table(&reports(&list)?, order.all, now);
+            let List { storage, .. } = read(LIST, &list)?;
+            match storage.remark(now) {
+                Some(remark) => outcome::print_text(&format!("{table}\n{remark}")),
+                None => outcome::print_text(&table),
+            }
         });
     };
     let mut raw = tell(&client, told, &name).await?;
@@ -135,12 +140,12 @@ fn complaint(told: Do, report: &Report) -> Option<String> {
 }
 
 fn reports(list: &RawValue) -> Result<Vec<Report>, Failure> {
-    let List { plugins } = read(LIST, list)?;
+    let List { plugins, .. } = read(LIST, list)?;
     plugins.into_iter().map(|one| read(LIST, one)).collect()
 }
 
 fn find(list: &RawValue, name: &str) -> Result<Option<(Report, Box<RawValue>)>, Failure> {
-    let List { plugins } = read(LIST, list)?;
+    let List { plugins, .. } = read(LIST, list)?;
     for one in plugins {
         let report: Report = read(LIST, one)?;
         if report.name == name {
