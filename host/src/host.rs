@@ -2,7 +2,6 @@
 
 use std::{
     io::Write as _,
-    process::ExitCode,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -20,55 +19,21 @@ use crate::{
     clock::{Clock, Seen},
     clock_watch::ClockWatch,
     config::Config,
-    coordinator::{Commits, Coordinator, Opened, Opener, SessionKey, Settings, Signal},
+    coordinator::{Coordinator, Opened, Opener, SessionKey, Settings, Signal},
     crash_list::CrashList,
     crash_mark,
-    data_folder::{DataFolder, Origin, Wanted},
+    data_folder::{DataFolder, Wanted},
+    ended::Ended,
+    kept_state::KeptState,
     limits,
     net::{Admission, Hub, Listeners, OperatorsSocket, Patience, SocketFile, core_runtime},
-    plugins::{PluginEvent, Watcher},
+    plugins::{PluginEvent, RolledBack, Watcher},
     ready::Readiness,
     signals::{Asked, Signals},
-    state::{BatchNo, Durability, Keeper, Kept, Recovered, Store},
+    state::{Durability, Kept},
     ticker::Ticker,
     watchdog,
 };
-
-/// How a host that served ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// Everything in work was answered.
-    Drained,
-    /// A second signal came.
-    Forced,
-    /// What `--require` names does not serve.
-    Unready,
-    /// What was in work was not done within the drain timeout.
-    Cut,
-}
-
-impl std::fmt::Display for Ended {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Drained => "everything in work was answered",
-            Self::Forced => "at once, as told",
-            Self::Unready => "what is required does not serve",
-            Self::Cut => "some was cut off",
-        })
-    }
-}
-
-impl Ended {
-    /// As the process says it.
-    pub fn exit_code(self) -> ExitCode {
-        ExitCode::from(match self {
-            Self::Drained => 0,
-            Self::Unready => 1,
-            Self::Forced => 2,
-            Self::Cut => 3,
-        })
-    }
-}
 
 /// What other threads tell the core thread, beside the lanes' signal.
 enum FromThreads {
@@ -96,6 +61,7 @@ struct Host {
     clock: ClockWatch,
     stopping: Option<Stopping>,
     watcher: Watcher,
+    rolled_back: Arc<RolledBack>,
     /// Operators are let in until the host ends.
     _operators: Option<SocketFile>,
     /// No other host is to have it while this one is there.
@@ -141,7 +107,7 @@ impl Host {
         let crashes = guard_against_plugins(&config, &data)?;
         let signal = Arc::new(Signal::default());
         let (to_core, from_threads) = unbounded_channel();
-        let state = state_of(&config, &data, {
+        let state = KeptState::open(&config, &data, {
             let to_core = to_core.clone();
             move |kept| tell(&to_core, FromThreads::Kept(kept))
         })?;
@@ -163,6 +129,11 @@ impl Host {
         let signal_of = Arc::clone(&signal);
         let key = new_session_key()?;
         let coordinator = Coordinator::new(settings, clock, signal_of, opener, kept, key);
+        let rolled_back = coordinator.decisions().filter_map(|(name, decision)| {
+            let rolled_back = decision.rolled_back.clone();
+            rolled_back.map(|rolled_back| (name.to_owned(), rolled_back))
+        });
+        let rolled_back = Arc::new(RolledBack::new(data.path(), rolled_back.collect()));
         let patience = Patience {
             message: config.message_timeout,
             idle: config.idle,
@@ -178,9 +149,15 @@ impl Host {
         log_start(&config, &addresses);
         let admission = Rc::new(Admission::raised(config.clients_per_address));
         let plugins = config.plugins.clone();
-        let watcher = Watcher::start(plugins, crashes, config.settle, move |event| {
-            tell(&to_core, FromThreads::Plugin(event));
-        })
+        let watcher = Watcher::start(
+            plugins,
+            crashes,
+            Arc::clone(&rolled_back),
+            config.settle,
+            move |event| {
+                tell(&to_core, FromThreads::Plugin(event));
+            },
+        )
         .with_context(|| {
             format!(
                 "the plugin folder {} cannot be watched",
@@ -206,6 +183,7 @@ impl Host {
             clock: ClockWatch::new(clock, &config.data),
             stopping: None,
             watcher,
+            rolled_back,
             config,
             _operators: operators,
             _data: data,
@@ -252,6 +230,9 @@ impl Host {
         let mut coordinator = self.hub.coordinator.borrow_mut();
         coordinator.advance();
         coordinator.flush();
+        for decided in coordinator.take_decided() {
+            self.rolled_back.follow(decided);
+        }
         for standing in coordinator.take_standings() {
             self.watcher.stands(standing);
         }
@@ -368,6 +349,9 @@ impl Host {
             Ended::Cut | Ended::Forced => Duration::ZERO,
         };
         let closed = self.hub.coordinator.borrow_mut().close_storage(patience);
+        if ended != Ended::Forced {
+            self.rolled_back.finish();
+        }
         if closed || ended != Ended::Drained {
             return ended;
         }
@@ -390,79 +374,6 @@ impl Host {
             .flatten()
             .min()
     }
-}
-
-/// What an earlier run of the host has left, and where this one keeps what its jobs change.
-struct KeptState {
-    store: Store,
-    commits: Commits,
-    now_ms: u64,
-}
-
-fn state_of(
-    config: &Config,
-    data: &DataFolder,
-    told: impl Fn(Kept) + Send + 'static,
-) -> anyhow::Result<KeptState> {
-    if config.durability == Durability::Memory {
-        return Ok(KeptState {
-            store: Store::default(),
-            commits: Commits::new(None, BatchNo(1)),
-            now_ms: 0,
-        });
-    }
-    let started = Instant::now();
-    let (log, recovered, origin) = data.open_log()?;
-    let place = data.place(&log);
-    let keeper = Keeper::start(log, place, config.durability, told);
-    let keeper = keeper.context("no thread can be started")?;
-    log_state(&recovered, origin, started);
-    Ok(KeptState {
-        commits: Commits::new(Some(keeper), recovered.last.next()),
-        store: Store::recovered(recovered.states, recovered.next_state),
-        now_ms: recovered.now_ms,
-    })
-}
-
-fn log_state(recovered: &Recovered, origin: Origin, started: Instant) {
-    match origin {
-        Origin::WentOn => {}
-        Origin::Begun => tracing::info!("a state is begun: nothing was given out before"),
-        Origin::MarkedAnew => tracing::warn!(
-            "the state is there, and the mark that told of it is not: it is made anew"
-        ),
-        Origin::TakenOver => tracing::info!(
-            "the state of an earlier host is taken over: from now on it is missed if it is not there"
-        ),
-    }
-    tracing::info!(
-        states = recovered.states.len(),
-        batches = recovered.last.0,
-        took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        snapshot = recovered.report.snapshot.map(|batch| batch.0),
-        "the state is read"
-    );
-    let states = recovered.states.iter().map(|state| state.map.memory());
-    let states: usize = states.sum();
-    tracing::info!(
-        states_mib = mib(states),
-        next_start_mib = mib(limits::next_start_bytes(states)),
-        "what the states take of memory, and what a start on them needs"
-    );
-    if let Some(cut) = &recovered.report.cut {
-        tracing::warn!(
-            file = %cut.file.display(),
-            "the last {} bytes, from byte {} on, are no whole record of batch {}: they are cut off. A host that is killed, or loses \
-             power, leaves such an end of what it had not answered; whether this is one cannot be told from the file",
-            cut.bytes,
-            cut.byte,
-            cut.batch
-        );
-    }
-}
-
-fn mib(bytes: usize) -> usize {
-    bytes.div_ceil(1024 * 1024)
 }
 
 /// What the sessions' names are made with, should the state have nothing to make them with yet.

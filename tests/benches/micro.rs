@@ -263,9 +263,15 @@ fn prepared(name: &str) -> Prepared {
     let (tell, told) = mpsc::channel();
     let settle = Duration::from_millis(10);
     let path = folder.path().to_owned();
-    let _watcher = Watcher::start(path, Arc::new(crashes), settle, move |event| {
-        let _ = tell.send(event);
-    })
+    let _watcher = Watcher::start(
+        path,
+        Arc::new(crashes),
+        Arc::default(),
+        settle,
+        move |event| {
+            let _ = tell.send(event);
+        },
+    )
     .expect("the folder is there");
     for event in told {
         match event {

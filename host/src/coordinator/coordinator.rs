@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::{
     clients::{Clients, Outlet},
     commits::Commits,
+    decisions::Decisions,
     host_error::host_error,
     job::{Asked, ClientSlot},
     lane::{Lane, Runner},
@@ -32,7 +33,7 @@ use crate::{
     budget::Budgets,
     clock::{Clock, Moment},
     limits,
-    plugins::Standing,
+    plugins::{Decided, Standing},
     state::{BatchNo, Store},
 };
 
@@ -81,6 +82,9 @@ pub struct Coordinator {
     /// A reply on its way to where it is sent or held.
     pub(super) reply: Vec<u8>,
     pub(super) standings: Vec<Standing>,
+    pub(super) decisions: Decisions,
+    /// Of them, what has changed and was not fetched yet.
+    pub(super) decided: Vec<Decided>,
     pub(super) opener: Opener,
     pub(super) pongs: u64,
     pub(super) signal: Arc<Signal>,
@@ -121,6 +125,7 @@ impl Coordinator {
         let budgets = Budgets::default();
         let steady_ms = clock.steady_ms();
         let answers = Answers::new(lent, commits.are_kept(), steady_ms, &budgets.answers);
+        let decisions = Decisions::recovered(&mut store, commits.are_kept());
         // Milliseconds count up faster than clients come, so ids are not used again after a restart.
         let first_id = clock.now_ms().saturating_mul(1_000);
         let wait_ms_max = millis(settings.wait_max);
@@ -143,6 +148,8 @@ impl Coordinator {
             budgets,
             reply: Vec::new(),
             standings: Vec::new(),
+            decisions,
+            decided: Vec::new(),
             opener,
             pongs: 0,
             signal,

@@ -10,6 +10,7 @@ mod commits;
     reason = "it is what the folder is named after"
 )]
 mod coordinator;
+mod decisions;
 mod faults;
 mod history;
 mod host_error;
@@ -39,6 +40,7 @@ mod window_size;
 pub use clients::{KeptFor, Outlet};
 pub use commits::Commits;
 pub use coordinator::{Coordinator, Settings};
+pub use decisions::Decision;
 pub(crate) use job::Asked;
 pub use job::ClientSlot;
 pub(crate) use lane_code::{LaneCode, OpenLane, Output, Verdict};

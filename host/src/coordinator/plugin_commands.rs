@@ -9,6 +9,7 @@ use super::{
     coordinator::{Coordinator, DISABLED},
     job::ClientSlot,
     plugin_slot::{PluginSlot, Step},
+    storage::Storage,
 };
 use crate::limits;
 
@@ -76,19 +77,28 @@ impl Coordinator {
             .and_then(|command| {
                 let told = command.r#do;
                 tracing::info!(plugin = %command.name, command = ?told, by = %peer, client, "told by an operator");
-                self.command(&command).map(|()| command)
+                self.command(&command, &peer.to_string())
+                    .map(|()| command)
             });
         match done {
             Ok(command) => {
                 let plugin = self.plugins.get(&command.name);
                 let report = plugin.map(|plugin| self.report(&command.name, plugin));
-                self.answer(slot, request, &report.unwrap_or_else(|| json!({})));
+                let report = report.unwrap_or_else(|| json!({}));
+                // What was decided is to outlive the process from the moment that it is answered.
+                match self.storage {
+                    Storage::Sound => {
+                        let decided = self.commits.latest();
+                        self.answer_once_durable(decided, slot, request, &report);
+                    }
+                    Storage::Quieting | Storage::Rebuilding => self.answer(slot, request, &report),
+                }
             }
             Err(reason) => self.fail(slot, request, ErrorCode::BadPayload, &reason),
         }
     }
 
-    fn command(&mut self, command: &Command) -> Result<(), String> {
+    fn command(&mut self, command: &Command, by: &str) -> Result<(), String> {
         let name = command.name.as_str();
         let now_ms = self.clock.now_ms();
         let is_there = |plugin: &&mut PluginSlot| !plugin.is_gone();
@@ -107,11 +117,16 @@ impl Coordinator {
         }
         match command.r#do {
             Do::Disable if plugin.disabled => {}
-            Do::Disable => self.disable(name),
+            Do::Disable => {
+                self.disable(name);
+                self.decide_disabled(name, true, by.to_owned());
+            }
             Do::Enable if !plugin.disabled => {}
             Do::Enable => {
                 (plugin.disabled, plugin.waits_since_ms) = (false, now_ms);
-                if let Some(kept) = plugin.kept.take() {
+                let kept = plugin.kept.take();
+                self.decide_disabled(name, false, by.to_owned());
+                if let Some(kept) = kept {
                     self.begin(kept);
                 }
             }
@@ -126,10 +141,11 @@ impl Coordinator {
                 })?);
             }
             Do::Rollback => {
-                let previous = plugin.previous.clone();
-                self.begin(previous.ok_or_else(|| {
+                let previous = plugin.previous.clone().ok_or_else(|| {
                     format!("no version of `{name}` served before the one that serves now")
-                })?);
+                })?;
+                plugin.told_by = Some(by.to_owned());
+                self.begin(previous);
             }
         }
         Ok(())

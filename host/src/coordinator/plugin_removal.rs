@@ -15,7 +15,7 @@ use crate::limits;
 impl Coordinator {
     pub(super) fn gone(&mut self, name: &str) {
         let slot = self.slot(name);
-        (slot.disabled, slot.latest) = (false, None);
+        (slot.disabled, slot.latest, slot.dropped) = (false, None, None);
         let outdated = [slot.next.take(), slot.kept.take(), slot.take_blocked()];
         if slot.serving.is_some() {
             tracing::info!(plugin = %name, "its file is gone: what is queued is still served");
@@ -23,6 +23,7 @@ impl Coordinator {
         for outdated in outdated {
             self.outdated(outdated);
         }
+        self.forget_decision(name);
         self.close(name, REMOVED);
     }
 

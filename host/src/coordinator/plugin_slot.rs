@@ -38,6 +38,10 @@ pub(super) struct PluginSlot {
     pub(super) waits_since_ms: u64,
     /// What its files held when they were last prepared.
     pub(super) latest: Option<Content>,
+    /// What its files held when they last came.
+    pub(super) dropped: Option<Content>,
+    /// Who told it to go back to the version before, until that serves.
+    pub(super) told_by: Option<String>,
     /// All that have served.
     pub(super) history: History,
 }

@@ -35,11 +35,21 @@ impl Coordinator {
         match event {
             PluginEvent::Prepared(prepared) => {
                 let now_ms = self.clock.now_ms();
+                let disabled = self.decisions.of(&prepared.name).filter(|of| of.disabled);
+                let disabled_ms = disabled.map(|of| of.at_ms);
                 let slot = self.slot(&prepared.name);
+                slot.dropped = Some(prepared.dropped);
                 slot.last_error = None;
                 (slot.latest, slot.waits_since_ms) = (Some(prepared.content), now_ms);
                 match slot.step {
-                    _ if slot.disabled => {
+                    _ if slot.disabled || disabled_ms.is_some() => {
+                        slot.disabled = true;
+                        slot.waits_since_ms = disabled_ms.unwrap_or(now_ms);
+                        tracing::info!(
+                            plugin = %prepared.name,
+                            hash = %prepared.hash,
+                            "its file is taken, and serves once the plugin, which an operator has disabled, is enabled"
+                        );
                         let outdated = slot.keep(prepared);
                         self.outdated(outdated);
                     }
@@ -328,6 +338,7 @@ impl Coordinator {
             lanes,
         });
         self.outdated(outdated);
+        self.decide_version(name);
         self.tell_standing(name);
     }
 
@@ -474,6 +485,7 @@ impl Coordinator {
 
     /// A version that came well through its check cannot serve here.
     fn reject(&mut self, name: &str, reason: &str) {
+        self.slot(name).told_by = None;
         self.refused(name, reason);
         self.tell_standing(name);
     }

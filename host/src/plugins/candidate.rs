@@ -3,6 +3,7 @@
 //! Each step refuses with a reason; whatever served before is not touched by any of them.
 
 use std::{
+    fs::File,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -19,6 +20,7 @@ use super::{
     folder::Entry,
     loader, log,
     private_copy::Untaken,
+    rolled_back::{RolledBack, Source},
     trial,
     workshop::Progress,
 };
@@ -41,14 +43,20 @@ pub(super) struct Preparation {
     folder: PathBuf,
     examiner: Examiner,
     crashes: Arc<CrashList>,
+    rolled_back: Arc<RolledBack>,
 }
 
 impl Preparation {
-    pub(super) fn new(folder: PathBuf, crashes: Arc<CrashList>) -> Self {
+    pub(super) fn new(
+        folder: PathBuf,
+        crashes: Arc<CrashList>,
+        rolled_back: Arc<RolledBack>,
+    ) -> Self {
         Self {
             folder,
             examiner: Examiner::new(Purpose::Trial),
             crashes,
+            rolled_back,
         }
     }
 
@@ -79,13 +87,22 @@ impl Preparation {
             Err(Untaken::Moving) => return Outcome::Moving,
             Err(Untaken::Refused(error)) => return Outcome::Refused(error),
         };
+        let dropped = taken.content();
+        let taken = match self.rolled_back.in_place_of(name, dropped) {
+            None => Ok(taken),
+            Some(to) => self.rolled_back.take(&self.examiner, name, &to),
+        };
+        let taken = match taken {
+            Ok(taken) => taken,
+            Err(error) => return Outcome::Refused(error),
+        };
         let content = taken.content();
         if Some(content) == last {
             return Outcome::Same;
         }
         let prepared = self
             .not_crashed(name, content)
-            .and_then(|()| self.load(name, entry, &taken, progress));
+            .and_then(|()| self.load(name, entry, (&taken, dropped), progress));
         match prepared {
             Ok(prepared) => {
                 // An earlier version may be put back and tried again.
@@ -121,7 +138,7 @@ impl Preparation {
         &self,
         name: &str,
         entry: &Entry,
-        taken: &Taken,
+        (taken, dropped): (&Taken, Content),
         progress: &Progress,
     ) -> Result<Prepared, CheckError> {
         let examined = self.examiner.examine(name, &entry.file, taken)?;
@@ -136,6 +153,7 @@ impl Preparation {
         let blame = Blame::new(name, &taken.content().to_string(), &file);
         // From here on its code runs in this process.
         let module = loader::Module::open(copy.path(), blame)?;
+        let source = source_of(taken, copy.path())?;
         drop(copy);
         progress.makes();
         let plugin = module
@@ -158,9 +176,24 @@ impl Preparation {
             hash: taken.library.hash.short(),
             config_hash: taken.config.as_ref().map(|config| config.hash.short()),
             content: taken.content(),
+            dropped,
+            source,
             description,
             plugin: Arc::new(plugin),
             settings: config.host,
         })
     }
+}
+
+/// The descriptor keeps the content once the copy has no name any more.
+fn source_of(taken: &Taken, copy: &Path) -> Result<Source, CheckError> {
+    let library = File::open(copy).map_err(|error| {
+        let cause = format!("its copy cannot be opened: {error}");
+        CheckError::new(Step::Load, cause, "let the host open more files")
+    })?;
+    let config = taken.config.as_ref().map(|config| (&*config.bytes).into());
+    Ok(Source {
+        library: Arc::new(library),
+        config,
+    })
 }

@@ -21,6 +21,7 @@ mod loader;
 mod log;
 mod owner;
 mod private_copy;
+mod rolled_back;
 mod settings;
 mod signals;
 mod stray;
@@ -36,6 +37,7 @@ pub use error::{CheckError, Step};
 pub use examiner::Content;
 pub use inspection::{Inspection, Inspector};
 pub use loader::LoadedPlugin;
+pub use rolled_back::{Decided, ROLLED_BACK_FOLDER, RolledBack, RolledBackTo, Source};
 pub use settings::{HostSettings, TypeSettings};
 pub use watcher::{FolderError, Watcher};
 
@@ -52,6 +54,10 @@ pub struct Prepared {
     pub config_hash: Option<String>,
     /// What tells this version from every other.
     pub content: Content,
+    /// What the dropped file holds; something else where an operator has rolled it back.
+    pub dropped: Content,
+    /// The files that it was made of.
+    pub source: Source,
     /// What the plugin says of itself; checked, but not against what other plugins offer.
     pub description: Description,
     /// Its code.

@@ -28,6 +28,7 @@ use super::{
     eyes::Eyes,
     folder::{Folder, Listing, Moment},
     listing,
+    rolled_back::RolledBack,
     signals::Signals,
     stray::{self, Stray},
     workshop::{Finished, Workshop},
@@ -77,7 +78,7 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Starts with what is in `folder` and is not among `crashes`. A file counts once it stood still for
+    /// Starts with what is in `folder` and is not among `crashes`, or with what was `rolled_back` to. A file counts once it stood still for
     /// `settle`.
     ///
     /// `emit` is called on the watcher's thread, for one event at a time; while it runs, nothing is watched.
@@ -89,6 +90,7 @@ impl Watcher {
     pub fn start(
         folder: PathBuf,
         crashes: Arc<CrashList>,
+        rolled_back: Arc<RolledBack>,
         settle: Duration,
         emit: impl Fn(PluginEvent) + Send + 'static,
     ) -> Result<Self, FolderError> {
@@ -101,7 +103,7 @@ impl Watcher {
         if listing::read(&absolute).map_err(unreadable)?.is_none() {
             return Err(FolderError::Missing(folder));
         }
-        let preparation = Arc::new(Preparation::new(absolute, crashes));
+        let preparation = Arc::new(Preparation::new(absolute, crashes, rolled_back));
         let (signals, woken) = Signals::new();
         let (running, ended) = mpsc::channel();
         let workshop = Workshop::new(&preparation, &signals, &running);

@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 use super::{StateError, UNFINISHED, holds_something, inspection, refuse_within, verify::Verified};
 use crate::{
     data_folder::{STATE_FOLDER, make_folder, mark_as_meant, sync_name},
+    plugins::ROLLED_BACK_FOLDER,
     state::{
         disk::{Disk as _, RealDisk},
         log::LogId,
@@ -39,6 +40,24 @@ pub fn backup(data: &Path, to: &Path) -> Result<Verified, StateError> {
     fs::rename(&unfinished, &state)
         .and_then(|()| RealDisk.sync_folder(&absolute))
         .map_err(because("put in its place"))?;
+    copy_rolled_back(data, &absolute)
+        .map_err(because("given the versions that were rolled back to"))?;
     mark_as_meant(&absolute, id, copied.report.end)?;
     Ok(Verified::of(&copied))
+}
+
+/// The files of plugins' versions that serve by an operator's decision, which is part of the state.
+fn copy_rolled_back(data: &Path, to: &Path) -> std::io::Result<()> {
+    let from = data.join(ROLLED_BACK_FOLDER);
+    if !from.is_dir() {
+        return Ok(());
+    }
+    let to = to.join(ROLLED_BACK_FOLDER);
+    make_folder(&to)?;
+    for file in fs::read_dir(from)? {
+        let file = file?;
+        fs::copy(file.path(), to.join(file.file_name()))?;
+        fs::File::open(to.join(file.file_name()))?.sync_all()?;
+    }
+    RealDisk.sync_folder(&to)
 }

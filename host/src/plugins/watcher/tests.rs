@@ -36,7 +36,7 @@ impl Watched {
                 PluginEvent::Looked => "looked".to_owned(),
             });
         };
-        let watcher = Watcher::start(plugins, no_crashes(), SETTLE, emit).unwrap();
+        let watcher = Watcher::start(plugins, no_crashes(), Arc::default(), SETTLE, emit).unwrap();
         Self {
             folder,
             events,
@@ -117,7 +117,8 @@ fn once_it_is_dropped_nothing_more_is_told() {
 #[test]
 fn a_folder_that_is_not_there_is_named() {
     let folder = tempfile::tempdir().unwrap().path().join("plugins");
-    let error = Watcher::start(folder.clone(), no_crashes(), SETTLE, |_| {}).unwrap_err();
+    let error =
+        Watcher::start(folder.clone(), no_crashes(), Arc::default(), SETTLE, |_| {}).unwrap_err();
     assert!(error.to_string().contains(&folder.display().to_string()));
 }
 

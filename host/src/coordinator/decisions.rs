@@ -1,0 +1,208 @@
+//! What operators have decided of plugins: that one is not to serve, or not the version that its file holds. It outlives
+//! the process, until an operator, or a new file, says otherwise.
+//!
+//! The decisions are a state of the host's own, as the kept answers are: their effects go into the same batches as those of
+//! jobs. An entry's key is the plugin's NAME, its value JSON.
+
+use std::collections::BTreeMap;
+
+use plugin_api::description::StateDescription;
+use serde::{Deserialize, Serialize};
+
+use super::coordinator::{Coordinator, HOST};
+use crate::{
+    plugins::{Decided, RolledBackTo},
+    state::{LentState, Store, effects},
+};
+
+/// How the store knows them.
+fn decisions_state() -> StateDescription {
+    StateDescription {
+        name: "decisions".to_owned(),
+        kind: "decisions".to_owned(),
+        schema: 1,
+        books: 0,
+    }
+}
+
+/// See the file's head.
+#[derive(Debug, Default)]
+pub(super) struct Decisions {
+    lent: LentState,
+    /// What changes is told, to be kept.
+    is_told: bool,
+    all: BTreeMap<String, Decision>,
+}
+
+/// What holds for one plugin.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// It does not serve.
+    #[serde(default)]
+    pub disabled: bool,
+    /// It serves another version than its file holds.
+    #[serde(default)]
+    pub rolled_back: Option<RolledBackTo>,
+    /// Who decided last.
+    pub by: String,
+    /// When, on the host's clock.
+    pub at_ms: u64,
+}
+
+impl Decisions {
+    /// Takes them out of the store.
+    pub(super) fn recovered(store: &mut Store, is_told: bool) -> Self {
+        let lent = store.take(HOST, &decisions_state());
+        let all = lent.map.iter().filter_map(|(name, decision)| {
+            let name = String::from_utf8(name.to_vec()).ok()?;
+            match serde_json::from_slice(decision) {
+                Ok(decision) => Some((name, decision)),
+                Err(error) => {
+                    tracing::error!(plugin = %name, "what was decided of it cannot be read: {error}");
+                    None
+                }
+            }
+        });
+        let all = all.collect();
+        Self { lent, is_told, all }
+    }
+
+    pub(super) fn of(&self, name: &str) -> Option<&Decision> {
+        self.all.get(name)
+    }
+
+    fn put(&mut self, name: &str, decision: Decision, out: &mut Vec<u8>) {
+        let value = serde_json::to_vec(&decision).expect("text and numbers are JSON");
+        self.lent.map.write(name.as_bytes(), &value, |_| ());
+        if self.is_told {
+            effects::put(out, self.lent.id, name.as_bytes(), &value);
+        }
+        self.all.insert(name.to_owned(), decision);
+    }
+
+    fn remove(&mut self, name: &str, out: &mut Vec<u8>) {
+        if self.lent.map.remove(name.as_bytes()).is_some() && self.is_told {
+            effects::remove(out, self.lent.id, name.as_bytes());
+        }
+        self.all.remove(name);
+    }
+}
+
+impl Coordinator {
+    /// What holds from before, which is logged.
+    pub fn decisions(&self) -> impl Iterator<Item = (&str, &Decision)> {
+        self.decisions.all.iter().map(|(name, decision)| {
+            let Decision { by, at_ms, .. } = decision;
+            let at = i64::try_from(*at_ms).ok();
+            let at = at.and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
+            let at = at.unwrap_or_default();
+            if decision.disabled {
+                tracing::warn!(
+                    plugin = %name,
+                    %by,
+                    %at,
+                    "stays disabled, as an operator decided, until `rm-cli plugins enable`"
+                );
+            }
+            if let Some(rolled_back) = &decision.rolled_back {
+                tracing::warn!(
+                    plugin = %name,
+                    %by,
+                    %at,
+                    "stays rolled back, as an operator decided, to {:.12} from {:.12}, which its file holds, until another file \
+                     comes, or this one is taken out and put back",
+                    rolled_back.to,
+                    rolled_back.from
+                );
+            }
+            (name.as_str(), decision)
+        })
+    }
+
+    /// What was decided since the last call.
+    pub fn take_decided(&mut self) -> Vec<Decided> {
+        std::mem::take(&mut self.decided)
+    }
+
+    /// Notes that a plugin was taken out of service, or put back.
+    pub(super) fn decide_disabled(&mut self, name: &str, disabled: bool, by: String) {
+        let before = self.decisions.of(name).cloned().unwrap_or_default();
+        let at_ms = self.clock.now_ms();
+        self.decide(
+            name,
+            Decision {
+                disabled,
+                by,
+                at_ms,
+                ..before
+            },
+        );
+    }
+
+    /// Notes that what was installed is, or is not, what the plugin's file holds.
+    pub(super) fn decide_version(&mut self, name: &str) {
+        let slot = self.slot(name);
+        let serving = slot.serving.as_ref().map(|serving| &serving.prepared);
+        let (Some(serving), Some(dropped)) = (serving, slot.dropped) else {
+            return;
+        };
+        let (to, from) = (serving.content.to_string(), dropped.to_string());
+        let source = serving.source.clone();
+        let told_by = slot.told_by.take();
+        let before = self.decisions.of(name).cloned().unwrap_or_default();
+        // A reload, or what is opened at the start, decides nothing new.
+        let holds =
+            |of: &RolledBackTo| told_by.is_some() || before.rolled_back.as_ref() == Some(of);
+        let rolled_back = Some(RolledBackTo { from, to });
+        let rolled_back = rolled_back.filter(|of| of.from != of.to && holds(of));
+        let by = told_by.unwrap_or_default();
+        if before.rolled_back == rolled_back {
+            return;
+        }
+        self.decided.push(Decided {
+            name: name.to_owned(),
+            rolled_back: rolled_back.clone().map(|rolled_back| (rolled_back, source)),
+        });
+        let at_ms = self.clock.now_ms();
+        self.decide(
+            name,
+            Decision {
+                rolled_back,
+                by,
+                at_ms,
+                ..before
+            },
+        );
+    }
+
+    /// Its file is gone, and with it what was decided of it.
+    pub(super) fn forget_decision(&mut self, name: &str) {
+        if self.decisions.of(name).is_some() {
+            self.decided.push(Decided {
+                name: name.to_owned(),
+                rolled_back: None,
+            });
+            self.decide(name, Decision::default());
+        }
+    }
+
+    fn decide(&mut self, name: &str, decision: Decision) {
+        if self.commits.have_failed() {
+            tracing::warn!(
+                plugin = %name,
+                "what was decided is not kept, since the state cannot be kept at the moment: it ends with this process"
+            );
+            return;
+        }
+        if self.commits.are_kept() {
+            let out = self.commits.effects();
+            let id = self.decisions.lent.id;
+            self.store.serves(HOST, &decisions_state(), id, out);
+        }
+        let out = self.commits.effects();
+        match decision.disabled || decision.rolled_back.is_some() {
+            true => self.decisions.put(name, decision, out),
+            false => self.decisions.remove(name, out),
+        }
+    }
+}
