@@ -128,6 +128,38 @@ fn what_is_no_file_of_the_folder_is_reported_with_its_reason_and_skipped() {
 }
 
 #[test]
+fn a_large_file_that_is_no_plugin_is_refused_by_its_head() {
+    const FILES: usize = 24;
+    const MIB: u64 = 1024 * 1024;
+    let plan = TestHost::plan().plugin("counter");
+    for number in 0..FILES {
+        // No block of them is on the disk.
+        let file = fs::File::create(plan.folder().join(format!("liblarge{number:02}.so")));
+        let file = file.expect("a temporary folder can be written");
+        file.set_len(512 * MIB).expect("no block is written");
+    }
+    let large = plan.folder().join("counter.toml");
+    let large = fs::File::create(large).expect("a temporary folder can be written");
+    large.set_len(512 * MIB).expect("no block is written");
+    let host = plan.start();
+    let refused = host
+        .log()
+        .lines_with(&["refused", "plugin=large", "expected a 64-bit"]);
+    assert_eq!(refused.len(), FILES);
+    host.said_of(
+        0,
+        "counter",
+        &["refused", "counter.toml: it has 536870912 bytes"],
+    );
+    let status = fs::read_to_string(format!("/proc/{}/status", host.process_id()));
+    let status = status.expect("the host runs");
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let most = most.and_then(|most| most.split_whitespace().next());
+    let most_kib: u64 = most.and_then(|most| most.parse().ok()).expect("a number");
+    assert!(most_kib < 256 * 1024, "{most_kib} KiB at most");
+}
+
+#[test]
 fn a_plugin_that_claims_what_belongs_to_the_host_is_refused_whole() {
     let host = TestHost::with_fixture("built_in");
     assert_eq!(

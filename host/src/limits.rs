@@ -277,6 +277,9 @@ pub const LOG_TEXT_BYTES_MAX: usize = 16 * 1024;
 /// A plugin's file, in bytes.
 pub const PLUGIN_FILE_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
+/// What is in memory of plugins' files at once, in bytes: of the largest and of others beside it.
+pub const PLUGIN_FILES_READ_BYTES_MAX: u64 = PLUGIN_FILE_BYTES_MAX + 128 * 1024 * 1024;
+
 /// A plugin's configuration file, in bytes.
 pub const PLUGIN_CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 

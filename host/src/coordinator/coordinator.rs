@@ -33,7 +33,7 @@ use crate::{
     budget::Budgets,
     clock::{Clock, Moment},
     limits,
-    plugins::{Decided, Standing},
+    plugins::Standing,
     state::{BatchNo, Store},
 };
 
@@ -83,8 +83,6 @@ pub struct Coordinator {
     pub(super) reply: Vec<u8>,
     pub(super) standings: Vec<Standing>,
     pub(super) decisions: Decisions,
-    /// Of them, what has changed and was not fetched yet.
-    pub(super) decided: Vec<Decided>,
     pub(super) opener: Opener,
     pub(super) pongs: u64,
     pub(super) signal: Arc<Signal>,
@@ -149,7 +147,6 @@ impl Coordinator {
             reply: Vec::new(),
             standings: Vec::new(),
             decisions,
-            decided: Vec::new(),
             opener,
             pongs: 0,
             signal,

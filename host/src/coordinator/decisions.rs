@@ -32,6 +32,8 @@ pub(super) struct Decisions {
     /// What changes is told, to be kept.
     is_told: bool,
     all: BTreeMap<String, Decision>,
+    /// What has changed and was not fetched yet.
+    decided: Vec<Decided>,
 }
 
 /// What holds for one plugin.
@@ -64,7 +66,21 @@ impl Decisions {
             }
         });
         let all = all.collect();
-        Self { lent, is_told, all }
+        Self {
+            lent,
+            is_told,
+            all,
+            decided: Vec::new(),
+        }
+    }
+
+    /// Takes them out of a store that was read back.
+    pub(super) fn recover(&mut self, store: &mut Store) {
+        let decided = std::mem::take(&mut self.decided);
+        *self = Self {
+            decided,
+            ..Self::recovered(store, true)
+        };
     }
 
     pub(super) fn of(&self, name: &str) -> Option<&Decision> {
@@ -121,7 +137,7 @@ impl Coordinator {
 
     /// What was decided since the last call.
     pub fn take_decided(&mut self) -> Vec<Decided> {
-        std::mem::take(&mut self.decided)
+        std::mem::take(&mut self.decisions.decided)
     }
 
     /// Notes that a plugin was taken out of service, or put back.
@@ -159,7 +175,7 @@ impl Coordinator {
         if before.rolled_back == rolled_back {
             return;
         }
-        self.decided.push(Decided {
+        self.decisions.decided.push(Decided {
             name: name.to_owned(),
             rolled_back: rolled_back.clone().map(|rolled_back| (rolled_back, source)),
         });
@@ -178,7 +194,7 @@ impl Coordinator {
     /// Its file is gone, and with it what was decided of it.
     pub(super) fn forget_decision(&mut self, name: &str) {
         if self.decisions.of(name).is_some() {
-            self.decided.push(Decided {
+            self.decisions.decided.push(Decided {
                 name: name.to_owned(),
                 rolled_back: None,
             });

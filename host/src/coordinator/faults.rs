@@ -119,6 +119,9 @@ impl Coordinator {
         let ran_for = u64::try_from(ran_for.as_millis()).unwrap_or(u64::MAX);
         let since_ms = self.clock.now_ms().saturating_sub(ran_for);
         let slot = self.slot(&origin.plugin);
+        if let Some(serving) = &slot.serving {
+            serving.prepared.plugin.got_stuck();
+        }
         slot.stuck += 1;
         slot.history.got_stuck(abandoned.remains, since_ms);
         if matches!(slot.step, Step::Pausing(_)) {

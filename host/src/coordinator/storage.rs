@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use super::{
     commits::Batch,
     coordinator::Coordinator,
-    decisions::Decisions,
     host_error::host_error,
     job::ClientSlot,
     lane::{Lane, Runner},
@@ -229,7 +228,7 @@ impl Coordinator {
         self.commits.go_on(recovered.last.next());
         self.store = Store::recovered(recovered.states, recovered.next_state);
         self.answers_recovered();
-        self.decisions = Decisions::recovered(&mut self.store, true);
+        self.decisions.recover(&mut self.store);
         (self.storage, self.storage_error) = (Storage::Sound, None);
         for lane in self.lanes.iter_mut().flatten() {
             lane.last_change = BatchNo::default();

@@ -3,7 +3,6 @@
 //! Each step refuses with a reason; whatever served before is not touched by any of them.
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -18,6 +17,7 @@ use super::{
     error::{CheckError, Step},
     examiner::{Content, Examined, Examiner, Taken},
     folder::Entry,
+    libraries::Libraries,
     loader, log,
     private_copy::Untaken,
     rolled_back::{RolledBack, Source},
@@ -42,6 +42,7 @@ pub(super) enum Outcome {
 pub(super) struct Preparation {
     folder: PathBuf,
     examiner: Examiner,
+    libraries: Libraries,
     crashes: Arc<CrashList>,
     rolled_back: Arc<RolledBack>,
 }
@@ -55,6 +56,7 @@ impl Preparation {
         Self {
             folder,
             examiner: Examiner::new(Purpose::Trial),
+            libraries: Libraries::default(),
             crashes,
             rolled_back,
         }
@@ -90,9 +92,13 @@ impl Preparation {
         let dropped = taken.content();
         let taken = match self.rolled_back.in_place_of(name, dropped) {
             None => Ok(taken),
-            Some(to) => self.rolled_back.take(&self.examiner, name, &to),
+            Some(to) => {
+                // It makes room for the other one.
+                drop(taken);
+                self.rolled_back.take(&self.examiner, name, &to)
+            }
         };
-        let taken = match taken {
+        let mut taken = match taken {
             Ok(taken) => taken,
             Err(error) => return Outcome::Refused(error),
         };
@@ -102,7 +108,7 @@ impl Preparation {
         }
         let prepared = self
             .not_crashed(name, content)
-            .and_then(|()| self.load(name, entry, (&taken, dropped), progress));
+            .and_then(|()| self.load(name, entry, (&mut taken, dropped), progress));
         match prepared {
             Ok(prepared) => {
                 // An earlier version may be put back and tried again.
@@ -138,7 +144,7 @@ impl Preparation {
         &self,
         name: &str,
         entry: &Entry,
-        (taken, dropped): (&Taken, Content),
+        (taken, dropped): (&mut Taken, Content),
         progress: &Progress,
     ) -> Result<Prepared, CheckError> {
         let examined = self.examiner.examine(name, &entry.file, taken)?;
@@ -151,17 +157,19 @@ impl Preparation {
         }
         let file = self.folder.join(&entry.file);
         let blame = Blame::new(name, &taken.content().to_string(), &file);
-        // From here on its code runs in this process.
-        let module = loader::Module::open(copy.path(), blame)?;
-        let source = source_of(taken, copy.path())?;
+        let hash = taken.library.hash;
+        let (library, content) = self.libraries.take(name, hash, copy.path(), blame)?;
         drop(copy);
         progress.makes();
-        let plugin = module
-            .create(name, &config.plugin, Purpose::Serve, log::of_plugin(name))
-            .map_err(|unmade| match unmade {
-                loader::Unmade::Refused(said) => config.refused_by_plugin(&said),
-                loader::Unmade::Panicked(said) => loader::panicked_while_made(name, &said),
-            })?;
+        let made =
+            library
+                .module
+                .create(name, &config.plugin, Purpose::Serve, log::of_plugin(name));
+        self.libraries.keep(name, hash, library);
+        let plugin = made.map_err(|unmade| match unmade {
+            loader::Unmade::Refused(said) => config.refused_by_plugin(&said),
+            loader::Unmade::Panicked(said) => loader::panicked_while_made(name, &said),
+        })?;
         // Not what it said in its trial: there it may have been made differently.
         let mut description = plugin.describe()?;
         rules::offer::check(&description)?;
@@ -177,23 +185,13 @@ impl Preparation {
             config_hash: taken.config.as_ref().map(|config| config.hash.short()),
             content: taken.content(),
             dropped,
-            source,
+            source: Source {
+                library: content,
+                config: taken.config.as_ref().map(|config| (&*config.bytes).into()),
+            },
             description,
             plugin: Arc::new(plugin),
             settings: config.host,
         })
     }
-}
-
-/// The descriptor keeps the content once the copy has no name any more.
-fn source_of(taken: &Taken, copy: &Path) -> Result<Source, CheckError> {
-    let library = File::open(copy).map_err(|error| {
-        let cause = format!("its copy cannot be opened: {error}");
-        CheckError::new(Step::Load, cause, "let the host open more files")
-    })?;
-    let config = taken.config.as_ref().map(|config| (&*config.bytes).into());
-    Ok(Source {
-        library: Arc::new(library),
-        config,
-    })
 }

@@ -64,6 +64,12 @@ impl From<Unfit> for CheckError {
     }
 }
 
+/// Says whether a file that begins so may be a plugin.
+pub(super) fn head(bytes: &[u8]) -> Result<(), CheckError> {
+    header(bytes)?;
+    Ok(())
+}
+
 /// Says whether `bytes`, a whole file, may be handed to the loader.
 pub(super) fn verdict(bytes: &[u8]) -> Result<(), Unfit> {
     let header = header(bytes)?;
@@ -166,7 +172,7 @@ mod tests {
         process::{Command, Stdio},
     };
 
-    use super::*;
+    use super::{super::private_copy::HEAD_BYTES, *};
 
     /// A shared library of this machine that exports `symbol`.
     fn library(symbol: &str) -> Vec<u8> {
@@ -203,6 +209,16 @@ mod tests {
         }
         for len in [10, 63, 64, 100, whole.len() / 2, whole.len() - 1] {
             assert!(is_damaged(&whole[..len]), "cut to {len}");
+        }
+    }
+
+    #[test]
+    fn the_head_says_what_is_none() {
+        let whole = library(EXPORT);
+        assert_eq!(head(&whole[..HEAD_BYTES]), Ok(()));
+        for bytes in [&b""[..], &[0; HEAD_BYTES], b"#!/bin/sh\n", &whole[..63]] {
+            assert_eq!(head(bytes), verdict(bytes).map_err(CheckError::from));
+            assert!(head(bytes).is_err());
         }
     }
 

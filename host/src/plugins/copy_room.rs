@@ -39,12 +39,13 @@ impl CopyRoom {
         let number = self.copies.fetch_add(1, Ordering::Relaxed);
         write_copy(image, &format!("{number}-{file}")).map_err(|error| {
             let place = std::env::temp_dir();
-            CheckError::new(
+            CheckError::of_system(
                 Step::Load,
                 format!(
                     "no copy of it could be written in {}: {error}",
                     place.display()
                 ),
+                &error,
                 "free some space there, or let TMPDIR name a folder that can be written",
             )
         })

@@ -1,7 +1,7 @@
 //! What a plugin's file passes before the host opens it: it is taken, looked at, copied and tried. None of its
 //! code runs in this process.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use plugin_api::description::{LaneDescription, Purpose};
 
@@ -12,16 +12,18 @@ use super::{
     error::{CheckError, Step},
     listing,
     owner::Owners,
-    private_copy::{ContentHash, Image, Untaken},
+    private_copy::{ContentHash, Image, Readable, Untaken},
+    reading_room::ReadingRoom,
     trial::{Shown, Trials},
 };
-use crate::limits::{PLUGIN_CONFIG_BYTES_MAX, PLUGIN_FILE_BYTES_MAX};
+use crate::limits::{PLUGIN_CONFIG_BYTES_MAX, PLUGIN_FILE_BYTES_MAX, PLUGIN_FILES_READ_BYTES_MAX};
 
 /// Examines the files of plugins, several at once if need be.
 #[derive(Debug)]
 pub(super) struct Examiner {
     copies: CopyRoom,
     owners: Owners,
+    room: Arc<ReadingRoom>,
     trials: Trials,
 }
 
@@ -56,6 +58,7 @@ impl Examiner {
         Self {
             copies: CopyRoom::default(),
             owners: Owners::default(),
+            room: ReadingRoom::new(PLUGIN_FILES_READ_BYTES_MAX),
             trials: Trials::new(purpose),
         }
     }
@@ -79,28 +82,43 @@ impl Examiner {
         has_config: bool,
     ) -> Result<Taken, Untaken> {
         self.check_folder(folder)?;
-        let library = Image::read(folder, file, PLUGIN_FILE_BYTES_MAX, &self.owners)?;
         let config_file = listing::config_file(name);
-        let config = has_config
-            .then(|| {
-                Image::read(folder, &config_file, PLUGIN_CONFIG_BYTES_MAX, &self.owners)
-                    .map_err(|untaken| in_config(&config_file, untaken))
-            })
-            .transpose()?;
+        // First, since nobody is to wait for room for it while the library takes some.
+        let config = has_config.then(|| {
+            Image::read(
+                folder,
+                &config_file,
+                self.readable(PLUGIN_CONFIG_BYTES_MAX, |_| Ok(())),
+            )
+            .map_err(|untaken| in_config(&config_file, untaken))
+        });
+        let library = self.readable(PLUGIN_FILE_BYTES_MAX, check::head);
+        let library = Image::read(folder, file, library)?;
+        let config = config.transpose()?;
         Ok(Taken { library, config })
     }
 
-    /// Looks at what was taken, copies and tries it.
+    fn readable(&self, bytes_max: u64, head: fn(&[u8]) -> Result<(), CheckError>) -> Readable<'_> {
+        Readable {
+            bytes_max,
+            head,
+            owners: &self.owners,
+            room: &self.room,
+        }
+    }
+
+    /// Looks at what was taken, copies and tries it. The library's bytes are forgotten as soon as they are copied.
     pub(super) fn examine(
         &self,
         name: &str,
         file: &str,
-        taken: &Taken,
+        taken: &mut Taken,
     ) -> Result<Examined, CheckError> {
         check::verdict(&taken.library.bytes)?;
         let config = taken.config.as_ref().map(|image| image.bytes.clone());
         let config = ConfigFile::read(listing::config_file(name), config)?;
         let copy = self.copies.write(&taken.library, file)?;
+        taken.library.forget_bytes();
         let ended = self.trials.run(copy.path(), name, &config.plugin);
         let said = ended.said().map(ToOwned::to_owned).collect();
         let shown = ended.verdict(&config)?;

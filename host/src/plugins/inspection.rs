@@ -99,9 +99,9 @@ impl Inspector {
         })?;
         let folder = folder_of(file);
         let plugin = listing::plugin_name(name);
-        let taken = self.take(folder, plugin, name)?;
+        let mut taken = self.take(folder, plugin, name)?;
         *sha256 = Some(taken.library.hash.to_string());
-        self.0.examine(plugin, name, &taken)
+        self.0.examine(plugin, name, &mut taken)
     }
 
     fn take(&self, folder: &Path, plugin: &str, file: &str) -> Result<Taken, CheckError> {

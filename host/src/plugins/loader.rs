@@ -8,7 +8,17 @@
     reason = "opening a library and believing what it exports cannot be checked by the compiler"
 )]
 
-use std::{error::Error, mem::ManuallyDrop, path::Path};
+use std::{
+    error::Error,
+    fs::File,
+    io,
+    mem::ManuallyDrop,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use abi_stable::{
     StableAbi,
@@ -26,7 +36,12 @@ use plugin_api::{
     description::{Creation, Description, Fault, FaultKind, HostDescription, Purpose},
 };
 
-use super::error::{CheckError, Step};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+use super::{
+    error::{CheckError, Step},
+    shortage,
+};
 use crate::blame::{Blame, Blamed, blame, loads};
 
 /// The dynamic symbol by which a plugin is known.
@@ -43,12 +58,19 @@ pub struct LoadedPlugin {
     name: String,
     // Dropped with this, and with it the plugin's own memory; its code is needed for that.
     object: Blamed<AbiPluginObject>,
+    got_stuck: Arc<AtomicBool>,
 }
 
 impl LoadedPlugin {
     /// NAME of the `libNAME.so` that it was loaded from.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Notes that a call of it does not return: what it holds, such as a lock of its library, is held for ever, so
+    /// the next version is made from the file anew.
+    pub fn got_stuck(&self) {
+        self.got_stuck.store(true, Ordering::Relaxed);
     }
 
     /// Makes the code of the lane with this number in the plugin's description.
@@ -91,10 +113,20 @@ impl std::fmt::Debug for LoadedPlugin {
 }
 
 /// A plugin's file, opened and found to speak the host's ABI; no plugin is made from it yet.
+#[derive(Clone)]
 pub(super) struct Module {
     module: AbiModule_Ref,
-    abi_version: String,
+    abi_version: Arc<str>,
     blame: Blame,
+    got_stuck: Arc<AtomicBool>,
+}
+
+impl std::fmt::Debug for Module {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Module")
+            .field("blame", &self.blame)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why no plugin was made.
@@ -111,9 +143,20 @@ impl Module {
         let (module, abi_version) = loads(&of, || blame(&of, || Self::open_root(copy)))?;
         Ok(Self {
             module,
-            abi_version,
+            abi_version: abi_version.into(),
             blame: of,
+            got_stuck: Arc::default(),
         })
+    }
+
+    /// The same code, for another version of its plugin.
+    pub(super) fn blamed_on(self, blame: Blame) -> Self {
+        Self { blame, ..self }
+    }
+
+    /// Whether a call of what was made from it did not return in time.
+    pub(super) fn has_got_stuck(&self) -> bool {
+        self.got_stuck.load(Ordering::Relaxed)
     }
 
     /// The version of the ABI that the plugin was built against.
@@ -168,6 +211,7 @@ impl Module {
         made.map(|object| LoadedPlugin {
             name: name.to_owned(),
             object: Blamed::new(self.blame, object),
+            got_stuck: Arc::clone(&self.got_stuck),
         })
         .map_err(|fault| {
             let fault = Fault::from_json(fault.as_slice());
@@ -249,23 +293,38 @@ pub(super) fn close_inherited() {
     }
 }
 
-/// The dynamic loader's own words, and what they usually call for.
+/// The dynamic loader's own words, what is behind them, and what that calls for.
 fn unopened(copy: &Path, error: &libloading::Error) -> CheckError {
     // The cause is not part of the error's own text.
-    let cause = error
+    let said = error
         .source()
         .map_or_else(|| error.to_string(), ToString::to_string);
-    let cause = cause.replace(&format!("{}: ", copy.display()), "");
-    let remedy = if cause.contains("failed to map segment") {
-        "private copies must be executable: let TMPDIR name a folder that is not mounted noexec"
-    } else if cause.contains("cannot open shared object file") {
-        "install the library that it needs (`ldd` lists them), or link it statically"
-    } else if cause.contains("version `") {
-        "build it on a system that is no newer than the one that the host runs on"
-    } else {
-        "build it anew"
-    };
-    CheckError::new(Step::Load, cause, remedy)
+    let said = said.replace(&format!("{}: ", copy.display()), "");
+    // Where no segment can be mapped, glibc does not say why: so it is tried.
+    let could_not_map = said.contains("failed to map segment");
+    let tried = could_not_map.then(|| try_to_map(copy).err()).flatten();
+    shortage::of_loader(said, tried)
+}
+
+/// Maps a file as the dynamic loader does with code, and unmaps it.
+fn try_to_map(copy: &Path) -> io::Result<()> {
+    let file = File::open(copy)?;
+    let bytes = file.metadata()?.len();
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).max(1);
+    // SAFETY: The system chooses a place where nothing is, nobody looks at what is there, and it is gone before this
+    // returns.
+    unsafe {
+        let place = mmap(
+            std::ptr::null_mut(),
+            bytes,
+            ProtFlags::READ | ProtFlags::EXEC,
+            MapFlags::PRIVATE,
+            &file,
+            0,
+        )?;
+        munmap(place, bytes)?;
+    }
+    Ok(())
 }
 
 fn misfit(header: Option<&'static LibHeader>, error: &LibraryError) -> CheckError {

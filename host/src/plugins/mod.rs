@@ -3,7 +3,8 @@
 //!
 //! The way of a file: `listing` sees it, `folder` decides that it has come to rest, `owner` that nobody else
 //! may change it, `private_copy` takes it out of reach and `copy_room` keeps it, `check` judges its bytes, `config_file` reads what it is
-//! made from, `trial` runs it in a process of its own (all that is `examiner`'s), `loader` opens it in this one,
+//! made from, `trial` runs it in a process of its own (all that is `examiner`'s), `loader` opens it in this one, unless it is
+//! among `libraries` already,
 //! and plugin-api's rules look at what it says of itself. `candidate` leads it through, on a thread of the `workshop`;
 //! `watcher` drives all of it.
 
@@ -16,13 +17,16 @@ mod examiner;
 mod eyes;
 mod folder;
 mod inspection;
+mod libraries;
 mod listing;
 mod loader;
 mod log;
 mod owner;
 mod private_copy;
+mod reading_room;
 mod rolled_back;
 mod settings;
+mod shortage;
 mod signals;
 mod stray;
 pub mod trial;

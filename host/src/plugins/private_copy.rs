@@ -1,14 +1,15 @@
 //! Takes a plugin's file out of the reach of whoever dropped it.
 //!
-//! The dropped file is read once, into memory; that image is what is hashed and checked, and `copy_room` writes it
+//! The dropped file is read once, into memory, after a look at its head; that image is what is hashed and checked, and `copy_room` writes it
 //! under a name that was never used before, for the loader. A file that is overwritten while it is mapped
 //! ends the process, and a name that was loaded before gives the old code.
 
 use std::{
     fs::{self, File, Metadata},
     io::{self, Read},
-    os::unix::fs::{FileTypeExt, MetadataExt},
+    os::unix::fs::{FileExt, FileTypeExt, MetadataExt},
     path::Path,
+    sync::Arc,
 };
 
 use rustix::{
@@ -21,6 +22,7 @@ use super::{
     error::{CheckError, Step},
     folder::Stamp,
     owner::Owners,
+    reading_room::{ReadingRoom, Seat},
 };
 
 /// Why a dropped file could not be taken.
@@ -38,7 +40,7 @@ impl From<CheckError> for Untaken {
 }
 
 /// The SHA-256 of a file's content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ContentHash([u8; 32]);
 
 impl ContentHash {
@@ -72,22 +74,45 @@ fn hex(bytes: &[u8]) -> String {
 pub(super) struct Image {
     pub(super) bytes: Vec<u8>,
     pub(super) hash: ContentHash,
+    /// Taken for as long as the bytes are there.
+    seat: Option<Seat>,
 }
+
+/// What may be read.
+#[derive(Clone, Copy)]
+pub(super) struct Readable<'a> {
+    pub(super) bytes_max: u64,
+    /// Judges the first [`HEAD_BYTES`] before the rest is read.
+    pub(super) head: fn(&[u8]) -> Result<(), CheckError>,
+    pub(super) owners: &'a Owners,
+    pub(super) room: &'a Arc<ReadingRoom>,
+}
+
+/// So much of a file is looked at first, in bytes.
+pub(super) const HEAD_BYTES: usize = 64;
 
 impl Image {
     /// Reads `file` of `folder` without being blocked by it, and without being led out of the folder.
-    pub(super) fn read(
-        folder: &Path,
-        file: &str,
-        bytes_max: u64,
-        owners: &Owners,
-    ) -> Result<Self, Untaken> {
+    pub(super) fn read(folder: &Path, file: &str, readable: Readable) -> Result<Self, Untaken> {
         let opened = open_beneath(folder, file).map_err(|error| unopened(folder, file, error))?;
         let found = opened.metadata().map_err(|error| unreadable(&error))?;
         check_kind(&found)?;
+        let Readable { owners, room, .. } = readable;
         owners.check_file(&folder.join(file), &found)?;
-        let bytes = read_still(&opened, &found, bytes_max)?;
-        Ok(Self::of(bytes))
+        check_size(&found, readable.bytes_max)?;
+        check_head(&opened, readable.head)?;
+        let seat = room.enter(found.size());
+        let bytes = read_still(&opened, &found)?;
+        Ok(Self {
+            seat: Some(seat),
+            ..Self::of(bytes)
+        })
+    }
+
+    /// Makes room for others, once the bytes have done their part.
+    pub(super) fn forget_bytes(&mut self) {
+        self.bytes = Vec::new();
+        self.seat = None;
     }
 
     /// Of what was read.
@@ -95,6 +120,7 @@ impl Image {
         Self {
             hash: ContentHash::of(&bytes),
             bytes,
+            seat: None,
         }
     }
 }
@@ -139,9 +165,10 @@ fn unopened(folder: &Path, file: &str, error: io::Error) -> Untaken {
 }
 
 fn unreadable(error: &io::Error) -> CheckError {
-    CheckError::new(
+    CheckError::of_system(
         Step::Read,
         error.to_string(),
+        error,
         "make the file readable for the user that the host runs as",
     )
 }
@@ -166,26 +193,43 @@ fn check_kind(found: &Metadata) -> Result<(), CheckError> {
     }))
 }
 
-/// Reads what the descriptor leads to, all of it or nothing, if it is of the right size and not changed since
-/// `before`.
-fn read_still(file: &File, before: &Metadata, bytes_max: u64) -> Result<Vec<u8>, Untaken> {
-    let failed = |error: io::Error| Untaken::from(unreadable(&error));
-    if before.size() > bytes_max {
-        return Err(CheckError::new(
-            Step::Read,
-            format!(
-                "it has {} bytes, at most {bytes_max} are taken",
-                before.size()
-            ),
-            "make it smaller, a library for instance with `strip`",
-        )
-        .into());
+fn check_size(found: &Metadata, bytes_max: u64) -> Result<(), CheckError> {
+    if found.size() <= bytes_max {
+        return Ok(());
     }
+    Err(CheckError::new(
+        Step::Read,
+        format!(
+            "it has {} bytes, at most {bytes_max} are taken",
+            found.size()
+        ),
+        "make it smaller, a library for instance with `strip`",
+    ))
+}
+
+/// What is no plugin is not read to its end.
+fn check_head(file: &File, head: fn(&[u8]) -> Result<(), CheckError>) -> Result<(), CheckError> {
+    let mut bytes = [0; HEAD_BYTES];
+    let mut read = 0;
+    while read < bytes.len() {
+        match file.read_at(&mut bytes[read..], read as u64) {
+            Ok(0) => break,
+            Ok(more) => read += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(unreadable(&error)),
+        }
+    }
+    head(&bytes[..read])
+}
+
+/// Reads what the descriptor leads to, all of it or nothing, if it is not changed since `before`.
+fn read_still(file: &File, before: &Metadata) -> Result<Vec<u8>, Untaken> {
+    let failed = |error: io::Error| Untaken::from(unreadable(&error));
     let mut bytes = Vec::new();
     let expected = usize::try_from(before.size()).unwrap_or(usize::MAX);
     // One more than expected, so that growth is noticed.
     if bytes.try_reserve_exact(expected.saturating_add(1)).is_err() {
-        let error = io::Error::from(io::ErrorKind::OutOfMemory);
+        let error = io::Error::from(Errno::NOMEM);
         return Err(failed(error));
     }
     let mut rest = file.take(before.size() + 1);
@@ -206,7 +250,21 @@ mod tests {
     const BYTES_MAX: u64 = 1_000;
 
     fn read(folder: &Path, file: &str) -> Result<Image, Untaken> {
-        Image::read(folder, file, BYTES_MAX, &Owners::default())
+        read_with_head(folder, file, |_| Ok(()))
+    }
+
+    fn read_with_head(
+        folder: &Path,
+        file: &str,
+        head: fn(&[u8]) -> Result<(), CheckError>,
+    ) -> Result<Image, Untaken> {
+        let readable = Readable {
+            bytes_max: BYTES_MAX,
+            head,
+            owners: &Owners::default(),
+            room: &ReadingRoom::new(BYTES_MAX),
+        };
+        Image::read(folder, file, readable)
     }
 
     fn refusal(folder: &Path, file: &str) -> String {
@@ -273,6 +331,54 @@ mod tests {
         fs::write(path.join("b.so"), [7; BYTES_MAX as usize + 1]).unwrap();
         assert_eq!(read(path, "a.so").unwrap().bytes.len(), 1_000);
         assert!(refusal(path, "b.so").contains("1001 bytes"));
+    }
+
+    #[test]
+    fn a_file_whose_head_is_refused_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = File::create(folder.path().join("a.so")).unwrap();
+        // More than there could be memory for, and no block of it on the disk.
+        file.set_len(1 << 40).unwrap();
+        let readable = Readable {
+            bytes_max: u64::MAX,
+            head: |head| {
+                assert_eq!(head, [0; HEAD_BYTES]);
+                Err(CheckError::new(Step::Format, "zeros", "fill it"))
+            },
+            owners: &Owners::default(),
+            room: &ReadingRoom::new(1 << 40),
+        };
+        match Image::read(folder.path(), "a.so", readable) {
+            Err(Untaken::Refused(error)) => assert_eq!(error.cause, "zeros"),
+            other => panic!("expected a refusal, found {other:?}"),
+        }
+        fs::write(folder.path().join("short.so"), "abc").unwrap();
+        let short = read_with_head(folder.path(), "short.so", |head| {
+            assert_eq!(head, b"abc");
+            Ok(())
+        });
+        assert_eq!(short.unwrap().bytes, b"abc");
+    }
+
+    #[test]
+    fn what_is_forgotten_makes_room() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.so"), [7; 600]).unwrap();
+        let (owners, room) = (Owners::default(), ReadingRoom::new(1_000));
+        let readable = Readable {
+            bytes_max: BYTES_MAX,
+            head: |_| Ok(()),
+            owners: &owners,
+            room: &room,
+        };
+        let mut first = Image::read(folder.path(), "a.so", readable).unwrap();
+        let hash = first.hash;
+        first.forget_bytes();
+        // It would wait for ever.
+        assert_eq!(
+            Image::read(folder.path(), "a.so", readable).unwrap().hash,
+            hash
+        );
     }
 
     #[test]

@@ -267,9 +267,10 @@ impl Workshop {
         match started {
             Ok(_) => self.threads.push(worker),
             Err(error) => {
-                let refusal = CheckError::new(
+                let refusal = CheckError::of_system(
                     Step::Load,
                     format!("no thread can be started to look at it: {error}"),
+                    &error,
                     "let the host start threads, and touch the file",
                 );
                 self.refuse(worker.name, worker.entry, refusal);

@@ -26,8 +26,11 @@ use super::{
     COMMAND, Order, Report, TrialStep,
     verdict::{Ended, How},
 };
-use crate::limits::{
-    TRIAL_REPORT_BYTES_MAX, TRIAL_STDERR_BYTES_KEPT, TRIAL_TIME_MAX, TRIAL_WALL_TIME_MAX,
+use crate::{
+    limits::{
+        TRIAL_REPORT_BYTES_MAX, TRIAL_STDERR_BYTES_KEPT, TRIAL_TIME_MAX, TRIAL_WALL_TIME_MAX,
+    },
+    plugins::error::{CheckError, Step},
 };
 
 /// How often a trial is asked whether it is still wanted, and, where the system cannot tell when a process
@@ -72,7 +75,7 @@ impl Trials {
         self.try_run(copy, name, config)
             .unwrap_or_else(|error| Ended {
                 step: TrialStep::Start,
-                how: How::Unstarted(error.to_string()),
+                how: How::Unstarted(unstarted(&error)),
                 said: String::new(),
             })
     }
@@ -262,6 +265,17 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn unstarted(error: &io::Error) -> CheckError {
+    let remedy = match Path::new(PROGRAM).exists() {
+        true => "let the host start processes, and touch the file",
+        false => {
+            "the host starts its own program anew for it, which it finds through /proc: let it have that, and start it again"
+        }
+    };
+    let cause = format!("the process for it cannot be started: {error}");
+    CheckError::of_system(Step::Trial, cause, error, remedy)
 }
 
 const PIPED: &str = "it is piped, and never taken";

@@ -31,8 +31,8 @@ pub(super) enum How {
     TimedOut,
     /// It reported what cannot be read or is too much.
     Garbled(String),
-    /// It could not be started or watched.
-    Unstarted(String),
+    /// It could not be started or watched, which is no fault of the plugin.
+    Unstarted(CheckError),
 }
 
 impl Ended {
@@ -42,11 +42,7 @@ impl Ended {
             How::Reported(Report::Done(shown)) => Ok(*shown),
             How::Reported(Report::Refused(error)) => Err(error),
             How::Reported(Report::ConfigRefused(said)) => Err(config.refused_by_plugin(&said)),
-            How::Unstarted(cause) => Err(CheckError::new(
-                Step::Trial,
-                format!("the process for it cannot be started: {cause}"),
-                "let the host start processes, and touch the file",
-            )),
+            How::Unstarted(error) => Err(error),
             _ => Err(self.refusal()),
         }
     }
@@ -177,9 +173,13 @@ mod tests {
             ),
             (
                 TrialStep::Start,
-                How::Unstarted("no more processes".to_owned()),
+                How::Unstarted(CheckError::new(
+                    Step::Trial,
+                    "no more processes",
+                    "end some",
+                )),
                 "",
-                "cannot be started: no more processes; let the host",
+                "fails its trial: no more processes; end some",
             ),
         ] {
             let refusal = refusal(step, how, said);
