@@ -190,8 +190,11 @@ impl Answers {
         if of.clients > 0 {
             return;
         }
-        // One that is not higher than what was forgotten is known only as long as it is here.
-        if of.answers == 0 && of.floor == 0 && session > self.forgotten_to {
+        // One that is not higher than what was forgotten is known only as long as it is here, and that is as long as there is
+        // room: nobody else makes any for it.
+        let is_unused = of.answers == 0 && of.floor == 0;
+        let is_known_anyway = session > self.forgotten_to;
+        if is_unused && (is_known_anyway || self.shares.idle_len() >= SESSIONS_IDLE_MAX) {
             self.shares.resize(of.origin, session, of.size(), 0);
             self.sessions.remove(&session);
             self.kept.set(self.shares.bytes());

@@ -181,6 +181,27 @@ fn a_session_without_answers_leaves_nothing() {
 }
 
 #[test]
+fn sessions_without_answers_are_bounded_also_where_a_younger_one_was_forgotten() {
+    let (mut answers, _, mut told) = empty();
+    let kept_ms = u64::try_from(SESSION_KEPT.as_millis()).unwrap();
+    // Given before the host's time was brought back.
+    let young = u64::MAX / 2;
+    answers.enter(young, Origin::default());
+    answers.keep(of(young, 1), Fingerprint(1), &[], b"{}", 0, &mut told);
+    answers.leave(young, 0);
+    answers.enter(1, Origin::default());
+    answers.keep(of(1, 1), Fingerprint(1), &[], b"{}", 1 + kept_ms, &mut told);
+    assert!(!answers.is_known(young));
+    for session in 2..SESSIONS_IDLE_MAX as u64 + 100 {
+        answers.enter(session, Origin::test(1));
+        answers.leave(session, 1 + kept_ms);
+    }
+    assert_eq!(answers.shares.idle_len(), SESSIONS_IDLE_MAX);
+    assert!(answers.is_known(2));
+    assert_eq!(answers.sessions.len(), SESSIONS_IDLE_MAX + 1);
+}
+
+#[test]
 fn a_session_whose_client_left_before_its_first_answer_is_kept_if_a_younger_one_was_forgotten() {
     let (mut answers, _, mut told) = empty();
     let kept_ms = u64::try_from(SESSION_KEPT.as_millis()).unwrap();
