@@ -3,7 +3,10 @@
 //!
 //! It runs anew only when another commit is checked out. Changes that are not committed are not told of: to know of them it would
 //! have to run at each build.
-#![allow(clippy::print_stdout, reason = "it is how a build script speaks to cargo")]
+#![allow(
+    clippy::print_stdout,
+    reason = "it is how a build script speaks to cargo"
+)]
 
 use std::{
     env,

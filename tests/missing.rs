@@ -335,7 +335,8 @@ fn what_others_can_write_is_not_taken_for_what_was_given_out() {
     let plan = sold(1, Signal::TERM);
     let data = plan.data();
     let (state, segment) = (data.join("state"), segment_of(&data));
-    for path in [&data, &state, &segment] {
+    let beside = data.with_file_name(".data.rm-host");
+    for path in [&data, &state, &segment, &beside] {
         let before = fs::metadata(path).expect("it is there").permissions();
         let mode = before.mode() | 0o002;
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
@@ -343,5 +344,17 @@ fn what_others_can_write_is_not_taken_for_what_was_given_out() {
         refused(&plan, &[&remedy]);
         fs::set_permissions(path, before).expect("it is ours");
     }
-    assert_eq!(ticket(&mut plan.start().connect()), 2);
+    // The state may lie on another disk, where others could put another in its place.
+    let shared = data.with_file_name("shared");
+    fs::create_dir(&shared).expect("it can be made");
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).expect("it is ours");
+    fs::rename(&state, shared.join("state")).expect("it is there");
+    symlink(shared.join("state"), &state).expect("it can be made");
+    refused(&plan, &[&format!("chmod o-w {}", text(&shared))]);
+    // What a group can write is told of, as it is of plugins.
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o770)).expect("it is ours");
+    let host = plan.start();
+    host.log()
+        .wait_from(0, &["WARN", text(&shared), "chmod g-w"]);
+    assert_eq!(ticket(&mut host.connect()), 2);
 }

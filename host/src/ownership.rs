@@ -113,16 +113,33 @@ pub fn open_own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
 /// # Errors
 /// See [`Weakness`].
 pub fn check_data(folder: &Path) -> Result<(), Weakness> {
+    check_within(&check_above(folder)?)
+}
+
+/// The same of a single file that speaks of data; where it lies is not looked at.
+///
+/// # Errors
+/// See [`Weakness`].
+pub fn check_mark(file: &Path) -> Result<(), Weakness> {
+    match fs::symlink_metadata(file) {
+        Ok(found) if found.is_file() => check(file, &found),
+        // Whoever opens it says what is wrong.
+        _ => Ok(()),
+    }
+}
+
+/// The folders above what a path leads to. Returns where it leads.
+fn check_above(path: &Path) -> Result<PathBuf, Weakness> {
     let unseen = |path: &Path, cause| Weakness::Unseen {
         path: path.to_owned(),
         cause,
     };
-    let real = fs::canonicalize(folder).map_err(|cause| unseen(folder, cause))?;
+    let real = fs::canonicalize(path).map_err(|cause| unseen(path, cause))?;
     for above in real.ancestors().skip(1) {
         let found = fs::metadata(above).map_err(|cause| unseen(above, cause))?;
         judge(above, Others::of_folder_above(found.mode()))?;
     }
-    check_within(&real)
+    Ok(real)
 }
 
 /// A folder, and the files and folders in it.
@@ -135,7 +152,12 @@ fn check_within(folder: &Path) -> Result<(), Weakness> {
     for entry in fs::read_dir(folder).map_err(unseen)? {
         let path = entry.map_err(unseen)?.path();
         match fs::metadata(&path) {
-            Ok(found) if found.is_dir() => check_state(&path, &found)?,
+            Ok(found) if found.is_dir() => {
+                if path.is_symlink() {
+                    check_above(&path)?;
+                }
+                check_state(&path, &found)?;
+            }
             Ok(found) => check(&path, &found)?,
             // It leads nowhere, or was just removed.
             Err(_) => {}

@@ -61,12 +61,8 @@ pub(super) enum Verdict {
 impl Evidence {
     /// Looks at a folder that is there.
     pub(super) fn of(folder: &Path) -> Result<Self, DataFolderError> {
-        let beside = match marker::beside(folder) {
-            Some(file) => Mark::read(&file)?.map(|mark| (mark, file)),
-            None => None,
-        };
         Ok(Self {
-            beside,
+            beside: marker::read_beside(folder)?,
             ..Self::within(folder)?
         })
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DataFolderError, sync_name};
 use crate::{
-    ownership::open_own,
+    ownership::{check_mark, open_own},
     state::log::{LogEnd, LogId},
 };
 
@@ -68,6 +68,15 @@ pub(super) fn beside(folder: &Path) -> Option<PathBuf> {
     name.push(named.file_name()?);
     name.push(".rm-host");
     Some(fs::canonicalize(named.parent()?).ok()?.join(name))
+}
+
+/// Reads the mark beside a data folder, which nobody else may change; `None` if there is none.
+pub(super) fn read_beside(folder: &Path) -> Result<Option<(Mark, PathBuf)>, DataFolderError> {
+    let Some(file) = beside(folder) else {
+        return Ok(None);
+    };
+    check_mark(&file)?;
+    Ok(Mark::read(&file)?.map(|mark| (mark, file)))
 }
 
 impl Mark {

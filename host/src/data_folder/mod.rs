@@ -259,11 +259,11 @@ fn mark(folder: &Path, id: LogId, stopped: Option<LogEnd>) -> Result<(), DataFol
 
 /// A folder that is not there, and was, is not made.
 fn refuse_if_gone(folder: &Path, wanted: Wanted) -> Result<(), DataFolderError> {
-    let Some(witness) = marker::beside(folder).filter(|_| wanted != Wanted::NewState) else {
+    if wanted == Wanted::NewState {
         return Ok(());
-    };
-    match Mark::read(&witness)? {
-        Some(_) => Err(DataFolderError::Gone {
+    }
+    match marker::read_beside(folder)? {
+        Some((_, witness)) => Err(DataFolderError::Gone {
             folder: folder.to_owned(),
             witness,
         }),
