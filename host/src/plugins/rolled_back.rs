@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     data_folder,
+    ownership::open_own,
     plugins::error::{CheckError, Step},
 };
 
@@ -205,7 +206,7 @@ fn write_whole(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> 
     let unfinished = path.with_added_extension("new");
     let mut options = fs::OpenOptions::new();
     let options = options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(&unfinished)?;
+    let mut file = open_own(options, &unfinished)?;
     write(&mut file)?;
     file.sync_all()?;
     fs::rename(unfinished, path)
@@ -215,5 +216,31 @@ fn remove(file: &Path) -> io::Result<()> {
     match fs::remove_file(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_written_to_no_file_that_a_link_leads_to() {
+        let data = tempfile::tempdir().unwrap();
+        let target = data.path().join("target");
+        fs::write(&target, "precious").unwrap();
+        let rolled_back = RolledBack::new(data.path(), BTreeMap::new());
+        fs::create_dir(&rolled_back.folder).unwrap();
+        let link = rolled_back.folder.join("tickets.so.new");
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let source = Source {
+            library: Arc::new(File::open(&target).unwrap()),
+            config: None,
+        };
+        rolled_back.keep("tickets", &source).unwrap_err();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
+        fs::remove_file(&link).unwrap();
+        rolled_back.keep("tickets", &source).unwrap();
+        let kept = rolled_back.folder.join(library_file("tickets"));
+        assert_eq!(fs::read_to_string(kept).unwrap(), "precious");
     }
 }
