@@ -69,6 +69,25 @@ fn a_new_file_of_what_was_disabled_serves_once_it_is_enabled() {
 }
 
 #[test]
+fn what_is_disabled_and_is_not_there_or_refused_can_be_enabled() {
+    let host = TestHost::plan().plugin("tickets").plugin("counter").start();
+    tell(&host, "tickets", "disable");
+    tell(&host, "counter", "disable");
+    let plan = ended(host);
+    std::fs::remove_file(plan.folder().join("libtickets.so")).expect("it is there");
+    let host = plan.file("libcounter.so", "no library").start();
+    host.said_of(0, "tickets", &["stays disabled"]);
+    host.said_of(0, "counter", &["stays disabled"]);
+    tell(&host, "tickets", "enable");
+    tell(&host, "counter", "enable");
+    host.drop_in("counter", &rm_tests::example_plugin("counter"), SERVES);
+    let plan = ended(host);
+    let host = plan.plugin("tickets").start();
+    host.connect().ask("getTickets", Value::Null).ok();
+    assert!(host.log().lines_with(&["stays disabled"]).is_empty());
+}
+
+#[test]
 fn a_file_that_is_taken_out_takes_along_what_was_decided_of_it() {
     let host = TestHost::plan().plugin("tickets").start();
     tell(&host, "tickets", "disable");

@@ -26,7 +26,7 @@ struct Command {
     r#do: Do,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Do {
     Enable,
@@ -102,6 +102,14 @@ impl Coordinator {
         let name = command.name.as_str();
         let now_ms = self.clock.now_ms();
         let is_there = |plugin: &&mut PluginSlot| !plugin.is_gone();
+        let stays_disabled = self.decisions.of(name).is_some_and(|of| of.disabled);
+        if command.r#do == Do::Enable && stays_disabled {
+            // Also where its file is not there, or refused: it serves once there is one that can.
+            self.decide_disabled(name, false, by.to_owned());
+            if !self.plugins.get(name).is_some_and(|plugin| plugin.disabled) {
+                return Ok(());
+            }
+        }
         let Some(plugin) = self.plugins.get_mut(name).filter(is_there) else {
             let known = self.plugins.iter().filter(|(_, slot)| !slot.is_gone());
             let known: Vec<&str> = known.map(|(name, _)| name.as_str()).collect();
@@ -124,9 +132,7 @@ impl Coordinator {
             Do::Enable if !plugin.disabled => {}
             Do::Enable => {
                 (plugin.disabled, plugin.waits_since_ms) = (false, now_ms);
-                let kept = plugin.kept.take();
-                self.decide_disabled(name, false, by.to_owned());
-                if let Some(kept) = kept {
+                if let Some(kept) = plugin.kept.take() {
                     self.begin(kept);
                 }
             }
