@@ -361,8 +361,9 @@ fn a_newcomer_in_the_same_write_does_not_overtake_who_waits() {
 fn who_waits_expires_at_its_deadline() {
     let host = TestHost::with_plugin("proxies");
     let mut client = host.connect();
-    client.hello(&json!({ "wait": true, "deadline_ms": 50 }));
-    client.ask("getProxy", Value::Null).refused("expired");
+    client.hello(&json!({ "wait": true }));
+    client.tell_with(&json!({ "deadline_ms": 50 }), "getProxy", &Value::Null);
+    client.reply().refused("expired");
     let report = client.ask("srvQueuePrint", Value::Null);
     assert_eq!(report.number("length"), 0);
     // What comes now is for the next one.

@@ -153,7 +153,8 @@ fn waiting_and_deadlines_come_from_the_request_then_from_hello() {
     // Hello's: waits, and expires.
     client.ask("getTickets", Value::Null).refused("expired");
     // Its own: does not wait.
-    client.tell_with(&json!({ "wait": false }), "getTickets", &Value::Null);
+    let at_once = json!({ "wait": false, "deadline_ms": 60_000 });
+    client.tell_with(&at_once, "getTickets", &Value::Null);
     client.reply().refused("sold_out");
     // Its own patience, hello's waiting: served when a ticket comes back.
     client.tell_with(&json!({ "deadline_ms": 0 }), "getTickets", &Value::Null);

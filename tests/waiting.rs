@@ -324,9 +324,9 @@ fn waited(reply: &Reply) -> (String, String, u64) {
 fn who_waited_in_vain_is_told_for_what_for_how_long_and_in_which_place() {
     let host = TestHost::with_fixture("shelf");
     let (mut first, mut second) = (patient(&host), patient(&host));
-    first.tell_with(&json!({ "deadline_ms": 400 }), "take", &count(3));
+    first.tell_with(&json!({ "deadline_ms": 3_000 }), "take", &count(3));
     first.sync();
-    second.tell_with(&json!({ "deadline_ms": 200 }), "take", &count(1));
+    second.tell_with(&json!({ "deadline_ms": 500 }), "take", &count(1));
     let second = second.reply();
     let (code, said, place) = waited(&second);
     assert_eq!((&*code, place), ("too_few", 2));
@@ -353,7 +353,8 @@ fn who_waits_and_is_being_tried_when_its_deadline_passes_is_told_the_same() {
     let host = TestHost::with_fixture("shelf");
     let (gate, mut first) = (Gate::new(), patient(&host));
     let (mut clock, mut other) = (patient(&host), host.connect());
-    let meta = json!({ "deadline_ms": 1_000 });
+    // All until the trial has to fit in.
+    let meta = json!({ "deadline_ms": 3_000 });
     first.tell_with(&meta, "takeAtGate", &at_gate(&gate, "first", 1));
     gate.entered().release();
     await_waiting(&mut other, "takeAtGate", 1);
@@ -377,11 +378,11 @@ fn who_waits_and_is_being_tried_when_its_deadline_passes_is_told_the_same() {
 fn that_a_wait_ended_in_vain_is_not_kept_for_a_repeated_id() {
     let host = TestHost::with_fixture("shelf");
     let mut client = patient(&host);
-    let meta = json!({ "id": 1, "deadline_ms": 40 });
-    client.tell_with(&meta, "take", &count(1));
+    // Long enough to be run once and set aside, on a busy machine too.
+    client.tell_with(&json!({ "id": 1, "deadline_ms": 500 }), "take", &count(1));
     waited(&client.reply());
     client.ask("put", count(1)).ok();
-    client.tell_with(&meta, "take", &count(1));
+    client.tell_with(&json!({ "id": 1 }), "take", &count(1));
     assert_eq!(client.reply().number("turn"), 1);
 }
 

@@ -12,6 +12,9 @@ use support::{Peer, TestServer};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long a host may be silent. Far more than it takes here to answer, on a busy machine too.
+const SILENCE: Duration = Duration::from_millis(500);
+
 async fn connected(server: &TestServer, options: ClientOptions) -> (Client, Peer) {
     let options = options.server(server.address());
     let (client, peer) = tokio::join!(options.connect(), server.accept());
@@ -236,7 +239,7 @@ async fn a_host_that_only_accepts_and_hangs_up_is_away() {
 #[tokio::test]
 async fn a_connection_on_which_the_host_is_silent_is_left() {
     let server = TestServer::start().await;
-    let options = reconnecting().silence(Duration::from_millis(50));
+    let options = reconnecting().silence(SILENCE);
     let (client, mut silent) = connected(&server, options).await;
     let asked = ask(&client, "a");
     greet(&mut silent, None).await;
@@ -255,7 +258,7 @@ async fn a_connection_on_which_the_host_is_silent_is_left() {
 #[tokio::test]
 async fn a_host_that_takes_long_and_answers_pings_is_not_left() {
     let server = TestServer::start().await;
-    let options = reconnecting().silence(Duration::from_millis(50));
+    let options = reconnecting().silence(SILENCE);
     let (client, mut peer) = connected(&server, options).await;
     let asked = ask(&client, "a");
     greet(&mut peer, None).await;

@@ -370,11 +370,8 @@ impl RawClient {
     fn next_message(&mut self) -> Option<String> {
         let mut searched = 0;
         loop {
-            let separator = SEPARATOR.as_bytes();
-            let found = self.received[searched..]
-                .windows(4)
-                .position(|four| four == separator);
-            if let Some(at) = found {
+            let unsearched = &self.received[searched..];
+            if let Some(at) = memchr::memmem::find(unsearched, SEPARATOR.as_bytes()) {
                 let rest = self.received.split_off(searched + at + 4);
                 let mut message = std::mem::replace(&mut self.received, rest);
                 message.truncate(searched + at);

@@ -94,6 +94,17 @@ impl Watcher {
         settle: Duration,
         emit: impl Fn(PluginEvent) + Send + 'static,
     ) -> Result<Self, FolderError> {
+        Self::start_looking(folder, crashes, rolled_back, (settle, LOOK_INTERVAL), emit)
+    }
+
+    /// The same with another time between two looks at a folder of which nothing is heard.
+    fn start_looking(
+        folder: PathBuf,
+        crashes: Arc<CrashList>,
+        rolled_back: Arc<RolledBack>,
+        (settle, interval): (Duration, Duration),
+        emit: impl Fn(PluginEvent) + Send + 'static,
+    ) -> Result<Self, FolderError> {
         let unreadable = |cause| FolderError::Unreadable {
             folder: folder.clone(),
             cause,
@@ -112,6 +123,7 @@ impl Watcher {
             workshop,
             emit,
             settle,
+            interval,
             started: Instant::now(),
             signals: signals.clone(),
             woken,
@@ -174,6 +186,8 @@ struct Watch<E> {
     workshop: Workshop,
     emit: E,
     settle: Duration,
+    /// Between two looks at a folder of which nothing is heard.
+    interval: Duration,
     started: Instant,
     signals: Signals,
     woken: Receiver<()>,
@@ -271,7 +285,7 @@ impl<E: Fn(PluginEvent)> Watch<E> {
         }
         self.tell_of_the_start();
         let interval = match listing {
-            Some(_) => LOOK_INTERVAL,
+            Some(_) => self.interval,
             None => LOOK_INTERVAL_AWAY,
         };
         let spent = self.started.elapsed().saturating_sub(now.elapsed);
