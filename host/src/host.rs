@@ -349,8 +349,11 @@ impl Host {
             Ended::Cut | Ended::Forced => Duration::ZERO,
         };
         let closed = self.hub.coordinator.borrow_mut().close_storage(patience);
-        if ended != Ended::Forced {
-            self.rolled_back.finish();
+        if !self.rolled_back.finish(patience) {
+            tracing::error!(
+                "the files of a version that was rolled back to are not written yet: should they not be whole, its plugin is \
+                 refused after the restart"
+            );
         }
         if closed || ended != Ended::Drained {
             return ended;

@@ -7,8 +7,12 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread::{self, JoinHandle},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -61,8 +65,8 @@ pub struct Decided {
 pub struct RolledBack {
     folder: PathBuf,
     of: Mutex<BTreeMap<String, RolledBackTo>>,
-    /// The latest thread; it waits for the one before it.
-    at_work: Mutex<Option<JoinHandle<()>>>,
+    /// Hears nothing, until the latest thread ends, which waits for the one before it.
+    at_work: Mutex<Option<mpsc::Receiver<()>>>,
 }
 
 impl RolledBack {
@@ -91,12 +95,14 @@ impl RolledBack {
         let of = Arc::clone(self);
         // In the order in which they were told.
         let before = self.lock_at_work().take();
+        let (ends, ended) = mpsc::channel();
         let told = name.clone();
         let started = thread::Builder::new()
             .name("rolled back".to_owned())
             .spawn(move || {
+                let _ends: mpsc::Sender<()> = ends;
                 if let Some(before) = before {
-                    let _ = before.join();
+                    let _ = before.recv();
                 }
                 let done = match &source {
                     Some(source) => of.keep(&name, source),
@@ -112,7 +118,7 @@ impl RolledBack {
                 }
             });
         match started {
-            Ok(thread) => *self.lock_at_work() = Some(thread),
+            Ok(_) => *self.lock_at_work() = Some(ended),
             Err(error) => tracing::error!(
                 plugin = %told,
                 "no thread can be started to keep the version that was rolled back to: {error}"
@@ -120,12 +126,11 @@ impl RolledBack {
         }
     }
 
-    /// Waits until all files are written.
-    pub fn finish(&self) {
-        if let Some(thread) = self.lock_at_work().take() {
-            // A panic has ended the process.
-            let _ = thread.join();
-        }
+    /// Waits until all files are written; false if that takes longer than `patience`.
+    pub fn finish(&self, patience: Duration) -> bool {
+        let at_work = self.lock_at_work().take();
+        let ended = at_work.map(|at_work| at_work.recv_timeout(patience));
+        ended != Some(Err(RecvTimeoutError::Timeout))
     }
 
     /// The version that serves in the place of this one, if there is one.
@@ -188,7 +193,7 @@ impl RolledBack {
         remove(&self.folder.join(listing::config_file(name)))
     }
 
-    fn lock_at_work(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+    fn lock_at_work(&self) -> MutexGuard<'_, Option<mpsc::Receiver<()>>> {
         self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -222,6 +227,16 @@ fn remove(file: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_that_does_not_come_back_holds_up_no_end() {
+        let rolled_back = RolledBack::default();
+        assert!(rolled_back.finish(Duration::ZERO));
+        let (ends, ended) = mpsc::channel();
+        *rolled_back.lock_at_work() = Some(ended);
+        assert!(!rolled_back.finish(Duration::ZERO));
+        drop(ends);
+    }
 
     #[test]
     fn what_is_kept_is_written_to_no_file_that_a_link_leads_to() {
