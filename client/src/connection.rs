@@ -3,6 +3,9 @@
 //! Callers append to the exchange and the task writes all that has gathered since its last write, so requests made
 //! together leave together.
 
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -46,7 +49,7 @@ struct Shared {
     greeted: OnceCell<Option<Arc<str>>>,
     /// 0 is left to the host's complaints about what has no number.
     next_query_index: AtomicU64,
-    /// How often something came.
+    /// How often there was a sign of the host's life: something came, or a socket that was full took more.
     heard: AtomicU64,
 }
 
@@ -291,9 +294,18 @@ async fn drive(
             None => std::future::pending().await,
         }
     };
+    let mut decoder = Decoder::with_limit(REPLY_BYTES_MAX);
     let end = tokio::select! {
-        lost = read_replies(&mut reading, shared) => lost,
-        end = write_requests(writing, shared) => end,
+        lost = read_replies(&mut reading, &mut decoder, shared) => lost,
+        end = write_requests(writing, shared) => match end {
+            Ok(ended) => ended,
+            Err(error) => {
+                // The host may have said why it takes nothing more.
+                let rest = read_replies(&mut reading, &mut decoder, shared);
+                let _ = timeout(CLOSE_WAIT, rest).await;
+                shared.exchange().broke_off(error)
+            }
+        },
         lost = silent_too_long => lost,
         () = closing_too_long => Ended::Lost("closing took too long".into()),
     };
@@ -312,14 +324,13 @@ async fn drive(
     }
 }
 
-async fn read_replies(reading: &mut Reading, shared: &Shared) -> Ended {
-    let mut decoder = Decoder::with_limit(REPLY_BYTES_MAX);
+async fn read_replies(reading: &mut Reading, decoder: &mut Decoder, shared: &Shared) -> Ended {
     let mut buffer = vec![0; READ_BYTES];
     loop {
         let bytes = match reading.read(&mut buffer).await {
-            Ok(0) => return shared.exchange().hung_up(),
+            Ok(0) => return shared.exchange().broke_off("the host closed it"),
             Ok(bytes) => bytes,
-            Err(error) => return Ended::Lost(error.to_string().into()),
+            Err(error) => return shared.exchange().broke_off(error),
         };
         shared.heard.fetch_add(1, Ordering::Relaxed);
         let mut frames = decoder.feed(&buffer[..bytes]);
@@ -340,14 +351,14 @@ async fn read_replies(reading: &mut Reading, shared: &Shared) -> Ended {
     }
 }
 
-/// Returns when nothing has come for too long while somebody waits, nor an answer to a ping. A host that is there answers
-/// that at once.
+/// Returns when nothing has come for too long while the host owes a reply, nor an answer to a ping. A host that is there
+/// answers that at once.
 async fn silent(shared: &Shared, silence: Duration) -> Ended {
     loop {
         let heard = shared.heard.load(Ordering::Relaxed);
         let is_silent = || shared.heard.load(Ordering::Relaxed) == heard;
         sleep(silence).await;
-        if !is_silent() || !shared.exchange().is_awaited() {
+        if !is_silent() || !shared.exchange().is_owed() {
             continue;
         }
         shared.ping();
@@ -363,7 +374,7 @@ async fn silent(shared: &Shared, silence: Duration) -> Ended {
 }
 
 /// Returns when writing fails, or when the end has come and all is written.
-async fn write_requests(mut writing: Writing, shared: &Shared) -> Ended {
+async fn write_requests(mut writing: Writing, shared: &Shared) -> io::Result<Ended> {
     let mut batch = Vec::new();
     loop {
         let ended = {
@@ -376,14 +387,32 @@ async fn write_requests(mut writing: Writing, shared: &Shared) -> Ended {
             (true, Some(ended)) => {
                 // Where the host is already gone, there is nobody to say farewell to.
                 let _ = writing.shutdown().await;
-                return ended;
+                return Ok(ended);
             }
             (false, _) => {
-                if let Err(error) = writing.write_all(&batch).await {
-                    return Ended::Lost(error.to_string().into());
-                }
+                write_all(&mut writing, &batch, shared).await?;
                 shared.outgoing_space.add_permits(batch.len());
             }
         }
     }
+}
+
+/// Writes all. A host that takes what it had no room for is there, though a ping still waits behind much else on a slow line.
+async fn write_all(writing: &mut Writing, mut bytes: &[u8], shared: &Shared) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let mut was_full = false;
+        let taken = poll_fn(|cx| {
+            let taken = Pin::new(&mut *writing).poll_write(cx, bytes);
+            was_full |= taken.is_pending();
+            taken
+        });
+        match taken.await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            taken => bytes = &bytes[taken..],
+        }
+        if was_full {
+            shared.heard.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    Ok(())
 }

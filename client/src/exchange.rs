@@ -2,6 +2,7 @@
 //! it can be tested without one.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use protocol::encoder::BAD_MESSAGE_TYPE;
@@ -49,6 +50,9 @@ pub(crate) enum Ended {
 pub(crate) struct Exchange {
     /// By `queryIndex`. A request leaves it with its reply, or when its caller gives up.
     waiting: HashMap<u64, Waiting>,
+    /// Something was asked, and nothing has come since that answers all of it. Callers that have given up count: one that
+    /// waits for less time than the host is silent would never notice otherwise.
+    unanswered: bool,
     /// Whole messages, to be written in one piece.
     outgoing: Vec<u8>,
     /// What the host complained of last that was no single request's: why it hangs up, often.
@@ -89,6 +93,7 @@ impl Exchange {
         match &self.ended {
             Some(ended) => Err(ended.clone()),
             None => {
+                self.unanswered = true;
                 self.outgoing.extend_from_slice(message);
                 Ok(())
             }
@@ -112,6 +117,7 @@ impl Exchange {
         let waiting = query_index
             .filter(|index| self.waiting.get(index).is_some_and(of_request))
             .and_then(|index| self.waiting.remove(&index));
+        self.unanswered = !self.waiting.is_empty();
         let Some(waiting) = waiting else {
             log_unclaimed(reply, refusal.as_ref());
             if reply.type_name == BAD_MESSAGE_TYPE && reply.query_index == "0" {
@@ -142,16 +148,16 @@ impl Exchange {
         self.waiting = HashMap::new();
     }
 
-    /// Whether anybody waits for a reply.
-    pub(crate) fn is_awaited(&self) -> bool {
-        !self.waiting.is_empty()
+    /// Whether the host owes a reply.
+    pub(crate) fn is_owed(&self) -> bool {
+        self.unanswered
     }
 
-    /// Why the host has hung up.
-    pub(crate) fn hung_up(&self) -> Ended {
+    /// The connection broke off, as it is put in words here; the host may have said why.
+    pub(crate) fn broke_off(&self, how: impl fmt::Display) -> Ended {
         let reason = match &self.complaint {
-            Some(complaint) => format!("the host closed it: {complaint}"),
-            None => "the host closed it".to_owned(),
+            Some(complaint) => format!("{how}: {complaint}"),
+            None => how.to_string(),
         };
         Ended::Lost(reason.into())
     }

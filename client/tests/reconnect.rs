@@ -263,7 +263,7 @@ async fn a_host_that_takes_long_and_answers_pings_is_not_left() {
     let asked = ask(&client, "a");
     greet(&mut peer, None).await;
     let slow = peer.next().await.unwrap();
-    for _ in 0..5 {
+    for _ in 0..3 {
         assert_eq!(peer.serve(r#"{"pong":0}"#).await.type_name, "ping");
     }
     peer.reply(&slow.type_name, &slow.query_index, r#"{"n":1}"#)
@@ -285,4 +285,33 @@ async fn what_the_host_says_before_it_hangs_up_is_the_reason() {
         said.contains("busy: 10 clients are connected already"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn what_the_host_says_before_a_reset_is_the_reason_too() {
+    let server = TestServer::start().await;
+    let (client, mut peer) = connected(&server, ClientOptions::default()).await;
+    let asked = ask(&client, "a");
+    let full = r#"{"err":"10 clients are connected already","code":"busy"}"#;
+    peer.reply("errMsgFromClient", "0", full).await;
+    // With what it has not read.
+    peer.stream.readable().await.unwrap();
+    drop(peer);
+    let said = asked.await.unwrap().unwrap_err().to_string();
+    assert!(
+        said.contains("busy: 10 clients are connected already"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn a_silent_connection_is_left_though_nobody_waits_so_long_for_a_reply() {
+    let server = TestServer::start().await;
+    let options = reconnecting().silence(SILENCE);
+    let options = options.timeout(Duration::from_millis(10));
+    let (client, mut silent) = connected(&server, options).await;
+    let error = ask(&client, "a").await.unwrap().unwrap_err();
+    assert!(matches!(error, ClientError::TimedOut { .. }), "{error}");
+    while silent.asked().await.type_name != "ping" {}
+    assert!(silent.next().await.is_none(), "the silent one is closed");
 }
