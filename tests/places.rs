@@ -34,6 +34,14 @@ fn operators_have_places_when_clients_have_taken_all() {
     assert_eq!(ping.status.code(), Some(2));
     let said = String::from_utf8_lossy(&ping.stderr).into_owned();
     assert!(said.contains("busy: 50 clients are connected"), "{said}");
+    // So does who comes after many that have none either, and stay.
+    let turned_away: Vec<RawClient> = (0..20).map(|_| host.connect()).collect();
+    for _ in 0..3 {
+        let ping = cli(&["ping", "--server", &host.address().to_string()]);
+        let said = String::from_utf8_lossy(&ping.stderr).into_owned();
+        assert!(said.contains("busy: 50 clients are connected"), "{said}");
+    }
+    drop(turned_away);
     // Nobody takes more of the operators' places than there are.
     let mut operators: Vec<RawClient> = (0..12).map(|_| host.operate()).collect();
     operators.iter_mut().for_each(RawClient::sync);

@@ -3,7 +3,7 @@
 
 use std::net::{TcpListener, TcpStream};
 
-use rm_tests::{Gate, TestHost, failed_start};
+use rm_tests::{Gate, RawClient, TestHost, failed_start};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -112,6 +112,27 @@ fn a_client_that_does_not_go_does_not_keep_the_host() {
     // Half a message, and the connection stays open.
     client.send_bytes(b"{\"type\":");
     host.signal(Signal::TERM);
+    assert_eq!(host.wait().code, Some(0));
+}
+
+#[test]
+fn what_has_arrived_when_the_host_is_told_to_stop_is_answered() {
+    let host = TestHost::with_plugin("tickets");
+    let mut clients: Vec<_> = (0..5).map(|_| host.connect()).collect();
+    clients.iter_mut().for_each(RawClient::sync);
+    // While the host does not run, and no more than its side of a socket takes at first.
+    host.signal(Signal::STOP);
+    let text = "x".repeat(90);
+    for client in &mut clients {
+        client.tell_all((0..300).map(|_| ("ping", json!(text))));
+    }
+    host.signal(Signal::TERM);
+    host.signal(Signal::CONT);
+    for client in &mut clients {
+        let replies = client.replies(300);
+        assert!(replies.iter().all(|reply| reply.code().is_none()));
+        client.expect_end();
+    }
     assert_eq!(host.wait().code, Some(0));
 }
 

@@ -15,8 +15,9 @@ pub const UNREAD_REPLY_BYTES_PAUSE: usize = 8 * 1024 * 1024;
 /// connection is closed.
 pub const UNREAD_REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// A client that takes nothing of what it is sent for this long is disconnected.
-pub const STALLED_WRITE_MAX: Duration = Duration::from_secs(10);
+/// A client that takes nothing of what it is sent for this long is disconnected. A system whose receive buffer was full
+/// tells of room in it once a sixteenth is free: of 6 MiB, at 20 KiB/s, each 19 s.
+pub const STALLED_WRITE_MAX: Duration = Duration::from_secs(20);
 
 /// How often it is looked whether such a client takes something: so much later it may be noticed.
 pub const STALLED_WRITE_LOOK: Duration = Duration::from_millis(2_500);

@@ -12,7 +12,7 @@ use crate::budget::{Budgets, Spent};
 pub trait Outlet {
     /// Replies that have not been sent. Whoever appends marks the outlet.
     fn unsent(&self) -> RefMut<'_, Vec<u8>>;
-    /// Whether there are any.
+    /// Whether there are any, or are to come: for what had arrived from a client that is let go, too.
     fn has_unsent(&self) -> bool;
     /// Notes that something was appended; true for the first since the last flush.
     fn mark(&self) -> bool;

@@ -10,7 +10,10 @@ use std::{
 };
 
 use protocol::{ErrorCode, encoder};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::{
+    net::Shutdown,
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
@@ -24,6 +27,9 @@ use crate::{
 
 /// What goes on for long is told this often: a log that nobody can read any more is none.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// How often it is read from who is turned away at once, 1 KiB each.
+const TURNED_AWAY_READS_MAX: usize = 16;
 
 /// Who is connected. Shared by all listeners.
 pub struct Admission {
@@ -108,7 +114,7 @@ impl Admission {
             });
         } else {
             // It is only a courtesy: a peer that it does not reach sees its connection closed.
-            let _ = rustix::io::write(&stream, &words);
+            let _ = tell_at_once(&stream, &words);
         }
         None
     }
@@ -243,6 +249,19 @@ async fn tell(stream: Stream, words: &[u8]) -> io::Result<()> {
     writer.shutdown().await?;
     let mut thrown_away = [0; 1024];
     while reader.read(&mut thrown_away).await? > 0 {}
+    Ok(())
+}
+
+/// The same without waiting: only what has come already does not reset the connection.
+fn tell_at_once(stream: &Stream, words: &[u8]) -> rustix::io::Result<()> {
+    rustix::io::write(stream, words)?;
+    rustix::net::shutdown(stream, Shutdown::Write)?;
+    let mut thrown_away = [0; 1024];
+    for _ in 0..TURNED_AWAY_READS_MAX {
+        if rustix::io::read(stream, &mut thrown_away)? == 0 {
+            break;
+        }
+    }
     Ok(())
 }
 

@@ -153,6 +153,7 @@ impl Connection {
                     }
                     return Poll::Pending;
                 }
+                self.pipe.all_is_heard();
                 return self.poll_finish(cx);
             }
             if let Some(spent) = self.pipe.take_crowded() {

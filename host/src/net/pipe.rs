@@ -38,6 +38,8 @@ pub(super) struct Pipe {
     crowded: Cell<Option<Spent>>,
     marked: Cell<bool>,
     finishing: Cell<bool>,
+    /// Nothing that had come before it was finishing is left.
+    all_heard: Cell<bool>,
     broken: RefCell<Option<Broken>>,
     task: RefCell<Option<Waker>>,
 }
@@ -69,6 +71,7 @@ impl Pipe {
             crowded: Cell::new(None),
             marked: Cell::new(false),
             finishing: Cell::new(false),
+            all_heard: Cell::new(false),
             broken: RefCell::new(None),
             task: RefCell::new(None),
         })
@@ -90,6 +93,11 @@ impl Pipe {
     /// Nothing more will be appended.
     pub(super) fn is_finishing(&self) -> bool {
         self.finishing.get()
+    }
+
+    /// Nothing of what had come before that is left.
+    pub(super) fn all_is_heard(&self) {
+        self.all_heard.set(true);
     }
 
     pub(super) fn take_broken(&self) -> Option<Broken> {
@@ -211,7 +219,7 @@ impl Outlet for Pipe {
     }
 
     fn has_unsent(&self) -> bool {
-        self.unsent_bytes() > 0
+        self.unsent_bytes() > 0 || (self.finishing.get() && !self.all_heard.get())
     }
 
     fn mark(&self) -> bool {
