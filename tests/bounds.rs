@@ -101,7 +101,10 @@ fn an_eager_reader_gets_many_large_replies_of_a_lane_thread() {
     const BYTES: usize = 1024 * 1024;
     // Together more than is ever kept for one client.
     const COUNT: usize = 70;
-    let host = start();
+    let host = TestHost::plan()
+        .fixture("gates")
+        .flags(&["--deadline", "0"])
+        .start();
     let mut client = host.connect();
     client.tell_all((0..COUNT).map(|_| ("large", json!({ "bytes": BYTES }))));
     for _ in 0..COUNT {
