@@ -400,3 +400,45 @@ fn a_disk_that_does_not_come_back_does_not_keep_the_host_from_ending() {
         assert_eq!(ended.code, Some(3), "{durability}");
     }
 }
+
+#[test]
+fn a_version_that_another_one_replaces_while_the_disk_fails_is_dropped_off_the_core_thread() {
+    let disk = Disk::new();
+    let notes = tempfile::NamedTempFile::new().expect("a temporary file can be made");
+    let config = |number: u32| format!("file = {:?}\nnumber = {number}\n", notes.path());
+    let host = TestHost::plan()
+        .plugin("tickets")
+        .fixture("dropped")
+        .file("dropped.toml", config(1))
+        .disk(&disk)
+        .start();
+    let noted = |what: &str| {
+        let begin = format!("{} {what} on ", host.process_id());
+        let until = Instant::now() + GUARD;
+        loop {
+            let all = fs::read_to_string(notes.path()).expect("it is there");
+            if let Some(thread) = all.lines().find_map(|line| line.strip_prefix(&*begin)) {
+                return thread.to_owned();
+            }
+            assert!(Instant::now() < until, "not `{what}`: {all}");
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let mut client = host.connect();
+    ticket(&mut client);
+    disk.begin("fail");
+    client
+        .ask("getTickets", Value::Null)
+        .refused("storage_failed");
+    for number in [2, 3] {
+        let toml = host.folder().join("dropped.toml");
+        fs::write(toml, config(number)).expect("the folder can be written");
+        noted(&format!("made {number}"));
+    }
+    assert_eq!(noted("dropped 2"), "plugin drop");
+    host.recovers_from(&disk, "fail");
+    let until = Instant::now() + GUARD;
+    while client.ask("getNumber", Value::Null).number("number") != 3 {
+        assert!(Instant::now() < until, "the last version does not serve");
+    }
+}

@@ -1,6 +1,11 @@
 //! An inline jobber runs where all requests arrive: its jobs yield to others between two of them, and one that blocks
 //! loses that place.
 
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
 use rm_tests::{Gate, RawClient, TestHost};
 use serde_json::{Value, json};
 
@@ -52,6 +57,15 @@ fn an_inline_jobber_that_blocks_is_moved_to_a_thread_with_a_warning() {
     assert_eq!(client.ask("block", block).number("run"), 1);
     host.log()
         .wait_from(0, &["WARN", "plugin=blocks", "a thread of its own"]);
+    let moved = |client: &mut RawClient| {
+        let lanes = client.plugin("blocks")["lanes"].clone();
+        let why_of = |lane: usize| lanes[lane]["moved"]["why"].as_str().map(str::to_owned);
+        (why_of(0), why_of(1))
+    };
+    let (spins, blocks) = moved(&mut other);
+    assert_eq!(spins, None);
+    let why = blocks.expect("the list says that it was moved");
+    assert!(why.contains("an inline call took 1"), "{why}");
     // From now on it may take its time.
     client.tell("blockAtGate", gate.payload(""));
     let entered = gate.entered();
@@ -77,4 +91,32 @@ fn what_stands_behind_an_inline_job_that_blocks_is_served_in_its_order() {
         assert_eq!(reply.number("run"), run);
     }
     other.ask("spin", json!({ "us": 1 })).ok();
+}
+
+#[test]
+fn an_inline_jobber_that_waits_for_a_processor_stays_where_it_is() {
+    // So many that want one that the host gets a small part of each 15 ms.
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let ends = AtomicBool::new(false);
+    let host = TestHost::with_fixture("blocks");
+    let mut client = host.connect();
+    client.ask("spin", json!({ "us": 1 })).ok();
+    thread::scope(|scope| {
+        for _ in 0..8 * processors {
+            scope.spawn(|| {
+                while !ends.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let replies: Vec<_> = (0..6)
+            .map(|_| client.ask("spin", json!({ "us": 15_000 })))
+            .collect();
+        ends.store(true, Ordering::Relaxed);
+        for (reply, run) in replies.iter().zip(2..) {
+            assert_eq!(reply.number("run"), run);
+        }
+    });
+    let lanes = client.plugin("blocks")["lanes"].clone();
+    assert_eq!(lanes[0]["moved"], Value::Null, "{lanes}");
 }

@@ -105,31 +105,24 @@ fn a_refused_new_version_is_seen_beside_the_one_that_serves() {
 }
 
 #[test]
-fn a_plugin_that_panics_again_and_again_is_listed_as_quarantined() {
-    let host = TestHost::with_fixture("answers");
+fn a_plugin_whose_code_cannot_be_made_anew_is_listed_as_quarantined() {
+    let host = TestHost::with_fixture("fragile");
     let mut client = host.connect();
-    let panic = || ("panic", json!({ "how": "resumed" }));
-    // What the lane's setup has changed is durable by then, so no reply waits for the disk any more.
-    let (type_name, payload) = panic();
-    client.ask(type_name, payload).refused("jobber_panicked");
-    client.tell_all((0..300).map(|_| panic()));
-    let replies = client.replies(300);
-    let panicked = replies
-        .iter()
-        .take_while(|reply| reply.code() == Some("jobber_panicked"))
-        .count();
-    assert!(panicked < 300, "it is never quarantined");
-    for reply in replies.into_iter().skip(panicked) {
+    let touch = |breaks: bool| ("touch", json!({ "breaks": breaks }));
+    client.tell_all([touch(true), touch(false), touch(false)]);
+    client.reply().refused("jobber_panicked");
+    for reply in client.replies(2) {
         reply.refused("quarantined");
     }
-    let seen = client.plugin("answers");
+    let seen = client.plugin("fragile");
     assert_eq!(
         (&seen["state"], &seen["panics"]),
-        (&json!("quarantined"), &json!(panicked + 1))
+        (&json!("quarantined"), &json!(1))
     );
-    assert!(seen["error"].to_string().contains("panicked"), "{seen}");
+    let why = "could not be made anew";
+    assert!(seen["error"].to_string().contains(why), "{seen}");
     // The log is written beside what is answered.
-    let quarantined = ["ERROR", "quarantined: it panicked"];
+    let quarantined = ["ERROR", "quarantined for 60s", why];
     host.log().wait_from(0, &quarantined);
     let said = host.log().lines_with(&quarantined);
     assert_eq!(said.len(), 1, "{said:?}");
@@ -137,13 +130,16 @@ fn a_plugin_that_panics_again_and_again_is_listed_as_quarantined() {
 
 #[test]
 fn a_job_that_wants_another_run_of_a_quarantined_plugin_is_told_so() {
-    let host = TestHost::with_fixture("late");
+    let host = TestHost::with_fixture("fragile");
     let (gate, mut client, mut other) = (Gate::new(), host.connect(), host.connect());
     client.tell("tryAgainLate", gate.payload("late"));
     let late = gate.entered();
-    other.tell_all((0..300).map(|_| ("panicAtOnce", Value::Null)));
-    let last = other.replies(300).pop().expect("300 of them");
-    last.refused("quarantined");
+    other
+        .ask("touch", json!({ "breaks": true }))
+        .refused("jobber_panicked");
+    other
+        .ask("touch", json!({ "breaks": false }))
+        .refused("quarantined");
     late.release();
     client.reply().refused("quarantined");
 }

@@ -59,6 +59,11 @@ pub(crate) struct Flags {
     #[arg(long, env = "RM_WAIT_MAX", value_name = "DURATION", default_value = "1h", value_parser = duration)]
     wait_max: Duration,
 
+    /// How long a client is refused whose requests make a jobber panic, and a type or a plugin is out of service after
+    /// faults: each time twice as long, up to 1 h; 0 for not at all
+    #[arg(long, env = "RM_QUARANTINE", value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    quarantine: Duration,
+
     /// How long jobs in work may take to end when the host stops or a plugin is replaced
     #[arg(long, env = "RM_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = duration)]
     drain_timeout: Duration,
@@ -141,6 +146,8 @@ pub struct Config {
     pub queue_jobs_max: usize,
     /// How long a request may wait in line; `None` is for as long as its deadline lets it.
     pub wait_max: Option<Duration>,
+    /// How long something is out of service after faults for the first time.
+    pub quarantine: Duration,
     /// How long jobs in work may take to end.
     pub drain_timeout: Duration,
     /// How long a new version may take to open on its state; `None` is for ever.
@@ -274,6 +281,7 @@ impl Config {
             queue_report: args.queue_report.and_then(not_zero),
             queue_jobs_max: args.queue_max,
             wait_max: not_zero(args.wait_max),
+            quarantine: args.quarantine,
             drain_timeout: args.drain_timeout,
             migration_timeout: not_zero(args.migration_timeout),
             message_timeout: not_zero(args.message_timeout),

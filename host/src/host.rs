@@ -121,6 +121,7 @@ impl Host {
             deadline: config.deadline,
             queue_jobs_max: config.queue_jobs_max,
             wait_max: config.wait_max,
+            quarantine: config.quarantine,
             drain_timeout: config.drain_timeout,
             durability: config.durability.name(),
             operators_over_tcp: config.operators_over_tcp,

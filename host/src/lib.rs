@@ -27,6 +27,7 @@ pub mod own_fault;
 pub mod ownership;
 pub mod plugins;
 pub mod ready;
+mod run_delay;
 mod signals;
 pub mod state;
 pub mod state_tools;

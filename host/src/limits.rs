@@ -129,8 +129,23 @@ pub const TIME_LIMIT: Duration = Duration::from_secs(20);
 /// A job past its limit that has ended, and only has to say so, is given this much longer.
 pub const TIME_LIMIT_GRACE: Duration = Duration::from_millis(100);
 
-/// Jobs past their limit after which their plugin is quarantined.
+/// Jobs of one type past their limit within [`STUCK_WINDOW`] after which the type is taken out of service.
 pub const STUCK_JOBS_MAX: usize = 3;
+/// See [`STUCK_JOBS_MAX`].
+pub const STUCK_WINDOW: Duration = Duration::from_secs(10 * 60);
+
+/// Threads of a plugin that jobs past their limit still hold: from here on the first such job takes its type out of
+/// service.
+pub const STUCK_THREADS_MAX: usize = 16;
+
+/// How long a type, or a plugin, is out of service after faults for the first time, and a client whose requests panic
+/// is shut out, unless `--quarantine` says otherwise. Each time it is twice as long.
+pub const QUARANTINE: Duration = Duration::from_secs(60);
+/// How long it lasts at most. What was well for as long begins with the first time again.
+pub const QUARANTINE_MAX: Duration = Duration::from_secs(3600);
+
+/// Types of a plugin that are out of service at the same time: at the last of them the whole plugin is.
+pub const QUARANTINED_TYPES_MAX: usize = 3;
 
 /// Versions of a plugin that served earlier and are listed. Older ones are counted.
 pub const RETIRED_VERSIONS_MAX: usize = 16;
@@ -138,13 +153,20 @@ pub const RETIRED_VERSIONS_MAX: usize = 16;
 /// Plugins that are listed although their files are gone. Those that went first are forgotten.
 pub const GONE_PLUGINS_MAX: usize = 64;
 
-/// Panics within [`PANIC_WINDOW`] after which their plugin is quarantined.
+/// Panics of one type for one client within [`PANIC_WINDOW`] after which the client's requests for it are refused.
+pub const PANICS_CLIENT_MAX: usize = 10;
+/// Clients that are refused so at the same time. More, and the type is taken out of service.
+pub const SHUT_OUT_MAX: usize = 100;
+/// Panics of one type within [`PANIC_WINDOW`] for all other clients, after which the type is taken out of service.
 pub const PANICS_MAX: usize = 100;
 /// See [`PANICS_MAX`].
 pub const PANIC_WINDOW: Duration = Duration::from_secs(60);
 
+/// How old the last look may be at how long the core thread has waited for a processor, in microseconds.
+pub const RUN_DELAY_LOOK_US: u64 = 2_000;
+
 /// An inline call that takes longer than [`INLINE_CALL_MS_MAX`] is a strike against its lane; one that takes longer
-/// than this has blocked for certain, in milliseconds.
+/// than this has blocked for certain, in milliseconds. What the thread waited for a processor meanwhile does not count.
 pub const INLINE_BLOCKED_MS: u64 = 100;
 /// Strikes within [`INLINE_STRIKES_WINDOW`] after which a lane moves to a thread of its own. A single one may
 /// be the machine's: a core thread that is not scheduled for 10 ms looks the same.
@@ -428,6 +450,8 @@ const _: () = {
     assert!((LOG_LINE_BYTES_MAX as u64) < PLUGIN_LOG_BYTES_BURST);
     assert!(LOG_LINE_BYTES_MAX < LOG_QUEUE_BYTES_MAX);
     assert!(WATCHDOG_LOOK.as_millis() <= INLINE_STUCK.as_millis());
+    assert!(PANICS_CLIENT_MAX < PANICS_MAX);
+    assert!(QUARANTINE.as_millis() <= QUARANTINE_MAX.as_millis());
     assert!(INLINE_CALL_MS_MAX < TRIAL_TIME_MAX.as_millis() as u64);
     assert!(SLOW_PREPARATION.as_millis() < OPENING_TIME_MAX.as_millis());
     assert!(TRIAL_WALL_TIME_MAX.as_secs() < PREPARATION_TIME_MAX.as_secs());

@@ -39,6 +39,7 @@ fn without_flags_the_host_is_for_this_machine() {
     assert_eq!(config.deadline, Some(Duration::from_secs(20)));
     assert_eq!(config.queue_report, None);
     assert_eq!(config.queue_jobs_max, limits::QUEUE_JOBS_MAX);
+    assert_eq!(config.quarantine, limits::QUARANTINE);
     assert_eq!(config.wait_max, Some(limits::WAIT_MAX));
     assert_eq!(config.drain_timeout, Duration::from_secs(10));
     assert_eq!(config.settle, limits::SETTLE);

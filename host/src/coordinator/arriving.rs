@@ -8,7 +8,7 @@ use super::{
     coordinator::Coordinator,
     job::{Asked, ClientSlot, Job, TypeId},
     lane::Runner,
-    lane_code::{Outcome, Output, Verdict},
+    lane_code::{Output, Verdict},
     running::debug_start,
     schedule::{Full, LaneId},
 };
@@ -49,6 +49,7 @@ impl Coordinator {
                 self.note_served(type_id, asked, &verdict, || {
                     started.map_or(Duration::ZERO, |at| at.elapsed())
                 });
+                let misdeed = verdict.misdeed();
                 match verdict {
                     Verdict::Replied { changed, result } => {
                         if is_held {
@@ -64,9 +65,6 @@ impl Coordinator {
                         if changed {
                             self.state_changed(id);
                         }
-                        if result == Outcome::Failed(ErrorCode::JobberPanicked) {
-                            self.panicked(id);
-                        }
                     }
                     verdict if self.has_room(id, slot, type_id, asked) => {
                         self.clients.at(slot).owed += 1;
@@ -74,6 +72,9 @@ impl Coordinator {
                         self.set_aside(id, job, verdict);
                     }
                     _ => {}
+                }
+                if let Some(misdeed) = misdeed {
+                    self.failed_on(id, type_id, asked.who(), misdeed);
                 }
                 self.took(id, took_us);
             }

@@ -4,10 +4,7 @@ use plugin_api::rules::offer::{BUILT_IN, RESERVED_PREFIX};
 use protocol::{ErrorCode, Hello, Meta, Request, encoder};
 use serde_json::{Map, Value, json};
 
-use super::{
-    coordinator::{Coordinator, check_deadline},
-    job::ClientSlot,
-};
+use super::{coordinator::Coordinator, job::ClientSlot};
 use crate::{limits, logging::OneLine};
 
 impl Coordinator {
@@ -130,4 +127,15 @@ fn hello(payload: Option<&str>) -> Result<Hello, String> {
     let hello = Hello::parse(payload)?;
     check_deadline(&hello.meta)?;
     Ok(hello)
+}
+
+/// Whether a deadline that a client asks for is within its bound.
+pub(super) fn check_deadline(meta: &Meta) -> Result<(), String> {
+    let max = limits::DEADLINE_MS_MAX;
+    match meta.deadline_ms {
+        Some(ms) if ms > max => Err(format!(
+            "`meta.deadline_ms`: expected at most {max}, got {ms}"
+        )),
+        _ => Ok(()),
+    }
 }

@@ -13,6 +13,7 @@ use protocol::{ErrorCode, Meta, Request, encoder};
 use tokio::sync::Notify;
 
 use super::{
+    builtins::check_deadline,
     clients::{Clients, Outlet},
     commits::Commits,
     decisions::Decisions,
@@ -24,16 +25,18 @@ use super::{
     opener::Opener,
     peer::Peer,
     plugin_slot::{PluginSlot, Said},
+    quarantine::Back,
     schedule::{Expired, LaneId, Schedule},
     signal::Signal,
     storage::Storage,
-    types::Types,
+    types::{Closed, Types},
 };
 use crate::{
     budget::Budgets,
     clock::{Clock, Moment},
     limits,
     plugins::Standing,
+    run_delay::RunDelay,
     state::{BatchNo, Store},
 };
 
@@ -48,6 +51,8 @@ pub struct Settings {
     pub queue_jobs_max: usize,
     /// How long a request may wait for a state to change; `None` for as long as its deadline lets it.
     pub wait_max: Option<Duration>,
+    /// How long a type or a plugin is out of service after faults for the first time.
+    pub quarantine: Duration,
     /// How long a new version waits for the jobs that run on the old one.
     pub drain_timeout: Duration,
     /// When a job's effects count, in a word.
@@ -105,6 +110,10 @@ pub struct Coordinator {
     /// Jobs on their way to a lane's thread. Kept and reused, as `fetched` is.
     pub(super) window: VecDeque<Handed>,
     pub(super) expired: Vec<Expired>,
+    /// What comes back by itself after faults, and when.
+    pub(super) back_at: BTreeSet<(Instant, Back)>,
+    /// What no inline jobber is to blame for: how long this thread waited for a processor.
+    pub(super) run_delay: RunDelay,
     /// More has come to be due than is dealt with in one turn.
     pub(super) more_is_due: bool,
 }
@@ -161,6 +170,8 @@ impl Coordinator {
             fetched: Fetched::default(),
             window: VecDeque::new(),
             expired: Vec::new(),
+            back_at: BTreeSet::new(),
+            run_delay: RunDelay::of_this_thread(),
             more_is_due: false,
             settings,
             clock,
@@ -230,11 +241,10 @@ impl Coordinator {
         if self.stopping {
             return self.fail(slot, &request, ErrorCode::ShuttingDown, SHUTTING_DOWN);
         }
-        if let Some(closed) = &served.closed {
-            let (code, text) = (closed.code, Rc::clone(&closed.text));
-            return self.fail(slot, &request, code, &text);
+        if served.is_in_doubt() && self.refuses(slot, type_id, &request) {
+            return;
         }
-        let client = self.clients.at(slot);
+        let (client, served) = (self.clients.at(slot), &self.types[type_id]);
         let asked = Asked {
             client: client.id,
             session: client.session.unwrap_or_default(),
@@ -280,6 +290,7 @@ impl Coordinator {
     pub fn begin_turn(&mut self) {
         (self.turn_us, self.unbilled) = (0, 0);
         self.now = self.clock.read();
+        self.run_delay.look(self.now.us);
     }
 
     /// Whether jobs have run on the core thread for so long that what is finished should be sent, and others
@@ -307,10 +318,10 @@ impl Coordinator {
 
     /// When time alone gives [`Coordinator::advance`] something to do.
     pub fn next_due(&self) -> Option<Instant> {
-        let scheduled = self.schedule.next_due_ms();
-        let scheduled = scheduled.map(|ms| self.clock.instant_of(ms));
+        let scheduled = (self.schedule.next_due_ms()).map(|ms| self.clock.instant_of(ms));
         let watched = self.watches.first().map(|(due, _)| *due);
-        scheduled.into_iter().chain(watched).min()
+        let back = self.back_at.first().map(|(due, _)| *due);
+        [scheduled, watched, back].into_iter().flatten().min()
     }
 
     /// Does everything that has come to be done: fetches from threads, answers what has expired, begins what
@@ -321,6 +332,7 @@ impl Coordinator {
         }
         self.time_passed();
         self.look_at_watches();
+        self.end_quarantines();
         for lane in std::mem::take(&mut self.marked) {
             if let Some(of) = self.lanes.get_mut(lane.0 as usize).and_then(Option::as_mut) {
                 of.marked = false;
@@ -338,7 +350,7 @@ impl Coordinator {
             let lane = LaneId(u32::try_from(index).expect("it was made from one"));
             if self.lanes[index].is_some() {
                 self.take_back(lane);
-                self.give_up(lane, ErrorCode::ShuttingDown, SHUTTING_DOWN);
+                self.give_up(lane, Closed::new(ErrorCode::ShuttingDown, SHUTTING_DOWN));
             }
         }
     }
@@ -486,14 +498,3 @@ pub(super) const SHUTTING_DOWN: &str = "the host is stopping; ask again once it 
 pub(super) const DISABLED: &str = "the plugin that serves this type was disabled";
 /// What is asked of a plugin that is going.
 pub(super) const REMOVED: &str = "the plugin that serves this type is being removed";
-
-/// Whether a deadline that a client asks for is within its bound.
-pub(super) fn check_deadline(meta: &Meta) -> Result<(), String> {
-    let max = limits::DEADLINE_MS_MAX;
-    match meta.deadline_ms {
-        Some(ms) if ms > max => Err(format!(
-            "`meta.deadline_ms`: expected at most {max}, got {ms}"
-        )),
-        _ => Ok(()),
-    }
-}

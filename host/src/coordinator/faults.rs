@@ -1,4 +1,4 @@
-//! Plugins whose code fails: what does not end, what blocks where it must not, what panics again and again.
+//! Plugins whose code fails: what does not end, and what blocks where it must not.
 
 use std::{
     collections::VecDeque,
@@ -16,7 +16,6 @@ use super::{
     plugin_slot::{Said, Step, serving_of},
     schedule::LaneId,
     storage::Storage,
-    types::Closed,
 };
 use crate::limits;
 
@@ -101,6 +100,8 @@ impl Coordinator {
         self.put_back(id, abandoned.inbox.into_iter());
         let origin = self.lane(id).origin.clone();
         let ran_for = now.saturating_duration_since(since);
+        let late = abandoned.entered.as_ref();
+        let late = late.map(|(handed, _)| handed.job.type_id);
         if let Some((handed, _)) = abandoned.entered {
             tracing::error!(
                 plugin = %origin.plugin,
@@ -124,13 +125,12 @@ impl Coordinator {
         }
         slot.stuck += 1;
         slot.history.got_stuck(abandoned.remains, since_ms);
-        if matches!(slot.step, Step::Pausing(_)) {
-            // The new version opens the lane.
-        } else if slot.stuck >= limits::STUCK_JOBS_MAX {
-            let reason = format!("{} of its jobs did not end in time", slot.stuck);
-            self.quarantine(&origin.plugin, &reason);
-        } else {
+        // The new version opens the lane, or the plugin does once it is back.
+        if slot.quarantined.is_none() && !matches!(slot.step, Step::Pausing(_)) {
             self.open_anew(id, false);
+            if let Some(type_id) = late {
+                self.got_stuck(&origin.plugin, type_id, now);
+            }
         }
         true
     }
@@ -205,58 +205,15 @@ impl Coordinator {
         }
     }
 
-    /// Takes a plugin out of service until its file changes. What it is asked is answered with the reason.
-    pub(super) fn quarantine(&mut self, name: &str, reason: &str) {
-        let at_ms = self.clock.now_ms();
-        self.slot(name).quarantined = Some(Said {
-            text: reason.to_owned(),
-            at_ms,
-        });
-        tracing::error!(
-            plugin = %name,
-            "quarantined: {reason}; its types are refused until its file changes"
-        );
-        let text: Rc<str> =
-            format!("the plugin of this type was taken out of service: {reason}").into();
-        for type_id in self.types_of(name) {
-            self.types[type_id].closed = Some(Closed {
-                code: ErrorCode::Quarantined,
-                text: Rc::clone(&text),
-            });
-        }
-        for id in self.lanes_of(name) {
-            self.halt(id, ErrorCode::Quarantined, &text);
-        }
-    }
-
-    /// A jobber has panicked. Once may be a request's fault; again and again is the plugin's.
-    pub(super) fn panicked(&mut self, id: LaneId) {
-        let name = Rc::clone(&self.lane(id).origin.plugin);
-        let slot = self.slot(&name);
-        slot.history.panicked();
-        let panics = &mut slot.panics;
-        let is_too_often = is_too_often(
-            panics,
-            Instant::now(),
-            limits::PANIC_WINDOW,
-            limits::PANICS_MAX,
-        );
-        // Of jobs that had run before that was known.
-        if is_too_often && slot.quarantined.is_none() {
-            let reason = format!(
-                "it panicked more than {} times within {} s",
-                limits::PANICS_MAX,
-                limits::PANIC_WINDOW.as_secs()
-            );
-            self.quarantine(&name, &reason);
-        }
-    }
-
     /// An inline call has been made.
     pub(super) fn took(&mut self, id: LaneId, took_us: u64) {
         self.turn_us += took_us;
         if took_us > limits::INLINE_CALL_MS_MAX * 1_000 {
-            self.was_slow(id, took_us / 1_000);
+            // A call that only waited for a processor has held up nobody.
+            let held_us = took_us.saturating_sub(self.run_delay.since_look());
+            if held_us > limits::INLINE_CALL_MS_MAX * 1_000 {
+                self.was_slow(id, held_us / 1_000);
+            }
         }
     }
 
@@ -280,6 +237,18 @@ impl Coordinator {
             "an inline call held up the whole host: its lane gets a thread of its own; take `inline` out of \
              the plugin"
         );
+        let text = match blocked {
+            true => format!("an inline call took {took_ms} ms"),
+            false => format!(
+                "{} inline calls took more than {} ms each within {} s, the last one {took_ms} ms",
+                limits::INLINE_STRIKES_MAX,
+                limits::INLINE_CALL_MS_MAX,
+                window.as_secs()
+            ),
+        };
+        let at_ms = self.clock.now_ms();
+        let lane = self.lane(id);
+        lane.moved = Some(Said { text, at_ms });
         let Runner::Inline(code) = lane.take_runner() else {
             unreachable!("only inline calls are timed");
         };

@@ -129,6 +129,11 @@ impl History {
         present.still_stuck().map(|stuck| stuck.since_ms).min()
     }
 
+    /// How many threads jobs of the version that serves still hold that were given up.
+    pub(super) fn stuck_threads(&self) -> usize {
+        self.present.iter().flat_map(Version::still_stuck).count()
+    }
+
     /// Whether the version with this content serves, or did before it was disabled.
     pub(super) fn is_present(&self, content: Content) -> bool {
         let present = self.present.as_ref();

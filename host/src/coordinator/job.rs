@@ -103,6 +103,11 @@ impl Job {
         self.text.len() + told
     }
 
+    /// See [`Asked::who`].
+    pub fn who(&self) -> u64 {
+        self.asked().who()
+    }
+
     /// Whether it stands in line, or is out of it to be tried once more.
     pub fn is_in_line(&self) -> bool {
         self.waits.is_some()
@@ -128,6 +133,17 @@ pub struct Asked<'a> {
     pub query_index: &'a str,
     /// JSON, empty if absent.
     pub payload: &'a str,
+}
+
+impl Asked<'_> {
+    /// Who pays for what the request does: its session, else its connection. A session bears the number of the
+    /// connection that began it, so that the two do not collide.
+    pub fn who(&self) -> u64 {
+        match self.session {
+            0 => self.client,
+            session => session,
+        }
+    }
 }
 
 /// Both, in one piece of memory.

@@ -13,6 +13,7 @@ use super::{
     lane_code::{LaneCode, OpenLane},
     lane_thread::{Abandoned, LaneThread},
     opener::Opener,
+    plugin_slot::Said,
     schedule::LaneId,
     types::Closed,
 };
@@ -44,6 +45,8 @@ pub struct Lane {
     pub answers_are_kept: bool,
     /// Where the last change of it went. Its replies may tell of that, so they leave once it is durable.
     pub last_change: BatchNo,
+    /// It was inline and is not any more: why, and since when.
+    pub moved: Option<Said>,
     /// When inline calls were slow, see [`limits::INLINE_STRIKES_MAX`](crate::limits::INLINE_STRIKES_MAX).
     pub strikes: VecDeque<Instant>,
     runner: Runner,
@@ -91,6 +94,7 @@ impl Lane {
             state_ids: Vec::new(),
             answers_are_kept: false,
             last_change: BatchNo::default(),
+            moved: None,
             strikes: VecDeque::new(),
             runner,
             access,

@@ -80,9 +80,32 @@ pub enum Verdict {
 impl Verdict {
     /// Whether the jobber panicked.
     pub fn is_panic(&self) -> bool {
-        let panicked = Outcome::Failed(ErrorCode::JobberPanicked);
-        matches!(self, Self::Replied { result, .. } if *result == panicked)
+        self.misdeed() == Some(Misdeed::Panicked)
     }
+
+    /// What the plugin did wrong that is more than this request's matter.
+    pub fn misdeed(&self) -> Option<Misdeed> {
+        match self {
+            Self::Replied {
+                result: Outcome::Failed(code),
+                ..
+            } => match code {
+                ErrorCode::JobberPanicked => Some(Misdeed::Panicked),
+                ErrorCode::Quarantined => Some(Misdeed::HasNoCode),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// See [`Verdict::misdeed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misdeed {
+    /// A jobber panicked.
+    Panicked,
+    /// The lane's code could not be made anew after a panic.
+    HasNoCode,
 }
 
 /// How a request ended, for the log and the counters.
@@ -420,8 +443,7 @@ impl LaneCode {
         if let Err(reason) = &self.code {
             tracing::error!(
                 plugin = %self.plugin,
-                "a lane could not be made anew after a panic: {reason}; its types are refused until the \
-                 plugin's file changes"
+                "a lane could not be made anew after a panic: {reason}"
             );
         }
     }

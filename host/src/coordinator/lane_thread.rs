@@ -55,7 +55,7 @@ pub struct Finished {
 pub struct Fetched {
     /// In the order in which they ran.
     pub finished: Vec<Finished>,
-    /// Not begun, because the last one is to wait: what stands behind it may be after the same thing.
+    /// Not begun, because the last one is to wait, or has panicked.
     pub returned: Vec<Handed>,
     /// Their replies, one behind the other.
     pub replies: Vec<u8>,
@@ -108,7 +108,7 @@ struct Window {
     ends: bool,
     /// What the thread still does counts for nothing.
     abandoned: bool,
-    /// Nothing is begun: the last job is to wait, or replies are to be fetched first.
+    /// Nothing is begun: the last job is to wait, or has panicked, or replies are to be fetched first.
     held: bool,
     /// The thread waits to be woken. Waking one that does not is a call to the system all the same.
     sleeps: bool,
@@ -415,7 +415,8 @@ impl Window {
         took: Duration,
         ended: Instant,
     ) {
-        let waits = matches!(verdict, Verdict::Wait { .. });
+        // What stands behind may be after the same thing, or be the next of many panics.
+        let stops = matches!(verdict, Verdict::Wait { .. }) || verdict.is_panic();
         self.fetched.replies.extend_from_slice(reply);
         self.fetched.effect_bytes += effect_bytes;
         let changed = matches!(verdict, Verdict::Replied { changed: true, .. });
@@ -429,11 +430,11 @@ impl Window {
         });
         self.size.ran(took);
         self.finished_since.get_or_insert(ended);
-        if waits {
+        if stops {
             self.fetched.returned.extend(self.inbox.drain(..));
         }
         let held_bytes = self.fetched.replies.len() + self.fetched.effect_bytes;
-        self.held = waits || held_bytes > limits::HELD_REPLY_BYTES_MAX;
+        self.held = stops || held_bytes > limits::HELD_REPLY_BYTES_MAX;
     }
 
     fn running_since(&self) -> Option<Instant> {

@@ -1,4 +1,5 @@
 use plugin_api::abi::AbiHost;
+use protocol::ErrorCode;
 
 use super::*;
 use crate::{
@@ -226,4 +227,39 @@ fn a_job_is_not_given_up_for_one_that_was_looked_at_before_it() {
     say_so(&thread, "2", bytes);
     thread.fetch(&mut fetched);
     assert_eq!(keys(&fetched.effects), "2");
+}
+
+#[test]
+fn what_stands_behind_a_job_that_is_given_up_comes_back_and_is_not_begun() {
+    let thread = without_thread();
+    hand(&thread, 1, &["2", "3"]);
+    let since = enter(&thread, "1");
+    let (abandoned, _) = thread.abandon(since, since, false).expect("it is given up");
+    let (entered, _) = abandoned.entered.expect("it was in work");
+    assert_eq!(entered.job.query_index(), "1");
+    assert_eq!(indices(abandoned.inbox), "32");
+    assert!(thread.is_idle(), "nothing is left that could be begun");
+}
+
+#[test]
+fn what_stands_behind_a_panic_is_looked_at_anew() {
+    let thread = without_thread();
+    hand(&thread, 1, &["2", "3"]);
+    let verdict = Verdict::Replied {
+        changed: false,
+        result: Outcome::Failed(ErrorCode::JobberPanicked),
+    };
+    let mut window = thread.shared.lock();
+    window.finish(
+        handed(1, "1"),
+        verdict,
+        (b"", 0),
+        Duration::ZERO,
+        Instant::now(),
+    );
+    drop(window);
+    let mut fetched = Fetched::default();
+    thread.fetch(&mut fetched);
+    assert_eq!(fetched.finished.len(), 1);
+    assert_eq!(indices(fetched.returned), "23");
 }

@@ -129,7 +129,7 @@ impl Coordinator {
                 self.disable(name);
                 self.decide_disabled(name, true, by.to_owned());
             }
-            Do::Enable if !plugin.disabled => {}
+            Do::Enable if !plugin.disabled => self.bring_back(name),
             Do::Enable => {
                 (plugin.disabled, plugin.waits_since_ms) = (false, now_ms);
                 if let Some(kept) = plugin.kept.take() {

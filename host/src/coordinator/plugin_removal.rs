@@ -33,10 +33,8 @@ impl Coordinator {
         let slot = self.slot(name);
         (slot.removing, slot.waits_since_ms) = (true, now_ms);
         for type_id in self.types_of(name) {
-            self.types[type_id].closed.get_or_insert_with(|| Closed {
-                code: ErrorCode::Removed,
-                text: text.into(),
-            });
+            let closed = &mut self.types[type_id].closed;
+            closed.get_or_insert_with(|| Closed::new(ErrorCode::Removed, text));
         }
         for lane in self.lanes_of(name) {
             // What they wait for may never come now: they are told so when it is their turn.
@@ -79,7 +77,7 @@ impl Coordinator {
         }
         let slot = self.slot(name);
         let serving = slot.serving.take();
-        slot.removing = false;
+        (slot.removing, slot.quarantined) = (false, None);
         let done = match slot.disabled {
             true => "disabled",
             false => {
@@ -94,18 +92,26 @@ impl Coordinator {
         self.unblock();
     }
 
-    /// Of a plugin whose file is gone only its history is left, if it has one.
+    /// Of a plugin whose file is gone only its history is left, if it has one; and what came meanwhile.
     fn retire(&mut self, name: &str) {
         let now_ms = self.clock.now_ms();
-        let slot = std::mem::take(self.slot(name));
-        let mut history = slot.history;
+        let mut slot = std::mem::take(self.slot(name));
+        for outdated in [slot.previous.take(), slot.kept.take(), slot.take_blocked()] {
+            self.outdated(outdated);
+        }
+        let PluginSlot {
+            mut history,
+            next,
+            latest,
+            ..
+        } = slot;
         history.ends(now_ms);
-        if history.is_empty() {
+        if history.is_empty() && next.is_none() {
             self.plugins.remove(name);
         } else {
-            self.slot(name).history = history;
+            let slot = self.slot(name);
+            (slot.history, slot.next, slot.latest) = (history, next, latest);
         }
-        self.outdated(slot.previous);
         let gone = self.plugins.iter().filter(|(_, slot)| slot.is_gone());
         if gone.clone().count() > limits::GONE_PLUGINS_MAX {
             let ended_ms = |slot: &PluginSlot| slot.history.ended_ms();

@@ -1,11 +1,13 @@
 //! What an operator sees of one plugin: its state, the version that serves or is to, and those that did.
 
+use std::time::Instant;
+
 use plugin_api::description::LaneDescription;
 use serde_json::{Map, Value, json};
 
 use super::{
     coordinator::Coordinator,
-    plugin_slot::{PluginSlot, Step},
+    plugin_slot::{PluginSlot, Said, Step},
 };
 use crate::{
     plugins::Prepared,
@@ -37,13 +39,14 @@ impl Coordinator {
             "hash": hash.or(last.map(|(_, hash, _)| hash)),
             "config": config.or(last.and_then(|(.., config)| config)),
             "since_ms": since_ms(plugin, state),
-            "lanes": shown.map(|shown| {
-                shown.description.lanes.iter().map(lane_report).collect::<Vec<_>>()
-            }),
+            "lanes": shown.map(|shown| self.lanes_report(plugin, shown)),
             "error": error.map(|error| &error.text),
             "error_ms": error.map(|error| error.at_ms),
             "served": served + self.served_lately(name),
             "panics": panics,
+            "back_ms": plugin.quarantined.as_ref().and(plugin.back_at).map(|at| self.ms_of(at)),
+            "out_of_service": self.out_of_service(name),
+            "shut_out": self.shut_out(name),
             "stuck": plugin.stuck,
             "stuck_threads": plugin.history.stuck_report(),
             "coming": plugin.coming().filter(|_| swapping).map(version_report),
@@ -51,6 +54,47 @@ impl Coordinator {
             "retired": retired,
             "retired_forgotten": forgotten,
         })
+    }
+
+    fn lanes_report(&self, plugin: &PluginSlot, shown: &Prepared) -> Vec<Value> {
+        let serving = plugin.serving.as_ref().map(|serving| &serving.lanes);
+        let lanes = shown.description.lanes.iter().enumerate();
+        let lanes = lanes.map(|(index, described)| {
+            let id = serving.and_then(|lanes| lanes.get(index));
+            let lane = id.and_then(|id| self.lanes.get(id.0 as usize)?.as_ref());
+            lane_report(described, lane.and_then(|lane| lane.moved.as_ref()))
+        });
+        lanes.collect()
+    }
+
+    /// Types of it that serve nobody for a time.
+    fn out_of_service(&self, name: &str) -> Vec<Value> {
+        let types = self.types.iter().filter(|(_, of)| *of.plugin == *name);
+        let out = types.filter_map(|(_, served)| {
+            let out = served.faults.as_ref()?.out()?;
+            Some(json!({
+                "type": &*served.name,
+                "since_ms": out.since_ms,
+                "until_ms": self.ms_of(out.until),
+                "why": out.why,
+            }))
+        });
+        out.collect()
+    }
+
+    /// How many clients are refused by a type of it, or by several each.
+    fn shut_out(&self, name: &str) -> usize {
+        let now = Instant::now();
+        let types = self.types.iter().filter(|(_, of)| *of.plugin == *name);
+        let shut_out = types.filter_map(|(_, of)| Some(of.faults.as_ref()?.shut_out(now)));
+        shut_out.sum()
+    }
+
+    /// On the host's clock.
+    fn ms_of(&self, at: Instant) -> u64 {
+        let ahead = at.saturating_duration_since(Instant::now()).as_millis();
+        let ahead = u64::try_from(ahead).unwrap_or(u64::MAX);
+        self.clock.now_ms().saturating_add(ahead)
     }
 
     /// What its types have served since that was last noted for its version.
@@ -159,8 +203,9 @@ fn version_report(prepared: &Prepared) -> Value {
 }
 
 /// The wire's own words, whatever a plugin's description grows to.
-fn lane_report(lane: &LaneDescription) -> Value {
+fn lane_report(lane: &LaneDescription, moved: Option<&Said>) -> Value {
     json!({
+        "moved": moved.map(|said| json!({ "since_ms": said.at_ms, "why": said.text })),
         "inline": lane.inline,
         "states": lane.states,
         "types": lane.types().collect::<Vec<_>>(),

@@ -1,14 +1,10 @@
 //! One plugin, by the name of its file: what serves, and how far a new version has come.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use plugin_api::description::{Description, LaneDescription};
 
-use super::{history::History, lane_code::OpenLane, schedule::LaneId};
+use super::{history::History, lane_code::OpenLane, schedule::LaneId, type_faults::Outages};
 use crate::plugins::{Content, Prepared};
 
 /// A plugin, by the name of its file.
@@ -20,12 +16,14 @@ pub(super) struct PluginSlot {
     pub(super) next: Option<Box<Prepared>>,
     /// Its file is gone: it serves what is queued, and then no more.
     pub(super) removing: bool,
-    /// Why it was taken out of service until its file changes.
+    /// Why it was taken out of service for a time.
     pub(super) quarantined: Option<Said>,
+    /// When that ends by itself.
+    pub(super) back_at: Option<Instant>,
+    /// How often this version was.
+    pub(super) outages: Outages,
     /// Jobs of it that did not end in time.
     pub(super) stuck: usize,
-    /// When it panicked lately.
-    pub(super) panics: VecDeque<Instant>,
     /// An operator took it out of service.
     pub(super) disabled: bool,
     /// What is to serve once it is enabled.
@@ -126,7 +124,7 @@ impl PluginSlot {
     /// Whether its file is gone, and nothing of it serves any more.
     pub(super) fn is_gone(&self) -> bool {
         let is_idle = matches!(self.step, Step::None) && !self.removing && !self.disabled;
-        is_idle && self.serving.is_none() && self.last_error.is_none()
+        is_idle && self.next.is_none() && self.serving.is_none() && self.last_error.is_none()
     }
 
     /// What it serves, and what it is about to serve.

@@ -22,6 +22,7 @@ use super::{
     },
     schedule::LaneId,
     storage::Storage,
+    type_faults::Outages,
     types::ServedType,
 };
 use crate::{
@@ -103,8 +104,8 @@ impl Coordinator {
         let name = prepared.name.clone();
         if self.storage != Storage::Sound {
             // It would get a state that is not what is durable.
-            self.slot(&name).next = Some(prepared);
-            return;
+            let outdated = self.slot(&name).next.replace(prepared);
+            return self.outdated(outdated);
         }
         // What came before it under this name, and waited, is outdated.
         let blocked = self.slot(&name).take_blocked();
@@ -321,7 +322,6 @@ impl Coordinator {
         let since_ms = self.clock.now_ms();
         let slot = self.slot(name);
         (slot.quarantined, slot.stuck) = (None, 0);
-        slot.panics.clear();
         slot.last_error = None;
         slot.history.begins(&prepared, since_ms);
         let content = prepared.content;
@@ -329,7 +329,10 @@ impl Coordinator {
         match old.map(|old| old.prepared) {
             // A version that is opened anew does not push out the one before it.
             Some(old) if old.content == content => outdated = outdated.or(Some(old)),
-            Some(old) => outdated = slot.previous.replace(old).or(outdated),
+            Some(old) => {
+                slot.outages = Outages::default();
+                outdated = slot.previous.replace(old).or(outdated);
+            }
             None => {}
         }
         slot.serving = Some(Serving {
@@ -385,6 +388,7 @@ impl Coordinator {
                         .map(|deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)),
                     wait: settings.wait,
                     closed: None,
+                    faults: None,
                     served: 0,
                 });
                 vanished.remove(&id);

@@ -145,11 +145,11 @@ impl Coordinator {
             self.note_served(job.type_id, &job.asked(), &verdict, || {
                 started.map_or(Duration::ZERO, |at| at.elapsed())
             });
-            let panicked = verdict.is_panic();
+            let (misdeed, type_id, who) = (verdict.misdeed(), job.type_id, job.who());
             self.served(id, job, verdict, &reply);
             self.reply = reply;
-            if panicked {
-                self.panicked(id);
+            if let Some(misdeed) = misdeed {
+                self.failed_on(id, type_id, who, misdeed);
             }
             self.took(id, took_us);
             if self.turn_us > limits::INLINE_TURN_US || self.is_held_up(id) {
@@ -215,8 +215,11 @@ impl Coordinator {
     pub(super) fn take_fetched(&mut self, id: LaneId, mut fetched: Fetched) {
         let (mut replies, mut effects) = (&fetched.replies[..], &fetched.effects[..]);
         let counts = !self.commits.have_failed();
-        let panics = fetched.finished.iter();
-        let panics = panics.filter(|one| one.verdict.is_panic()).count();
+        let misdeeds = fetched.finished.iter().filter_map(|one| {
+            let job = &one.handed.job;
+            Some((job.type_id, job.who(), one.verdict.misdeed()?))
+        });
+        let misdeeds: Vec<_> = misdeeds.collect();
         for Finished {
             handed,
             verdict,
@@ -239,8 +242,8 @@ impl Coordinator {
         fetched.clear();
         self.fetched = fetched;
         // Last, for whoever is refused because of it came after those that were run.
-        for _ in 0..panics {
-            self.panicked(id);
+        for (type_id, who, misdeed) in misdeeds {
+            self.failed_on(id, type_id, who, misdeed);
         }
     }
 
@@ -286,7 +289,7 @@ impl Coordinator {
             verdict => {
                 let waits = matches!(verdict, Verdict::Wait { .. });
                 match self.runs_no_more(type_id, waits) {
-                    Some(closed) => self.answer_unrun(&job, closed.code, &closed.text),
+                    Some(closed) => self.answer_closed(&job, &closed),
                     None => {
                         stays = waits;
                         self.let_ended_go(job.once);
@@ -343,7 +346,7 @@ impl Coordinator {
             match self.runs_no_more(job.type_id, false) {
                 None => self.schedule.put_back(lane, job),
                 Some(closed) => {
-                    self.answer_unrun(&job, closed.code, &closed.text);
+                    self.answer_closed(&job, &closed);
                     self.has_left(lane, &job);
                 }
             }

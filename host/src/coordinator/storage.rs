@@ -188,15 +188,13 @@ impl Coordinator {
     pub(super) fn close_kept(&mut self, name: &str) {
         for type_id in self.types_of(name) {
             if self.lane(self.types[type_id].lane).is_kept {
-                self.types[type_id].closed.get_or_insert_with(|| Closed {
-                    code: ErrorCode::StorageFailed,
-                    text: VOID.into(),
-                });
+                let closed = &mut self.types[type_id].closed;
+                closed.get_or_insert_with(|| Closed::new(ErrorCode::StorageFailed, VOID));
             }
         }
         for lane in self.lanes_of(name) {
             if self.lane(lane).is_kept {
-                self.halt(lane, ErrorCode::StorageFailed, VOID);
+                self.halt(lane, Closed::new(ErrorCode::StorageFailed, VOID));
             }
         }
     }

@@ -1,12 +1,12 @@
 //! The request types that are served, and by which lane.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Instant};
 
 use protocol::ErrorCode;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
-use super::{job::TypeId, schedule::LaneId};
+use super::{job::TypeId, schedule::LaneId, type_faults::TypeFaults};
 
 /// A served request type.
 #[derive(Debug)]
@@ -25,8 +25,17 @@ pub struct ServedType {
     pub wait: Option<bool>,
     /// Nothing new is taken.
     pub closed: Option<Closed>,
+    /// What this version of it did wrong, if anything.
+    pub faults: Option<Box<TypeFaults>>,
     /// Requests that were run since the type was first served.
     pub served: u64,
+}
+
+impl ServedType {
+    /// Whether it is to be looked at why a request for it may not be taken.
+    pub fn is_in_doubt(&self) -> bool {
+        self.closed.is_some() || self.faults.is_some()
+    }
 }
 
 /// Why a type is served no more, or not now.
@@ -36,6 +45,19 @@ pub struct Closed {
     pub code: ErrorCode,
     /// For people.
     pub text: Rc<str>,
+    /// When that ends by itself, if it does.
+    pub until: Option<Instant>,
+}
+
+impl Closed {
+    /// Until something happens.
+    pub fn new(code: ErrorCode, text: &str) -> Self {
+        Self {
+            code,
+            text: text.into(),
+            until: None,
+        }
+    }
 }
 
 /// All served types. Unknown ones that clients ask for leave nothing here.
@@ -72,6 +94,11 @@ impl Types {
     pub fn forget(&mut self, id: TypeId) {
         let served = self.types.remove(id.0 as usize);
         self.by_name.remove(&served.name);
+    }
+
+    /// The type, if it is served still.
+    pub fn get_mut(&mut self, id: TypeId) -> Option<&mut ServedType> {
+        self.types.get_mut(id.0 as usize)
     }
 
     /// In the order of their names.

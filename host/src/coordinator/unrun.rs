@@ -6,7 +6,7 @@ use protocol::{ErrorCode, Waited, encoder};
 
 use super::{
     coordinator::{Coordinator, SHUTTING_DOWN},
-    host_error::host_error,
+    host_error::{closed_error, host_error},
     job::{Job, TypeId},
     lane_code::Outcome,
     schedule::{Expired, LaneId},
@@ -50,16 +50,15 @@ impl Coordinator {
     }
 
     /// Has a lane begin nothing more, and answers all that it has not begun.
-    pub(super) fn halt(&mut self, lane: LaneId, code: ErrorCode, text: &str) {
+    pub(super) fn halt(&mut self, lane: LaneId, why: Closed) {
         self.lane(lane).paused = true;
         self.take_back(lane);
-        self.give_up(lane, code, text);
+        self.give_up(lane, why);
     }
 
     /// Answers all that a lane holds and has not begun, in as many turns as that takes.
-    pub(super) fn give_up(&mut self, lane: LaneId, code: ErrorCode, text: &str) {
-        let text = text.into();
-        self.lane(lane).gives_up = Some(Closed { code, text });
+    pub(super) fn give_up(&mut self, lane: LaneId, why: Closed) {
+        self.lane(lane).gives_up = Some(why);
         self.gives_up(lane);
     }
 
@@ -68,19 +67,16 @@ impl Coordinator {
         let Some(lane) = self.lanes[id.0 as usize].as_mut() else {
             return false;
         };
-        let stopping = || Closed {
-            code: ErrorCode::ShuttingDown,
-            text: SHUTTING_DOWN.into(),
-        };
+        let stopping = || Closed::new(ErrorCode::ShuttingDown, SHUTTING_DOWN);
         let why = lane.gives_up.clone();
-        let Some(Closed { code, text }) = why.or_else(|| self.stopping.then(stopping)) else {
+        let Some(why) = why.or_else(|| self.stopping.then(stopping)) else {
             return false;
         };
         let mut jobs = Vec::new();
         self.schedule
             .drain_lane(id, UNRUN_AT_ONCE_MAX, |job| jobs.push(job));
         for job in jobs {
-            self.answer_unrun(&job, code, &text);
+            self.answer_closed(&job, &why);
         }
         if self.schedule.is_idle(id) {
             self.lane(id).gives_up = None;
@@ -94,6 +90,13 @@ impl Coordinator {
     pub(super) fn answer_unrun(&mut self, job: &Job, code: ErrorCode, text: &str) {
         self.answer_all(job, |out, type_name, index| {
             host_error(out, type_name, index, code, text);
+        });
+    }
+
+    /// The same of one whose type takes nothing.
+    pub(super) fn answer_closed(&mut self, job: &Job, closed: &Closed) {
+        self.answer_all(job, |out, type_name, index| {
+            closed_error(out, type_name, index, closed);
         });
     }
 
@@ -165,7 +168,9 @@ impl Coordinator {
             // What it would be answered cannot be kept, so it would be run again when it is asked again.
             self.answer_unrun(&job, ErrorCode::StorageFailed, VOID);
         } else if let Some(closed) = self.runs_no_more(job.type_id, waits) {
-            self.answer_unrun(&job, closed.code, &closed.text);
+            self.answer_closed(&job, &closed);
+        } else if let Some(closed) = self.is_shut_out(job.type_id, job.who()) {
+            self.answer_closed(&job, &closed);
         } else if waits || !self.schedule.has_waiting(id, job.type_id) {
             return Some(job);
         } else if job.wait {

@@ -39,6 +39,7 @@ fn hub() -> Rc<Hub> {
         deadline: None,
         queue_jobs_max: 10,
         wait_max: None,
+        quarantine: limits::QUARANTINE,
         drain_timeout: Duration::ZERO,
         durability: "memory",
         operators_over_tcp: false,

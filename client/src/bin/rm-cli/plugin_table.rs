@@ -29,6 +29,11 @@ pub(crate) struct Report {
     /// Another version is about to take over.
     pub(crate) coming: Option<Version>,
     pub(crate) stuck_threads: Option<Stuck>,
+    /// When its time out of service ends, on the host's clock.
+    pub(crate) back_ms: Option<u64>,
+    pub(crate) out_of_service: Vec<OutOfService>,
+    /// So many clients are refused by a type for a time.
+    pub(crate) shut_out: u64,
     /// The latest first.
     pub(crate) retired: Vec<Retired>,
     pub(crate) retired_forgotten: u64,
@@ -67,6 +72,16 @@ pub(crate) struct Stuck {
     pub(crate) since_ms: u64,
 }
 
+/// A type that serves nobody for a time.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct OutOfService {
+    pub(crate) r#type: String,
+    /// On the host's clock.
+    pub(crate) until_ms: u64,
+    pub(crate) why: String,
+}
+
 /// A version that served earlier.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -92,6 +107,16 @@ impl Report {
 #[serde(default)]
 pub(crate) struct Group {
     pub(crate) types: Vec<String>,
+    /// Its functions were inline, and are not any more.
+    pub(crate) moved: Option<Moved>,
+}
+
+/// Since when they run on a thread of their own, and why.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Moved {
+    pub(crate) since_ms: u64,
+    pub(crate) why: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -135,17 +160,42 @@ fn remarks(report: &Report, all: bool, now: SystemTime) -> Vec<String> {
     let error = report.error.as_ref().map(|error| format!("error: {error}"));
     let stuck = report.stuck_threads.as_ref();
     let stuck = stuck.map(|stuck| stuck_text(stuck, now));
+    let back = report
+        .back_ms
+        .map(|back_ms| format!("back in {}", time_left(back_ms, now)));
+    let out = report.out_of_service.iter().map(|out| {
+        let left = time_left(out.until_ms, now);
+        format!(
+            "out of service: {}, back in {left}: {}",
+            out.r#type, out.why
+        )
+    });
+    let shut_out = report.shut_out;
+    let shut_out = (shut_out > 0).then(|| {
+        format!("clients that are refused for a time, for their requests panic: {shut_out}")
+    });
+    let moved = report.lanes.iter().flatten().filter_map(|group| {
+        let Moved { since_ms, why } = group.moved.as_ref()?;
+        let (types, age) = (group.types.join(", "), age(*since_ms, now));
+        Some(format!("moved to a thread: {types}, {age} ago: {why}"))
+    });
     let older = report.retired_forgotten;
     let older = (all && older > 0).then(|| format!("{older} older versions are not listed"));
-    [coming, stuck, error, older]
-        .into_iter()
-        .flatten()
-        .collect()
+    let first = [coming, stuck, error, back].into_iter().flatten();
+    let last = shut_out.into_iter().chain(moved).chain(older);
+    first.chain(out).chain(last).collect()
 }
 
 fn stuck_text(Stuck { count, since_ms }: &Stuck, now: SystemTime) -> String {
     let age = age(*since_ms, now);
     format!("stuck threads: {count}, the first for {age}")
+}
+
+/// How long it is until then on the host's clock.
+fn time_left(until_ms: u64, now: SystemTime) -> String {
+    let until = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(until_ms));
+    let left = until.and_then(|until| until.duration_since(now).ok());
+    age_text(left.unwrap_or_default())
 }
 
 /// How long that is ago on the host's clock.
@@ -276,6 +326,27 @@ hall  retired  0.1.0    aa      25s       1       0  -
 gone  retired  -        -         -       0       0  -";
         assert_eq!(table(&reports, true, now), expected);
         assert_eq!(table(&reports, false, now).lines().count(), 3);
+    }
+
+    #[test]
+    fn what_is_out_of_service_and_what_was_moved_is_told_with_its_reason() {
+        let report = serde_json::from_str::<Report>(
+            r#"{"name":"hall","state":"quarantined","since_ms":40000,"error":"two of its types","back_ms":105000,
+                "lanes":[{"types":["get","put"],"moved":{"since_ms":40000,"why":"an inline call took 150 ms"}},
+                    {"types":["hang"],"moved":null}],
+                "out_of_service":[{"type":"hang","since_ms":1,"until_ms":100000,"why":"3 of its jobs"}],"shut_out":2}"#,
+        )
+        .unwrap();
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(45);
+        let expected = "\
+NAME  STATE        VERSION  HASH  SINCE  SERVED  PANICS  TYPES
+hall  quarantined  -        -        5s       0       0  get, put, hang
+  error: two of its types
+  back in 1m
+  out of service: hang, back in 55s: 3 of its jobs
+  clients that are refused for a time, for their requests panic: 2
+  moved to a thread: get, put, 5s ago: an inline call took 150 ms";
+        assert_eq!(table(&[report], false, now), expected);
     }
 
     #[test]
