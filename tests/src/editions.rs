@@ -117,6 +117,9 @@ impl Edition {
                 &folder.join(&mark).join(member),
             );
         }
+        // The programs' build script, which stands beside them.
+        let script = read(&workspace().join("commit.rs"));
+        write_changed(&folder.join(&mark).join("commit.rs"), &script);
         let lock = read(&workspace().join("Cargo.lock"));
         // Cargo takes out of its own copy what an edition does not need.
         let taken = folder.join("Cargo.lock of the workspace");
