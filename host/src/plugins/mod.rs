@@ -41,7 +41,9 @@ pub use error::{CheckError, Step};
 pub use examiner::Content;
 pub use inspection::{Inspection, Inspector};
 pub use loader::LoadedPlugin;
-pub use rolled_back::{Decided, ROLLED_BACK_FOLDER, RolledBack, RolledBackTo, Source};
+pub use rolled_back::{
+    Decided, ROLLED_BACK_FOLDER, RolledBack, RolledBackTo, Source, is_unfinished_version,
+};
 pub use settings::{HostSettings, TypeSettings};
 pub use watcher::{FolderError, Watcher};
 

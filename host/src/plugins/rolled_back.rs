@@ -31,8 +31,16 @@ use crate::{
 /// Below a data folder.
 pub const ROLLED_BACK_FOLDER: &str = "rolled_back";
 
+/// Of a file that is still being written.
+const UNFINISHED_EXTENSION: &str = "new";
+
 /// So much is copied at once, in bytes.
 const PIECE_BYTES: usize = 256 * 1024;
+
+/// Whether a file in that folder is still being written, or was when the host was killed.
+pub fn is_unfinished_version(file: &Path) -> bool {
+    file.extension() == Some(UNFINISHED_EXTENSION.as_ref())
+}
 
 /// A version that serves in the place of another, both as [`Content`] tells them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -208,7 +216,7 @@ fn library_file(name: &str) -> String {
 
 /// Either the old file is there or the new one.
 fn write_whole(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let unfinished = path.with_added_extension("new");
+    let unfinished = path.with_added_extension(UNFINISHED_EXTENSION);
     let mut options = fs::OpenOptions::new();
     let options = options.write(true).create(true).truncate(true).mode(0o600);
     let mut file = open_own(options, &unfinished)?;

@@ -1,6 +1,6 @@
 //! The newest segment, to which records are added.
 
-use std::{path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use super::{
     BatchNo, DiskError, LogId, names,
@@ -129,13 +129,17 @@ impl SegmentWriter {
     pub(super) fn look(&self, disk: &dyn Disk, thoroughly: bool) -> Result<(), DiskError> {
         let because = || DiskError::because(&self.path, "found in its folder");
         let own = self.file.id().map_err(because())?;
-        if own.links == 0 {
-            return Err(because()(std::io::Error::other("it was removed")));
+        // Some file systems count no names: then the name itself tells.
+        let removed = own.links == 0;
+        if !removed && !thoroughly {
+            return Ok(());
         }
-        if thoroughly && !disk.id_of(&self.path).map_err(because())?.is_same(&own) {
-            return Err(because()(std::io::Error::other("another is in its place")));
+        match disk.id_of(&self.path) {
+            Ok(found) if found.is_same(&own) => Ok(()),
+            Ok(_) => Err(because()(io::Error::other("another is in its place"))),
+            Err(_) if removed => Err(because()(io::Error::other("it was removed"))),
+            Err(error) => Err(because()(error)),
         }
-        Ok(())
     }
 
     /// Makes all records durable.
