@@ -150,7 +150,7 @@ part! {
     [T, E] Result<T, E>: result => Returns<Result<T, E>> = Returns(PhantomData);
 }
 
-/// Of an argument that is no reference. What [`Probe`] has itself comes first.
+/// Of an argument that is no reference. What `Probe` has itself comes first.
 pub trait ArgumentByValue<T> {
     /// Which part it plays.
     fn argument(&self) -> ByValue<T> {
@@ -188,7 +188,7 @@ pub struct TooMany;
 )]
 pub trait Signature<Arguments, R> {}
 
-/// The arguments of a function, and [`Absent`] for those that it does not have.
+/// The arguments of a function, and `Absent` for those that it does not have.
 pub trait Arguments {
     #[doc(hidden)]
     type First;
