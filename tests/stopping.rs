@@ -136,6 +136,30 @@ fn what_has_arrived_when_the_host_is_told_to_stop_is_answered() {
     assert_eq!(host.wait().code, Some(0));
 }
 
+/// A reply that tells of a change waits for the disk, while the host lets its client go.
+#[test]
+fn what_has_arrived_when_the_host_is_told_to_stop_is_answered_though_that_waits_for_the_disk() {
+    let host = TestHost::with_plugin("tickets");
+    let mut clients: Vec<_> = (0..5).map(|_| host.connect()).collect();
+    for client in &mut clients {
+        client.hello(&json!({}));
+    }
+    host.signal(Signal::STOP);
+    let text = "x".repeat(90);
+    for client in &mut clients {
+        client.tell_all((0..300).map(|_| ("ping", json!(text))));
+        client.tell("rm.cancel", json!({ "id": 7 }));
+    }
+    host.signal(Signal::TERM);
+    host.signal(Signal::CONT);
+    for client in &mut clients {
+        client.replies(300);
+        assert_eq!(client.reply().ok()["was"], "unknown");
+        client.expect_end();
+    }
+    assert_eq!(host.wait().code, Some(0));
+}
+
 #[test]
 fn a_missing_plugin_folder_is_named() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");

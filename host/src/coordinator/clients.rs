@@ -18,7 +18,8 @@ pub trait Outlet {
     fn mark(&self) -> bool;
     /// Sends as much as the client takes now.
     fn flush(&self);
-    /// Nothing more will come: send the rest, then close.
+    /// Nothing more is owed: answer what has arrived, send the rest, then close. Said again each time that nothing is owed
+    /// any more.
     fn finish(&self);
     /// What is kept of its replies that it has not read, and of a message that it has begun, in bytes.
     fn kept(&self) -> KeptFor;
@@ -54,6 +55,8 @@ pub struct Client {
     pub owed: usize,
     /// It sends nothing more: once nothing is owed, it gets its last words and is let go.
     pub last_words: Option<Vec<u8>>,
+    /// It was let go. What had arrived from it by then may still be owed an answer.
+    let_go: bool,
     /// It has ended its side, or is gone: what is not in work is not wanted any more.
     pub ended: bool,
 }
@@ -72,6 +75,11 @@ impl Client {
     /// Its connection is closed.
     pub fn is_gone(&self) -> bool {
         self.outlet.is_none()
+    }
+
+    /// Whether a connected client is owed an answer, or has not been sent all that it was answered.
+    pub fn is_to_be_told(&self) -> bool {
+        self.owed > 0 || self.outlet().has_unsent()
     }
 }
 
@@ -106,6 +114,7 @@ impl Clients {
             session: None,
             owed: 0,
             last_words: None,
+            let_go: false,
             ended: false,
         });
         (
@@ -166,6 +175,9 @@ impl Clients {
         };
         if let Some(words) = client.last_words.take() {
             outlet.unsent().extend_from_slice(&words);
+            client.let_go = true;
+        }
+        if client.let_go {
             outlet.finish();
         }
     }

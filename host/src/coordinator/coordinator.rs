@@ -376,12 +376,12 @@ impl Coordinator {
         }
     }
 
-    /// Whether a client has not been sent all that it was answered.
+    /// Whether a client is owed an answer, or has not been sent all that it was answered.
     pub fn has_unsent(&mut self) -> bool {
         let slots = self.clients.slots();
         let mut unsent = slots
             .into_iter()
-            .map(|slot| self.clients.at(slot).outlet().has_unsent());
+            .map(|slot| self.clients.at(slot).is_to_be_told());
         unsent.any(|unsent| unsent)
     }
 
@@ -390,7 +390,7 @@ impl Coordinator {
         let slots = self.clients.slots();
         let mut held = slots.into_iter().map(|slot| {
             let client = self.clients.at(slot);
-            !client.peer.is_operator() || client.outlet().has_unsent()
+            !client.peer.is_operator() || client.is_to_be_told()
         });
         held.any(|held| held)
     }

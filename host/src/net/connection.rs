@@ -153,6 +153,10 @@ impl Connection {
                     }
                     return Poll::Pending;
                 }
+                if self.hub.coordinator.borrow_mut().is_owed(self.slot) {
+                    // An answer waits for the disk. The coordinator wakes this task with it.
+                    return Poll::Pending;
+                }
                 self.pipe.all_is_heard();
                 return self.poll_finish(cx);
             }
