@@ -384,6 +384,11 @@ impl Write for Bounded<'_> {
         Err(io::Error::other("it is too large"))
     }
 
+    // A serializer writes in pieces of a few bytes each: none of them is worth the loop that is behind this otherwise.
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write(bytes).map(|_| ())
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

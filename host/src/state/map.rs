@@ -133,7 +133,7 @@ impl StateMap {
 
     /// The leaf in which `key` is, if it is anywhere, and the key that it is found by.
     fn leaf_of(&self, key: &[u8]) -> (Option<&[u8]>, &Leaf) {
-        if self.others.is_empty() {
+        if self.is_of_first(key) {
             return (None, &self.first);
         }
         let up_to = (Unbounded, Included(key));
@@ -143,8 +143,15 @@ impl StateMap {
         }
     }
 
+    /// Whether the leaf of `key` is the first one. The entry that a pool reads and writes with every grant has the lowest key of
+    /// all, so it is found without a search.
+    fn is_of_first(&self, key: &[u8]) -> bool {
+        let others = self.others.first_key_value();
+        others.is_none_or(|(lowest, _)| key < &**lowest)
+    }
+
     fn leaf_of_mut(&mut self, key: &[u8]) -> &mut Leaf {
-        if self.others.is_empty() {
+        if self.is_of_first(key) {
             return &mut self.first;
         }
         let up_to = (Unbounded, Included(key));

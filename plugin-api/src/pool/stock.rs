@@ -56,6 +56,8 @@ pub(super) struct Stock {
     pub(super) map: StateMap,
     /// The page of the latest grants, as it was read with the header.
     page: Vec<u8>,
+    /// Where that page ends, if it is what was written last: each grant goes on there.
+    page_end: Option<record::End>,
     /// The header's record while it is written, kept for its room.
     record: Vec<u8>,
     /// Of so many grants, the latest, the holders are kept in any case.
@@ -67,6 +69,7 @@ impl Stock {
         Self {
             map,
             page: Vec::new(),
+            page_end: None,
             record: Vec::new(),
             holders_kept: GRANT_HOLDERS_KEPT,
         }
@@ -144,8 +147,12 @@ impl Stock {
         let record = self.map.read(&HEADER).unwrap_or_default();
         match Header::decode(record) {
             Some((header, _, page)) => {
-                self.page.clear();
-                self.page.extend_from_slice(page);
+                // It is another one after a job that did not count, or that gave back.
+                if self.page != page {
+                    self.page.clear();
+                    self.page.extend_from_slice(page);
+                    self.page_end = None;
+                }
                 header
             }
             None if unwinding() => Header::default(),
@@ -193,14 +200,17 @@ impl Stock {
 
     /// Adds a grant to the page of the latest ones.
     fn note(&mut self, header: &mut Header, record: &Record) {
-        if Records::new(header.page_base, &self.page).count() >= ledger::GRANTS_PER_PAGE {
+        // Tokens rise by one, so the page is full with the last that it has room for, also where grants of it are gone.
+        let is_full = record.token - header.page_base >= ledger::GRANTS_PER_PAGE as u64;
+        if is_full && !self.page.is_empty() {
             self.put_page_down(header);
         }
         if self.page.is_empty() {
             header.page_base = record.token;
         }
-        let noted = record::append(&mut self.page, header.page_base, record);
-        self.expect_readable(noted);
+        let end = self.page_end.take();
+        let noted = record::append(&mut self.page, header.page_base, end, record);
+        self.page_end = self.expect_readable(noted);
         self.bound_page(header);
     }
 
@@ -216,6 +226,7 @@ impl Stock {
         let latest = self.latest(header);
         ledger::add(&mut self.map, header.page_base, &latest);
         self.page.clear();
+        self.page_end = None;
         let below = header.token.saturating_sub(self.holders_kept);
         for _ in 0..FOLDED_AT_ONCE {
             match ledger::fold(&mut self.map, header.folded_to, below) {

@@ -158,6 +158,7 @@ impl Stock {
                     let left = std::mem::take(&mut latest).into_iter();
                     let left: Vec<_> = left.filter_map(|record| record.without(&spans)).collect();
                     record::write_all(&mut self.page, header.page_base, &left);
+                    self.page_end = None;
                     self.bound_page(&mut header);
                 }
             }
