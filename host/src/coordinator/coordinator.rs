@@ -320,8 +320,10 @@ impl Coordinator {
     pub fn next_due(&self) -> Option<Instant> {
         let scheduled = (self.schedule.next_due_ms()).map(|ms| self.clock.instant_of(ms));
         let watched = self.watches.first().map(|(due, _)| *due);
-        let back = self.back_at.first().map(|(due, _)| *due);
-        [scheduled, watched, back].into_iter().flatten().min()
+        [scheduled, watched, self.next_back()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Does everything that has come to be done: fetches from threads, answers what has expired, begins what

@@ -65,7 +65,7 @@ impl Coordinator {
         };
         let Some(since) = thread.running_since() else {
             if !thread.is_idle() {
-                self.watch(id, now);
+                self.look_again(id, now);
             }
             return;
         };
@@ -76,9 +76,8 @@ impl Coordinator {
                 if self.abandon(id, since, overdue == Some(since)) {
                     self.lane(id).overdue = None;
                 } else {
-                    let lane = self.lane(id);
-                    (lane.overdue, lane.watched) = (Some(since), true);
-                    self.watches.insert((now + limits::TIME_LIMIT_GRACE, id));
+                    self.lane(id).overdue = Some(since);
+                    self.look_again(id, now);
                 }
             }
             Some(due) => {
@@ -87,6 +86,13 @@ impl Coordinator {
             }
             None => {}
         }
+    }
+
+    /// Has a lane looked at once more whose thread has ended a job and is about to say so. The limit that has passed
+    /// is not when that is: the core thread would look again and again, and do nothing else.
+    fn look_again(&mut self, id: LaneId, now: Instant) {
+        self.lane(id).watched = true;
+        self.watches.insert((now + limits::TIME_LIMIT_GRACE, id));
     }
 
     /// Ends a lane's job that has run since `since` as if it had never run: its client is told, its code is left to

@@ -463,4 +463,4 @@ impl Window {
 
 #[cfg(test)]
 #[path = "lane_thread_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -122,6 +122,15 @@ fn a_thread_keeps_what_it_does_in_a_millisecond_and_nothing_behind_a_slow_job() 
     assert_eq!((surplus.count(), is_loaded), (room, false));
 }
 
+/// One that has run a job, and nobody has heard of it yet.
+pub(in super::super) fn with_finished_job() -> LaneThread {
+    let thread = without_thread();
+    enter(&thread, "1");
+    let bytes = commit(&thread, "1");
+    say_so(&thread, "1", bytes);
+    thread
+}
+
 /// What a lane's thread does until its job has written the entry `index`.
 fn enter(thread: &LaneThread, index: &str) -> Instant {
     let since = Instant::now();

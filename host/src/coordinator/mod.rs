@@ -39,6 +39,9 @@ mod types;
 mod unrun;
 mod window_size;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 pub use clients::{KeptFor, Outlet};
 pub use commits::Commits;
 pub use coordinator::{Coordinator, Settings};

@@ -184,6 +184,12 @@ impl Coordinator {
         })
     }
 
+    /// When the next time out of service is over. While the host stops nothing comes back.
+    pub(super) fn next_back(&self) -> Option<Instant> {
+        let (due, _) = self.back_at.first().filter(|_| !self.stopping)?;
+        Some(*due)
+    }
+
     /// Brings back whose time is over.
     pub(super) fn end_quarantines(&mut self) {
         if self.back_at.is_empty() || self.stopping {

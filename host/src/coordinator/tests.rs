@@ -1,0 +1,79 @@
+//! What the coordinator does by itself as time passes, with lanes that are told what they have done.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Commits, Coordinator, Opener, SessionKey, Settings, Signal,
+    job::TypeId,
+    lane::{Lane, Origin, Runner},
+    lane_thread,
+    quarantine::Back,
+    schedule::LaneId,
+};
+use crate::{
+    clock::Clock,
+    limits,
+    state::{Access, BatchNo, SharedAccess, Store},
+};
+
+/// Without plugins, clients and a disk.
+pub(crate) fn coordinator() -> Coordinator {
+    let settings = Settings {
+        name: "test".to_owned(),
+        deadline: None,
+        queue_jobs_max: 10,
+        wait_max: None,
+        quarantine: limits::QUARANTINE,
+        drain_timeout: Duration::ZERO,
+        durability: "memory",
+        operators_over_tcp: false,
+    };
+    let clock = Clock::not_before(0);
+    let signal = Arc::new(Signal::default());
+    let opener = Opener::new(clock, Arc::clone(&signal), None, |_| {});
+    let kept = (Store::default(), Commits::new(None, BatchNo(1)));
+    let key = SessionKey([0; SessionKey::BYTES]);
+    Coordinator::new(settings, clock, signal, opener, kept, key)
+}
+
+/// A lane that waits for nobody, whose thread has run a job.
+fn with_finished_job(coordinator: &mut Coordinator) -> LaneId {
+    let origin = Origin {
+        plugin: "test".into(),
+        open: Arc::new(|_, _| Err("it has no code".to_owned())),
+        index: 0,
+        types: Arc::default(),
+        time_limit: None,
+    };
+    let access = SharedAccess::new(Access::new(Vec::new(), false));
+    let runner = Runner::Thread(lane_thread::tests::with_finished_job());
+    let lane = Lane::new(origin, access, runner, false);
+    coordinator.lanes.push(Some(lane));
+    coordinator.schedule.open_lane()
+}
+
+#[test]
+fn a_job_that_ends_as_it_is_about_to_be_given_up_does_not_hold_the_core_thread() {
+    let mut coordinator = coordinator();
+    let lane = with_finished_job(&mut coordinator);
+    let before = Instant::now();
+    coordinator.cut_at(lane, before);
+    // It would not return.
+    coordinator.look_at_watches();
+    let next = coordinator.next_due().expect("it is looked at again");
+    assert!(next >= before + limits::TIME_LIMIT_GRACE);
+}
+
+#[test]
+fn whose_time_out_of_service_ends_while_the_host_stops_does_not_keep_it_awake() {
+    let mut coordinator = coordinator();
+    let back = (Instant::now(), Back::Type(TypeId(0)));
+    coordinator.back_at.insert(back);
+    assert!(coordinator.next_due().is_some());
+    coordinator.stop();
+    coordinator.advance();
+    assert_eq!(coordinator.next_due(), None);
+}
