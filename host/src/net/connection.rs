@@ -2,7 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -11,6 +11,7 @@ use std::{
 use protocol::{Decoder, ErrorCode, ProtocolError, encoder};
 use tokio::{
     io::{AsyncRead, ReadBuf},
+    task::yield_now,
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -64,6 +65,13 @@ enum Reading {
     Discarding,
     /// None will come.
     Ended,
+}
+
+/// Gives the connection's task its next turn once the sockets were looked at and the others had theirs. A task that
+/// wakes itself would be back in the line before any socket is looked at.
+fn after_others(cx: &mut Context<'_>) {
+    // It has the task woken, and is never ready when it is asked first.
+    let _ = pin!(yield_now()).poll(cx);
 }
 
 /// Why a connection was closed, where the client is to blame or to be pitied.
@@ -144,7 +152,7 @@ impl Connection {
                 if matches!(self.reading, Reading::Messages | Reading::Paused) {
                     match self.take_rest() {
                         // Its replies are sent first, and others have waited.
-                        Ok(true) => cx.waker().wake_by_ref(),
+                        Ok(true) => after_others(cx),
                         Ok(false) => {
                             self.reading = Reading::Discarding;
                             continue;
@@ -184,7 +192,7 @@ impl Connection {
                     self.take(&[]);
                     if self.reading == Reading::Paused {
                         // Its turn is over; others have waited.
-                        cx.waker().wake_by_ref();
+                        after_others(cx);
                         return Poll::Pending;
                     }
                 }
@@ -192,7 +200,7 @@ impl Connection {
                 Reading::Messages | Reading::Discarding => match ready!(self.poll_read(cx)) {
                     Ok(more) if more || self.reading == Reading::Paused => {
                         // There is more, and others have waited.
-                        cx.waker().wake_by_ref();
+                        after_others(cx);
                         return Poll::Pending;
                     }
                     Ok(_) => {}

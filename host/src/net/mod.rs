@@ -52,8 +52,8 @@ impl Hub {
     }
 }
 
-/// The runtime of the core thread. It looks at the sockets after each task: a connection that always has something to
-/// say delays the others by its turn, and not by many.
+/// The runtime of the core thread. It looks at the sockets after a few tasks, and each connection has one turn between
+/// two looks: one that always has something to say delays the others by its turn, and not by many.
 ///
 /// # Errors
 /// The system has no room for it.

@@ -7,7 +7,6 @@ use std::{
     net::{SocketAddr, TcpStream as StdStream},
     pin::pin,
     rc::Rc,
-    sync::Arc,
     task::Poll,
     time::Duration,
 };
@@ -25,34 +24,14 @@ use super::{
     transport::Stream,
 };
 use crate::{
-    clock::Clock,
-    coordinator::{Commits, Coordinator, Opener, Outlet as _, Peer, SessionKey, Settings, Signal},
+    coordinator::{Outlet as _, Peer, tests::coordinator},
     limits,
-    state::{BatchNo, Store},
 };
 
 const PING: &[u8] = "{\"type\":\"ping\",\"queryIndex\":1}🦀".as_bytes();
 
 fn hub() -> Rc<Hub> {
-    let settings = Settings {
-        name: "test".to_owned(),
-        deadline: None,
-        queue_jobs_max: 10,
-        wait_max: None,
-        quarantine: limits::QUARANTINE,
-        drain_timeout: Duration::ZERO,
-        durability: "memory",
-        operators_over_tcp: false,
-    };
-    let clock = Clock::not_before(0);
-    let signal = Arc::new(Signal::default());
-    let opener = Opener::new(clock, Arc::clone(&signal), None, |_| {});
-    let kept = (Store::default(), Commits::new(None, BatchNo(1)));
-    let key = SessionKey([0; SessionKey::BYTES]);
-    Hub::new(
-        Coordinator::new(settings, clock, signal, opener, kept, key),
-        Patience::default(),
-    )
+    Hub::new(coordinator(), Patience::default())
 }
 
 /// A client's end, and the host's.
@@ -96,41 +75,44 @@ fn received(client: &mut StdStream) -> Vec<u8> {
     }
 }
 
+/// What a client does that asks without end and reads what it is answered.
+fn flood(client: &mut StdStream) {
+    let many = PING.repeat(1_000);
+    while client.write(&many).is_ok() {}
+    received(client);
+}
+
 #[test]
-fn a_task_that_never_rests_delays_a_request_by_its_own_turn_and_no_more() {
+fn a_client_that_never_rests_delays_a_request_by_its_own_turn_and_no_more() {
     core_runtime().unwrap().block_on(async {
         let hub = hub();
         let admission = Rc::new(Admission::raised(None));
         let (mut client, stream, peer) = pair().await;
         connection::begin(&hub, &admission, stream, Peer::Client(peer));
+        let (mut flooding, mut flooded) = connected(&hub).await;
+        flood(&mut flooding);
         let turns = Rc::new(Cell::new(0));
         let counted = Rc::clone(&turns);
-        tokio::task::spawn_local(poll_fn(move |cx| -> Poll<()> {
+        tokio::task::spawn_local(poll_fn(move |cx| {
             counted.set(counted.get() + 1);
-            cx.waker().wake_by_ref();
-            Poll::Pending
+            flooded.poll(cx)
         }));
         let mut longest = 0;
         for _ in 0..200 {
+            flood(&mut flooding);
             client.write_all(PING).unwrap();
             let asked_at = turns.get();
-            // This task has its turns among the others.
             while received(&mut client).is_empty() {
-                poll_fn({
-                    let mut is_over = false;
-                    move |cx| match std::mem::replace(&mut is_over, true) {
-                        true => Poll::Ready(()),
-                        false => {
-                            cx.waker().wake_by_ref();
-                            Poll::Pending
-                        }
-                    }
-                })
-                .await;
+                yield_now().await;
             }
             longest = longest.max(turns.get() - asked_at);
         }
         assert!(longest <= 4, "{longest} turns of another one came between");
+        assert!(
+            turns.get() >= 200,
+            "the other one had {} turns",
+            turns.get()
+        );
     });
 }
 
