@@ -39,6 +39,14 @@ fn a_hang_up_reads_all_files_anew_and_user_signals_are_ignored() {
     let looked = host.log().wait_from(from, &["INFO", "looked anew: "]);
     assert!(looked.ends_with("as they were: bad, tickets"), "{looked}");
 
+    // One that goes while it is looked at anew is gone.
+    let from = host.log().len();
+    host.signal(Signal::HUP);
+    host.log().wait_from(from, &["INFO", "HUP", "read anew"]);
+    fs::remove_file(host.folder().join("libbad.so")).expect("it was there");
+    host.said_of(from, "bad", &["removed"]);
+    host.log().wait_from(from, &["INFO", "looked anew: "]);
+
     // The same connection, the same state.
     assert_eq!(client.ask("getTickets", Value::Null).ok()["tickets"][0], 2);
     host.expect_running();

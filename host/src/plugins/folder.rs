@@ -53,6 +53,8 @@ pub(super) struct Findings {
     /// Names that were reported as settled before and are no longer there. To be handled first, as one of
     /// those that settled may take the place of one that is gone.
     pub(super) gone: Vec<String>,
+    /// Names that are no longer there and were never reported as settled.
+    pub(super) passed: Vec<String>,
     /// Names that are new or differ from what was last settled, and stand still now.
     pub(super) settled: Vec<String>,
     /// How long from now something comes due if nothing else happens.
@@ -72,8 +74,10 @@ struct Watched {
     seen: Entry,
     /// Since when it has been what it is.
     seen_since: Duration,
-    /// What was last reported as settled.
+    /// What was last reported as settled, and need not be again.
     taken: Option<Entry>,
+    /// Whether anything was reported as settled, so that its end has to be as well.
+    told_of: bool,
     missing_since: Option<Duration>,
 }
 
@@ -138,8 +142,9 @@ impl Folder {
                 findings.come_back_in(settle - missing_for);
                 return true;
             }
-            if watched.taken.is_some() {
-                findings.gone.push(name.clone());
+            match watched.told_of {
+                true => findings.gone.push(name.clone()),
+                false => findings.passed.push(name.clone()),
             }
             false
         });
@@ -160,6 +165,7 @@ impl Folder {
                     seen: entry.clone(),
                     seen_since: now.elapsed,
                     taken: at_rest.then(|| entry.clone()),
+                    told_of: at_rest,
                     missing_since: None,
                 },
             );
@@ -177,6 +183,7 @@ impl Folder {
             findings.come_back_in(self.settle - still_for);
         } else {
             watched.taken = Some(entry.clone());
+            watched.told_of = true;
             findings.settled.push(name.to_owned());
         }
     }
@@ -351,6 +358,15 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_to_be_read_anew_and_goes_before_it_was_is_gone_all_the_same() {
+        let mut folder = Folder::new(SETTLE);
+        folder.look(at(0), Some(&only(entry(stamp(1, 9, -5_000)))));
+        folder.unsettle("a", at(100));
+        folder.look(at(200), Some(&nothing()));
+        assert_eq!(folder.look(at(400), Some(&nothing())).gone, ["a"]);
+    }
+
+    #[test]
     fn a_file_that_is_back_in_time_was_never_gone() {
         let mut folder = Folder::new(SETTLE);
         let listing = only(entry(stamp(1, 9, -5_000)));
@@ -367,7 +383,13 @@ mod tests {
         let mut folder = Folder::new(SETTLE);
         folder.look(at(0), Some(&only(entry(stamp(1, 9, 0)))));
         folder.look(at(100), Some(&nothing()));
-        assert_eq!(folder.look(at(300), Some(&nothing())), Findings::default());
+        assert_eq!(
+            folder.look(at(300), Some(&nothing())),
+            Findings {
+                passed: vec!["a".to_owned()],
+                ..Findings::default()
+            }
+        );
         assert!(!folder.is_unsettled("a"));
     }
 

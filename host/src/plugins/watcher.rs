@@ -280,6 +280,9 @@ impl<E: Fn(PluginEvent)> Watch<E> {
             self.found_anew(&name, Found::Gone);
             self.tell(&name.clone(), PluginEvent::Gone { name });
         }
+        for name in findings.passed {
+            self.found_anew(&name, Found::Gone);
+        }
         for name in findings.settled {
             self.prepare(&name);
         }
