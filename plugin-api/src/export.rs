@@ -338,7 +338,9 @@ impl<T: Serialize + 'static> AnswerBody for T {
     fn write(self, writer: &mut AnswerWriter<'_>) {
         let AnswerWriter { head, answer } = writer;
         answer.extend(head);
-        if let Err(error) = serde_json::to_writer(Bounded(answer), &self) {
+        let mut bounded = Bounded::new(answer);
+        let written = serde_json::to_writer(&mut bounded, &self);
+        if let Err(error) = written.and_then(|()| bounded.flush().map_err(serde_json::Error::io)) {
             if answer.len() > ANSWER_BYTES_MAX {
                 return;
             }
@@ -365,32 +367,69 @@ impl<T: Serialize + 'static> AnswerBody for T {
 
 impl AnswerBody for RawJson {
     fn write(self, writer: &mut AnswerWriter<'_>) {
-        let _ = Bounded(writer.answer).write_all(self.0.as_bytes());
+        let _ = Bounded::put(writer.answer, self.0.as_bytes());
     }
 }
 
-/// Takes so much of an answer that it is seen to be too large, so that the rest needs no memory.
-struct Bounded<'a>(&'a mut Buffer);
+/// Takes so much of an answer that it is seen to be too large, so that the rest needs no memory. A serializer writes in
+/// pieces of a few bytes, and each time the host's buffer is asked for room is a call into the host: so they are
+/// gathered here first.
+struct Bounded<'a> {
+    answer: &'a mut Buffer,
+    gathered: [u8; 128],
+    gathered_len: usize,
+}
+
+impl<'a> Bounded<'a> {
+    fn new(answer: &'a mut Buffer) -> Self {
+        Self {
+            answer,
+            gathered: [0; 128],
+            gathered_len: 0,
+        }
+    }
+
+    fn put_down(&mut self) -> io::Result<()> {
+        let gathered = self.gathered_len;
+        self.gathered_len = 0;
+        Self::put(self.answer, &self.gathered[..gathered])
+    }
+
+    fn put(answer: &mut Buffer, bytes: &[u8]) -> io::Result<()> {
+        let room = (ANSWER_BYTES_MAX + 1).saturating_sub(answer.len());
+        // With `room` bytes it would be one byte too large.
+        if bytes.len() < room {
+            answer.extend(bytes);
+            return Ok(());
+        }
+        answer.extend(&bytes[..room]);
+        Err(io::Error::other("it is too large"))
+    }
+}
 
 impl Write for Bounded<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = (ANSWER_BYTES_MAX + 1).saturating_sub(self.0.len());
-        // With `room` bytes it would be one byte too large.
-        if bytes.len() < room {
-            self.0.extend(bytes);
-            return Ok(bytes.len());
-        }
-        self.0.extend(&bytes[..room]);
-        Err(io::Error::other("it is too large"))
+        self.write_all(bytes).map(|()| bytes.len())
     }
 
-    // A serializer writes in pieces of a few bytes each: none of them is worth the loop that is behind this otherwise.
+    #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write(bytes).map(|_| ())
+        if bytes.len() > self.gathered.len() - self.gathered_len {
+            self.put_down()?;
+        }
+        let end = self.gathered_len + bytes.len();
+        match self.gathered.get_mut(self.gathered_len..end) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                self.gathered_len = end;
+                Ok(())
+            }
+            None => Self::put(self.answer, bytes),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.put_down()
     }
 }
 

@@ -45,8 +45,11 @@ impl<'a> Sought<'a> {
         }
     }
 
-    /// The first and the last eight bytes, if there are no others.
+    /// The first and the last eight bytes, if there are no others; of a single byte, that one.
     fn ends(key: &[u8]) -> Option<(u64, u64)> {
+        if let [only] = key {
+            return Some((u64::from(*only), 0));
+        }
         let first = key.first_chunk().filter(|_| key.len() <= 16)?;
         let last = key.last_chunk()?;
         Some((u64::from_be_bytes(*first), u64::from_be_bytes(*last)))
@@ -101,6 +104,12 @@ impl Leaf {
     /// Whether it and `next` would do well as one.
     pub(super) fn fits_beside(&self, next: &Self) -> bool {
         self.bytes.len() + next.bytes.len() <= LEAF_BYTES_MAX / 2
+    }
+
+    /// Whether its lowest key is `key` or a higher one.
+    pub(super) fn begins_at_or_above(&self, key: &[u8]) -> bool {
+        let lowest = self.place(0).map(|place| &self.bytes[place.key]);
+        lowest.is_some_and(|lowest| Sought::new(key).order_of(lowest).is_ge())
     }
 
     pub(super) fn entries(&self) -> Entries<'_> {

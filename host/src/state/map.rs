@@ -9,7 +9,13 @@ use std::{
     ops::Bound::{Excluded, Included, Unbounded},
 };
 
+use smallvec::SmallVec;
+
 use super::leaf::Leaf;
+
+/// The key by which a leaf is found. Nearly all keys stand in the tree itself, so that those that are compared on the way
+/// to a leaf are not read from all over the memory.
+type Lowest = SmallVec<[u8; 16]>;
 
 /// The entries of one state.
 #[derive(Clone, Default)]
@@ -18,14 +24,19 @@ pub struct StateMap {
     /// only if there are no others.
     first: Leaf,
     /// By a key that is not higher than the leaf's first one, and higher than the last one of the leaf before. None is empty.
-    others: BTreeMap<Box<[u8]>, Leaf>,
+    others: BTreeMap<Lowest, Leaf>,
     /// What the leaves, and their places in the tree, take of memory, in bytes.
     memory: usize,
 }
 
-/// What a leaf in the tree takes beside its entries and its lowest key, in bytes: its place in a node that is filled by
-/// half or more, and what the allocator keeps of it and of the key.
+/// What a leaf in the tree takes beside its entries, in bytes: its place in a node that is filled by half or more, and what
+/// the allocator keeps of it.
 const LEAF_BYTES: usize = 112;
+
+/// The same with the key by which it is found.
+fn leaf_bytes(lowest: &Lowest) -> usize {
+    LEAF_BYTES + if lowest.spilled() { lowest.len() } else { 0 }
+}
 
 impl StateMap {
     /// The value of `key`.
@@ -55,7 +66,8 @@ impl StateMap {
     fn grew(&mut self, before: usize, after: usize, upper: Option<(Box<[u8]>, Leaf)>) {
         self.memory = self.memory + after - before;
         if let Some((lowest, upper)) = upper {
-            self.memory += LEAF_BYTES + lowest.len() + upper.memory();
+            let lowest = Lowest::from_slice(&lowest);
+            self.memory += leaf_bytes(&lowest) + upper.memory();
             self.others.insert(lowest, upper);
         }
     }
@@ -120,9 +132,9 @@ impl StateMap {
             (None, Some(lowest)) if leaf.is_empty() => lowest,
             (None, _) => return,
         };
-        let absorbed: Box<[u8]> = absorbed.into();
+        let absorbed = Lowest::from_slice(absorbed);
         if let Some(leaf) = self.others.remove(&absorbed) {
-            self.memory -= LEAF_BYTES + absorbed.len() + leaf.memory();
+            self.memory -= leaf_bytes(&absorbed) + leaf.memory();
             let into = self.leaf_of_mut(&absorbed);
             let before = into.memory();
             into.absorb(&leaf);
@@ -143,11 +155,10 @@ impl StateMap {
         }
     }
 
-    /// Whether the leaf of `key` is the first one. The entry that a pool reads and writes with every grant has the lowest key of
-    /// all, so it is found without a search.
+    /// Whether it is seen without a search that the leaf of `key` is the first one. The entry that a pool reads and writes
+    /// with every grant has the lowest key of all.
     fn is_of_first(&self, key: &[u8]) -> bool {
-        let others = self.others.first_key_value();
-        others.is_none_or(|(lowest, _)| key < &**lowest)
+        self.others.is_empty() || self.first.begins_at_or_above(key)
     }
 
     fn leaf_of_mut(&mut self, key: &[u8]) -> &mut Leaf {
@@ -237,7 +248,7 @@ mod tests {
             }
             prop_assert!(is_same(&map, &plain));
             let others = map.others.iter();
-            let others = others.map(|(lowest, leaf)| LEAF_BYTES + lowest.len() + leaf.memory());
+            let others = others.map(|(lowest, leaf)| leaf_bytes(lowest) + leaf.memory());
             prop_assert_eq!(map.memory(), map.first.memory() + others.sum::<usize>());
             for key in &asked {
                 prop_assert_eq!(map.read(key), plain.get(key).map(|value| &**value));

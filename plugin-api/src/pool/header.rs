@@ -1,6 +1,9 @@
 //! The header of a pool's books: what is read and written with every grant.
 
-use super::ranges::Span;
+use super::{
+    ranges::Span,
+    record::{Damaged, VARINT_BYTES_MAX, take_varint, write_varint},
+};
 use crate::stored;
 
 /// Its key in the state's map, the lowest of all.
@@ -38,57 +41,95 @@ pub(crate) const BOOKS_VERSION: u32 = Header::VERSION as u32;
 
 impl Header {
     /// Of this layout. Another one gets another first byte.
-    const VERSION: u8 = 3;
+    const VERSION: u8 = 4;
+    /// With fields of eight bytes each.
+    const VERSION_3: u8 = 3;
     /// Without the grants.
     const VERSION_2: u8 = 2;
     /// Without the range.
     const VERSION_1: u8 = 1;
 
     const FIELDS: usize = 9;
-    const BYTES: usize = 1 + 8 * Self::FIELDS;
 
-    /// Writes the header, and the page of the latest grants behind it, into `record`.
+    /// Writes the header, and the page of the latest grants behind it, into `record`. Every grant writes it to the disk, so
+    /// what is mostly near to another field is written as the difference from it, which wraps.
     pub(super) fn encode(self, page: &[u8], record: &mut Vec<u8>) {
         // No range at all is none that there could be.
         let [start, end] = self.lowest.map_or([1, 0], |span| [span.start, span.end]);
         let fields: [u64; Self::FIELDS] = [
             self.token,
+            self.token.wrapping_sub(self.page_base),
+            self.page_base.wrapping_sub(self.folded_to),
             self.highest,
-            self.len,
+            self.highest.wrapping_sub(self.len),
             self.free,
             self.draining,
             start,
-            end,
-            self.page_base,
-            self.folded_to,
+            self.highest.wrapping_sub(end),
         ];
-        record.clear();
-        record.reserve(Self::BYTES + page.len());
-        record.push(Self::VERSION);
+        let mut bytes = [Self::VERSION; 1 + VARINT_BYTES_MAX * Self::FIELDS];
+        let mut length = 1;
         for field in fields {
-            record.extend_from_slice(&field.to_be_bytes());
+            length += write_varint(&mut bytes[length..], field);
         }
+        record.clear();
+        record.extend_from_slice(&bytes[..length]);
         record.extend_from_slice(page);
     }
 
     /// The header, and the page of the latest grants.
     pub(super) fn decode(record: &[u8]) -> Option<(Self, Layout, &[u8])> {
         let (&version, fields) = record.split_first()?;
+        let (header, layout, page) = match version {
+            Self::VERSION => {
+                let (header, page) = Self::decode_fields(fields).ok()?;
+                (header, Layout::Present, page)
+            }
+            _ => Self::decode_fixed(version, fields)?,
+        };
+        let held = header.len.checked_sub(header.free)?;
+        // Counted from 0, so that all numbers there are can be counted.
+        let lowest = header.lowest;
+        let free_here = lowest.is_none_or(|span| span.end - span.start < header.free);
+        (header.draining <= held && free_here).then_some((header, layout, page))
+    }
+
+    fn decode_fields(mut bytes: &[u8]) -> Result<(Self, &[u8]), Damaged> {
+        let mut field = || take_varint(&mut bytes);
+        let token = field()?;
+        let page_base = token.wrapping_sub(field()?);
+        let folded_to = page_base.wrapping_sub(field()?);
+        let highest = field()?;
+        let header = Self {
+            token,
+            highest,
+            len: highest.wrapping_sub(field()?),
+            free: field()?,
+            draining: field()?,
+            lowest: Span::new(field()?, highest.wrapping_sub(field()?)),
+            page_base,
+            folded_to,
+        };
+        Ok((header, bytes))
+    }
+
+    /// What earlier versions of plugin-api wrote.
+    fn decode_fixed(version: u8, fields: &[u8]) -> Option<(Self, Layout, &[u8])> {
+        let layout = match (version, fields.len()) {
+            (Self::VERSION_1, 40) | (Self::VERSION_2, 56) => Layout::WithoutHolders,
+            (Self::VERSION_3, 72..) => Layout::Present,
+            _ => return None,
+        };
         let field = |index: usize| {
             let bytes = fields.get(8 * index..)?.first_chunk()?;
             Some(u64::from_be_bytes(*bytes))
-        };
-        let layout = match (version, fields.len()) {
-            (Self::VERSION_1, 40) | (Self::VERSION_2, 56) => Layout::WithoutHolders,
-            (Self::VERSION, 72..) => Layout::Present,
-            _ => return None,
         };
         let lowest = match version {
             Self::VERSION_1 => None,
             _ => Span::new(field(5)?, field(6)?),
         };
         let (page_base, folded_to, page) = match layout {
-            Layout::Present => (field(7)?, field(8)?, &record[Self::BYTES..]),
+            Layout::Present => (field(7)?, field(8)?, &fields[8 * Self::FIELDS..]),
             Layout::WithoutHolders => (0, 0, &[][..]),
         };
         let header = Self {
@@ -101,16 +142,13 @@ impl Header {
             page_base,
             folded_to,
         };
-        let held = header.len.checked_sub(header.free)?;
-        // Counted from 0, so that all numbers there are can be counted.
-        let free_here = lowest.is_none_or(|span| span.end - span.start < header.free);
-        (header.draining <= held && free_here).then_some((header, layout, page))
+        Some((header, layout, page))
     }
 
     pub(super) fn unreadable(record: &[u8]) -> String {
         stored::unreadable(
             &HEADER,
-            "the header of a pool, version 1, 2 or 3",
+            "the header of a pool, version 1 to 4",
             stored::Bytes(record),
         )
     }

@@ -51,26 +51,42 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// What these grants are as a run, if they are one and never end.
-    fn of(records: &[Record]) -> Option<Self> {
-        let first = records.first()?;
-        let longer = first.first.end - first.first.start;
-        let is_plain = |record: &Record| {
-            let numbers = record.first;
-            record.rest.is_empty()
-                && numbers.end - numbers.start == longer
-                && record.terms == Terms::default()
-        };
-        let follow = |pair: &[Record]| {
-            pair[0].token.checked_add(1) == Some(pair[1].token)
-                && pair[0].first.end.checked_add(1) == Some(pair[1].first.start)
-        };
-        (records.iter().all(is_plain) && records.windows(2).all(follow)).then_some(Self {
-            token: first.token,
-            grants: records.len() as u64,
-            longer,
-            start: first.first.start,
-        })
+    /// What the records of a page are as a run, if it is full, and they are one and never end.
+    fn of_full(base: u64, page: &[u8]) -> Result<Option<Self>, Damaged> {
+        let mut run: Option<Self> = None;
+        for record in Records::new(base, page) {
+            let Record {
+                token,
+                first,
+                rest,
+                terms,
+                ..
+            } = record?;
+            let next = Self {
+                token,
+                grants: 1,
+                longer: first.end - first.start,
+                start: first.start,
+            };
+            let so_far = match run {
+                Some(run) if !run.goes_on_as(next) => return Ok(None),
+                Some(run) => run,
+                None => Self { grants: 0, ..next },
+            };
+            if !rest.is_empty() || terms != Terms::default() {
+                return Ok(None);
+            }
+            run = Some(so_far.longer_by(next));
+        }
+        // What has become sparse stays: as a run it would cost as much, and its holders would be forgotten for nothing.
+        Ok(run.filter(|run| run.grants >= GRANTS_PER_PAGE as u64))
+    }
+
+    fn longer_by(self, next: Self) -> Self {
+        Self {
+            grants: self.grants + next.grants,
+            ..self
+        }
     }
 
     fn numbers_of(self, at: u64) -> Span {
@@ -109,9 +125,9 @@ impl Run {
     }
 
     fn goes_on_as(self, next: Self) -> bool {
-        self.token + self.grants == next.token
+        self.token.checked_add(self.grants) == Some(next.token)
             && self.longer == next.longer
-            && self.numbers().end + 1 == next.start
+            && self.numbers().end.checked_add(1) == Some(next.start)
     }
 
     fn read(base: u64, mut bytes: &[u8]) -> Result<Self, Damaged> {
@@ -190,12 +206,33 @@ pub(super) fn find(map: &mut StateMap, token: u64) -> Option<(u64, Record)> {
     Some((base, page.find(token)?))
 }
 
-/// Adds a page: `records` have tokens above those of all that are there.
-pub(super) fn add(map: &mut StateMap, base: u64, records: &[Record]) {
-    put_records(map, base, records);
-    for span in ranges_of(records) {
-        put_index(map, span, base);
+/// Adds a page of records as they are written: their tokens are above those of all that are there. `in_order` are their
+/// numbers, if it is known that they are one range.
+///
+/// # Errors
+/// They cannot be read.
+pub(super) fn add(
+    map: &mut StateMap,
+    base: u64,
+    page: &[u8],
+    in_order: Option<Span>,
+) -> Result<(), Damaged> {
+    let mut spans = Vec::new();
+    match in_order {
+        Some(span) => spans.push(span),
+        None => {
+            for record in Records::new(base, page) {
+                for span in record?.spans() {
+                    go_on_with(&mut spans, span);
+                }
+            }
+        }
     }
+    put_page(map, base, page);
+    for range in ranges_of(spans) {
+        put_index(map, range, base);
+    }
+    Ok(())
 }
 
 /// Takes numbers, each of which its index entry names, out of a page: `parts` are rising and apart.
@@ -232,7 +269,11 @@ fn remove_from_run(map: &mut StateMap, run: Run, parts: &[Span]) {
         for at in [first, last] {
             if at >= from {
                 let left = run.grant(at).without(parts);
-                add(map, run.token + at, left.as_slice());
+                let base = run.token + at;
+                put_records(map, base, left.as_slice());
+                for span in left.iter().flat_map(Record::spans) {
+                    put_index(map, span, base);
+                }
             }
             from = from.max(at + 1);
         }
@@ -240,45 +281,71 @@ fn remove_from_run(map: &mut StateMap, run: Run, parts: &[Span]) {
     put_run(map, run.part(from, run.grants));
 }
 
-/// Makes a run of the first page whose key is at or above `base`, if it can be one, so that its holders are forgotten.
-/// Returns where to go on, or `None` if there is no such page, or not all of its tokens are below `below`.
-pub(super) fn fold(map: &mut StateMap, base: u64, below: u64) -> Option<u64> {
-    let (found, value) = map.at_or_after(&key(PAGES, base))?;
-    let base = base_of(found).filter(|base| *base < below)?;
-    let page = read_or_panic(found, value, base)?;
-    let Page::Records(records) = page else {
-        return Some(base + 1);
-    };
-    if records.last().is_some_and(|record| record.token >= below) {
-        return None;
-    }
-    // What has become sparse stays: as a run it would cost as much, and its holders would be forgotten for nothing.
-    let run = Run::of(&records).filter(|_| records.len() >= GRANTS_PER_PAGE);
-    if let Some(run) = run {
-        map.remove(&key(PAGES, base));
-        unindex(map, run.numbers());
-        let before = map
-            .at_or_before(&key(PAGES, base))
-            .and_then(|(found, value)| {
-                let base = base_of(found)?;
-                match read_or_panic(found, value, base)? {
-                    Page::Run(before) if before.goes_on_as(run) => Some(before),
-                    _ => None,
-                }
-            });
-        let run = match before {
-            Some(before) => {
-                unindex(map, before.numbers());
-                Run {
-                    grants: before.grants + run.grants,
-                    ..before
-                }
-            }
-            None => run,
+/// Makes one run of as many of the first `pages` pages at or above `base` as can be one, so that their holders are
+/// forgotten. Pages with a token that is not below `below` stay. Returns where to go on.
+pub(super) fn fold(map: &mut StateMap, base: u64, below: u64, pages: usize) -> u64 {
+    let mut next = base;
+    let mut gathered: Option<Run> = None;
+    for _ in 0..pages {
+        let Some((base, page)) = page_to_fold(map, next, below) else {
+            break;
         };
-        put_run(map, Some(run));
+        next = base + 1;
+        let Some(run) = page else {
+            continue;
+        };
+        map.remove(&key(PAGES, base));
+        // It was granted in order, so one entry names all of it.
+        let named = map.remove(&key(INDEX, run.numbers().end));
+        assert!(named || unwinding(), "the index names each page of grants");
+        gathered = match gathered {
+            Some(before) if before.goes_on_as(run) => Some(before.longer_by(run)),
+            before => {
+                put_folded(map, before);
+                Some(run)
+            }
+        };
     }
-    Some(base + 1)
+    put_folded(map, gathered);
+    next
+}
+
+/// The first page at or above `from` whose tokens are all below `below`, and what it is as a run, if it is to be one.
+fn page_to_fold(map: &mut StateMap, from: u64, below: u64) -> Option<(u64, Option<Run>)> {
+    let (found, value) = map.at_or_after(&key(PAGES, from))?;
+    let base = base_of(found).filter(|base| *base < below)?;
+    let run = match value.split_first() {
+        Some((&RECORDS, page)) => Run::of_full(base, page),
+        // It is one already.
+        Some((&RUN, _)) => Ok(None),
+        _ => Err(Damaged),
+    };
+    let run = expect_readable(found, value, run)?;
+    let is_old = run.is_none_or(|run| run.token + run.grants <= below);
+    is_old.then_some((base, run))
+}
+
+/// Adds a run, or makes the one before it longer.
+fn put_folded(map: &mut StateMap, run: Option<Run>) {
+    let Some(run) = run else {
+        return;
+    };
+    let before = map.at_or_before(&key(PAGES, run.token));
+    let before = before.and_then(|(found, value)| {
+        let page = read_or_panic(found, value, base_of(found)?)?;
+        match page {
+            Page::Run(before) if before.goes_on_as(run) => Some(before),
+            _ => None,
+        }
+    });
+    let run = match before {
+        Some(before) => {
+            unindex(map, before.numbers());
+            before.longer_by(run)
+        }
+        None => run,
+    };
+    put_run(map, Some(run));
 }
 
 /// Reads all pages and the whole index. Returns how many numbers are granted.
@@ -303,7 +370,7 @@ pub(super) fn check(map: &mut StateMap) -> Result<u64, String> {
                     .then_some(())
                     .ok_or_else(|| wrong.clone())?;
                 token_before = last;
-                ranges_of(&records)
+                ranges_of(records.iter().flat_map(Record::spans).collect())
             }
             Ok(Page::Run(run)) if run.token > token_before => {
                 token_before = run.token + run.grants - 1;
@@ -352,8 +419,12 @@ fn page_at(map: &mut StateMap, base: u64) -> Option<Page> {
 }
 
 fn read_or_panic(key: &[u8], value: &[u8], base: u64) -> Option<Page> {
-    match Page::read(base, value) {
-        Ok(page) => Some(page),
+    expect_readable(key, value, Page::read(base, value))
+}
+
+fn expect_readable<T>(key: &[u8], value: &[u8], read: Result<T, Damaged>) -> Option<T> {
+    match read {
+        Ok(read) => Some(read),
         Err(Damaged) if unwinding() => None,
         // A job that finds the books otherwise than they were written must not go on.
         Err(Damaged) => panic!("{}", unreadable(key, value)),
@@ -367,8 +438,14 @@ fn put_records(map: &mut StateMap, base: u64, records: &[Record]) {
     }
     let mut page = Vec::new();
     write_all(&mut page, base, records);
-    page.insert(0, RECORDS);
-    map.write(&key(PAGES, base), &page);
+    put_page(map, base, &page);
+}
+
+fn put_page(map: &mut StateMap, base: u64, page: &[u8]) {
+    let mut value = Vec::with_capacity(1 + page.len());
+    value.push(RECORDS);
+    value.extend_from_slice(page);
+    map.write(&key(PAGES, base), &value);
 }
 
 fn put_run(map: &mut StateMap, run: Option<Run>) {
@@ -383,16 +460,20 @@ fn put_run(map: &mut StateMap, run: Option<Run>) {
     put_index(map, run.numbers(), run.token);
 }
 
-/// All numbers of some grants, rising and apart.
-fn ranges_of(records: &[Record]) -> Vec<Span> {
-    let mut spans: Vec<Span> = records.iter().flat_map(Record::spans).collect();
+/// Adds numbers to ranges; they may go on where the last one ends.
+fn go_on_with(ranges: &mut Vec<Span>, span: Span) {
+    match ranges.last_mut() {
+        Some(last) if last.end.checked_add(1) == Some(span.start) => last.end = span.end,
+        _ => ranges.push(span),
+    }
+}
+
+/// The numbers of some grants, rising and apart.
+fn ranges_of(mut spans: Vec<Span>) -> Vec<Span> {
     spans.sort_unstable_by_key(|span| span.start);
-    let mut ranges: Vec<Span> = Vec::new();
+    let mut ranges: Vec<Span> = Vec::with_capacity(spans.len());
     for span in spans {
-        match ranges.last_mut() {
-            Some(last) if last.end.checked_add(1) == Some(span.start) => last.end = span.end,
-            _ => ranges.push(span),
-        }
+        go_on_with(&mut ranges, span);
     }
     ranges
 }

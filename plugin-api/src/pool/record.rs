@@ -247,6 +247,16 @@ impl Iterator for Records<'_> {
 pub(super) struct End {
     base: u64,
     before: Before,
+    /// The lowest number of the page, if it is known that all numbers of it are one range.
+    start: Option<u64>,
+}
+
+impl End {
+    /// The numbers of the page, if it is known that they are one range.
+    pub(super) fn in_order(self) -> Option<Span> {
+        let end = self.before.next.wrapping_sub(1);
+        self.start.map(|start| Span { start, end })
+    }
 }
 
 /// Adds a record to a page that was begun with `base`; its token is greater than all that are there. `end` is the end of this
@@ -260,18 +270,27 @@ pub(super) fn append(
     end: Option<End>,
     record: &Record,
 ) -> Result<End, Damaged> {
-    let mut before = match end {
-        Some(end) if end.base == base => end.before,
+    let (mut before, start) = match end {
+        Some(end) if end.base == base => {
+            let next = end.before.next;
+            (end.before, end.start.filter(|_| record.first.start == next))
+        }
+        _ if page.is_empty() => (Before::first(base), Some(record.first.start)),
         _ => {
             let mut records = Records::new(base, page);
             for record in records.by_ref() {
                 record?;
             }
-            records.before
+            (records.before, None)
         }
     };
     push(page, &mut before, record);
-    Ok(End { base, before })
+    let start = start.filter(|_| record.rest.is_empty());
+    Ok(End {
+        base,
+        before,
+        start,
+    })
 }
 
 /// Writes all records of a page anew.
@@ -348,13 +367,26 @@ fn unzigzag(number: u64) -> u64 {
     (number >> 1) ^ (number & 1).wrapping_neg()
 }
 
+/// Bytes of the longest number.
+pub(super) const VARINT_BYTES_MAX: usize = 10;
+
 /// Adds a number, least significant seven bits first.
-pub(super) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+pub(super) fn put_varint(out: &mut Vec<u8>, number: u64) {
+    let mut bytes = [0; VARINT_BYTES_MAX];
+    let length = write_varint(&mut bytes, number);
+    out.extend_from_slice(&bytes[..length]);
+}
+
+/// Writes a number where there is room for the longest one. Returns how many bytes it has.
+pub(super) fn write_varint(out: &mut [u8], mut number: u64) -> usize {
+    let mut length = 0;
     while number >= 0x80 {
-        out.push(number as u8 | 0x80);
+        out[length] = number as u8 | 0x80;
         number >>= 7;
+        length += 1;
     }
-    out.push(number as u8);
+    out[length] = number as u8;
+    length + 1
 }
 
 /// Takes a number off the front.

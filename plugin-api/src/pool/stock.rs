@@ -48,8 +48,11 @@ pub(super) const PREFIX_OF_OTHERS: u8 = 16;
 
 /// The page of the latest grants is put among the others when it is longer. It is read and written with every grant.
 const PAGE_BYTES_MAX: usize = 256;
-/// Pages that are looked at, to forget their holders, for each page that is put down. More than one, so that none is left behind.
-const FOLDED_AT_ONCE: usize = 2;
+/// Once so many grants are old enough, their pages are looked at, to forget their holders: together, for a run of them is
+/// written once.
+const GRANTS_TO_FOLD: u64 = 8 * ledger::GRANTS_PER_PAGE as u64;
+/// Pages that are looked at then. More than are put down in between, so that none is left behind.
+const FOLDED_AT_ONCE: usize = 16;
 
 /// The books of one pool.
 pub(super) struct Stock {
@@ -58,8 +61,10 @@ pub(super) struct Stock {
     page: Vec<u8>,
     /// Where that page ends, if it is what was written last: each grant goes on there.
     page_end: Option<record::End>,
-    /// The header's record while it is written, kept for its room.
+    /// The header's record as it was written last.
     record: Vec<u8>,
+    /// What stands in that record, until it is read: then it is about to be another one.
+    written: Option<Header>,
     /// Of so many grants, the latest, the holders are kept in any case.
     holders_kept: u64,
 }
@@ -71,6 +76,7 @@ impl Stock {
             page: Vec::new(),
             page_end: None,
             record: Vec::new(),
+            written: None,
             holders_kept: GRANT_HOLDERS_KEPT,
         }
     }
@@ -145,14 +151,18 @@ impl Stock {
     /// Reads the header, and the page of the latest grants with it.
     pub(super) fn header(&mut self) -> Header {
         let record = self.map.read(&HEADER).unwrap_or_default();
+        // It is another one after a job that did not count; and one that did not come to write it may have left its page
+        // otherwise.
+        if let Some(written) = self.written.take()
+            && self.record == record
+        {
+            return written;
+        }
         match Header::decode(record) {
             Some((header, _, page)) => {
-                // It is another one after a job that did not count, or that gave back.
-                if self.page != page {
-                    self.page.clear();
-                    self.page.extend_from_slice(page);
-                    self.page_end = None;
-                }
+                self.page.clear();
+                self.page.extend_from_slice(page);
+                self.page_end = None;
                 header
             }
             None if unwinding() => Header::default(),
@@ -223,16 +233,15 @@ impl Stock {
 
     /// Puts the page of the latest grants among the others, and forgets the holders of old ones that were taken in order.
     fn put_page_down(&mut self, header: &mut Header) {
-        let latest = self.latest(header);
-        ledger::add(&mut self.map, header.page_base, &latest);
+        let in_order = self.page_end.and_then(record::End::in_order);
+        let added = ledger::add(&mut self.map, header.page_base, &self.page, in_order);
+        self.expect_readable(added);
         self.page.clear();
         self.page_end = None;
         let below = header.token.saturating_sub(self.holders_kept);
-        for _ in 0..FOLDED_AT_ONCE {
-            match ledger::fold(&mut self.map, header.folded_to, below) {
-                Some(next) => header.folded_to = next,
-                None => break,
-            }
+        if below.saturating_sub(header.folded_to) >= GRANTS_TO_FOLD {
+            let to = ledger::fold(&mut self.map, header.folded_to, below, FOLDED_AT_ONCE);
+            header.folded_to = to;
         }
     }
 
@@ -387,6 +396,7 @@ impl Stock {
     /// Writes the header, and the page of the latest grants with it.
     fn set_header(&mut self, header: Header) {
         header.encode(&self.page, &mut self.record);
+        self.written = Some(header);
         self.map.write(&HEADER, &self.record);
     }
 }
