@@ -13,7 +13,7 @@ use crate::context::StateMap;
 const KEY: [u8; 1] = [6];
 
 /// Of what plugin-api stores for a pool. To be raised with every change to that.
-const LAYOUT: u8 = 3;
+const LAYOUT: u8 = 4;
 
 /// Digests, as of the last setup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
