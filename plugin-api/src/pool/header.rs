@@ -50,14 +50,16 @@ impl Header {
     const VERSION_1: u8 = 1;
 
     const FIELDS: usize = 9;
+    /// The token stands in eight bytes behind the version in every layout: the host reads it there when an operator drops a
+    /// state.
+    const TOKEN_END: usize = 9;
 
     /// Writes the header, and the page of the latest grants behind it, into `record`. Every grant writes it to the disk, so
     /// what is mostly near to another field is written as the difference from it, which wraps.
     pub(super) fn encode(self, page: &[u8], record: &mut Vec<u8>) {
         // No range at all is none that there could be.
         let [start, end] = self.lowest.map_or([1, 0], |span| [span.start, span.end]);
-        let fields: [u64; Self::FIELDS] = [
-            self.token,
+        let fields: [u64; Self::FIELDS - 1] = [
             self.token.wrapping_sub(self.page_base),
             self.page_base.wrapping_sub(self.folded_to),
             self.highest,
@@ -67,8 +69,9 @@ impl Header {
             start,
             self.highest.wrapping_sub(end),
         ];
-        let mut bytes = [Self::VERSION; 1 + VARINT_BYTES_MAX * Self::FIELDS];
-        let mut length = 1;
+        let mut bytes = [Self::VERSION; Self::TOKEN_END + VARINT_BYTES_MAX * (Self::FIELDS - 1)];
+        bytes[1..Self::TOKEN_END].copy_from_slice(&self.token.to_be_bytes());
+        let mut length = Self::TOKEN_END;
         for field in fields {
             length += write_varint(&mut bytes[length..], field);
         }
@@ -94,9 +97,10 @@ impl Header {
         (header.draining <= held && free_here).then_some((header, layout, page))
     }
 
-    fn decode_fields(mut bytes: &[u8]) -> Result<(Self, &[u8]), Damaged> {
+    fn decode_fields(fields: &[u8]) -> Result<(Self, &[u8]), Damaged> {
+        let (token, mut bytes) = fields.split_first_chunk().ok_or(Damaged)?;
         let mut field = || take_varint(&mut bytes);
-        let token = field()?;
+        let token = u64::from_be_bytes(*token);
         let page_base = token.wrapping_sub(field()?);
         let folded_to = page_base.wrapping_sub(field()?);
         let highest = field()?;
@@ -151,5 +155,59 @@ impl Header {
             "the header of a pool, version 1 to 4",
             stored::Bytes(record),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(lowest: Option<Span>) -> Header {
+        Header {
+            token: 70_000,
+            highest: 9_000_000_000,
+            len: 8_999_999_990,
+            free: 8_999_000_000,
+            draining: 12,
+            lowest,
+            page_base: 69_990,
+            folded_to: 3,
+        }
+    }
+
+    #[test]
+    fn a_header_is_read_as_it_was_written_by_this_version_and_by_the_one_before() {
+        let lowest = Span::new(70_001, 8_000_000_000);
+        for header in [header(lowest), header(None), Header::default()] {
+            let [start, end] = header.lowest.map_or([1, 0], |span| [span.start, span.end]);
+            let fields = [
+                header.token,
+                header.highest,
+                header.len,
+                header.free,
+                header.draining,
+                start,
+                end,
+                header.page_base,
+                header.folded_to,
+            ];
+            let fields: Vec<u8> = fields
+                .iter()
+                .flat_map(|field| field.to_be_bytes())
+                .collect();
+            let before = [&[Header::VERSION_3][..], &fields, b"page"].concat();
+            let mut now = Vec::new();
+            header.encode(b"page", &mut now);
+            for record in [&before, &now] {
+                let read = Header::decode(record);
+                assert_eq!(read, Some((header, Layout::Present, &b"page"[..])));
+                // A host reads it there.
+                assert_eq!(record[1..9], header.token.to_be_bytes());
+            }
+            assert!(now.len() <= 4 + 35, "{} bytes", now.len());
+            for cut in 0..now.len() - 4 {
+                assert_eq!(Header::decode(&now[..cut]), None, "{cut} bytes");
+            }
+        }
     }
 }
