@@ -24,6 +24,7 @@ mod once;
 mod opener;
 mod peer;
 mod plugin_commands;
+mod plugin_events;
 mod plugin_removal;
 mod plugin_report;
 mod plugin_slot;

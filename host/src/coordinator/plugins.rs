@@ -27,54 +27,10 @@ use super::{
 };
 use crate::{
     limits,
-    plugins::{PluginEvent, Prepared, Standing},
+    plugins::{Prepared, Standing},
 };
 
 impl Coordinator {
-    /// The folder of plugins has changed.
-    pub fn plugin_event(&mut self, event: PluginEvent) {
-        match event {
-            PluginEvent::Prepared(prepared) => {
-                let now_ms = self.clock.now_ms();
-                let disabled = self.decisions.of(&prepared.name).filter(|of| of.disabled);
-                let disabled_ms = disabled.map(|of| of.at_ms);
-                let slot = self.slot(&prepared.name);
-                slot.dropped = Some(prepared.dropped);
-                slot.last_error = None;
-                (slot.latest, slot.waits_since_ms) = (Some(prepared.content), now_ms);
-                match slot.step {
-                    _ if slot.disabled || disabled_ms.is_some() => {
-                        slot.disabled = true;
-                        slot.waits_since_ms = disabled_ms.unwrap_or(now_ms);
-                        tracing::info!(
-                            plugin = %prepared.name,
-                            hash = %prepared.hash,
-                            "its file is taken, and serves once the plugin, which an operator has disabled, is enabled"
-                        );
-                        let outdated = slot.keep(prepared);
-                        self.outdated(outdated);
-                    }
-                    Step::None | Step::Blocked(_) if slot.serves(prepared.content) => {
-                        self.is_back(&prepared.name);
-                        self.opener.bury(prepared);
-                    }
-                    Step::None | Step::Blocked(_) => self.begin(prepared),
-                    Step::Pausing(_) | Step::Opening(_) => {
-                        let outdated = slot.next.replace(prepared);
-                        self.outdated(outdated);
-                    }
-                }
-            }
-            PluginEvent::Refused { name, file, error } => {
-                let file = file.display();
-                self.refused(&name, &format!("{file}: {error}"));
-            }
-            PluginEvent::Unchanged { name } => self.unchanged(&name),
-            PluginEvent::Gone { name } => self.gone(&name),
-            PluginEvent::Looked => {}
-        }
-    }
-
     /// The plugins of which something else serves than what came last, as it became known since the last call.
     pub fn take_standings(&mut self) -> Vec<Standing> {
         std::mem::take(&mut self.standings)
@@ -104,6 +60,11 @@ impl Coordinator {
         let name = prepared.name.clone();
         if self.storage != Storage::Sound {
             // It would get a state that is not what is durable.
+            tracing::info!(
+                plugin = %name,
+                hash = %prepared.hash,
+                "waits until the state has been read back from the disk"
+            );
             let outdated = self.slot(&name).next.replace(prepared);
             return self.outdated(outdated);
         }
@@ -455,25 +416,7 @@ impl Coordinator {
         }
     }
 
-    /// Its files hold what was prepared last.
-    fn unchanged(&mut self, name: &str) {
-        let slot = self.slot(name);
-        if slot.last_error.take().is_some() {
-            tracing::info!(
-                plugin = %name,
-                "its files are again those that were loaded last: what was refused is forgotten"
-            );
-        }
-    }
-
-    /// Its files hold what serves; what else came in between is outdated.
-    fn is_back(&mut self, name: &str) {
-        let outdated = self.slot(name).take_blocked();
-        self.outdated(outdated);
-        tracing::info!(plugin = %name, "its files are again those that serve: what came since is forgotten");
-    }
-
-    fn refused(&mut self, name: &str, reason: &str) {
+    pub(super) fn refused(&mut self, name: &str, reason: &str) {
         let at_ms = self.clock.now_ms();
         let slot = self.slot(name);
         slot.last_error = Some(Said {
