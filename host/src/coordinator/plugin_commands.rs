@@ -161,13 +161,14 @@ impl Coordinator {
     fn disable(&mut self, name: &str) {
         let plugin = self.slot(name);
         plugin.disabled = true;
-        plugin.kept = match std::mem::take(&mut plugin.step) {
-            Step::Blocked(prepared) => Some(prepared),
-            _ => plugin
-                .serving
-                .as_ref()
-                .map(|serving| serving.prepared.clone()),
-        };
+        let serving = plugin.serving.as_ref();
+        plugin.kept = serving.map(|serving| serving.prepared.clone());
+        // The version that came last is the one that is to serve.
+        let waiting = [plugin.take_blocked(), plugin.next.take()];
+        for version in waiting.into_iter().flatten() {
+            let outdated = self.slot(name).keep(version);
+            self.outdated(outdated);
+        }
         self.close(name, DISABLED);
     }
 }

@@ -12,7 +12,7 @@ use crate::plugins::{Content, Prepared};
 pub(super) struct PluginSlot {
     pub(super) serving: Option<Serving>,
     pub(super) step: Step,
-    /// Came while another one was on its way.
+    /// Came while another one was on its way, or while the disk fails.
     pub(super) next: Option<Box<Prepared>>,
     /// Its file is gone: it serves what is queued, and then no more.
     pub(super) removing: bool,
@@ -78,8 +78,9 @@ impl PluginSlot {
     /// Keeps what is to serve once it is enabled. What served when it was disabled is the version before then.
     /// Returns what is of no use any more.
     pub(super) fn keep(&mut self, prepared: Box<Prepared>) -> Option<Box<Prepared>> {
+        let content = prepared.content;
         let replaced = self.kept.replace(prepared)?;
-        if self.history.is_present(replaced.content) {
+        if replaced.content != content && self.history.is_present(replaced.content) {
             self.previous.replace(replaced)
         } else {
             Some(replaced)

@@ -203,6 +203,10 @@ impl Coordinator {
         if matches!(slot.step, Step::None | Step::Blocked(_))
             && let Some(next) = slot.next.take()
         {
+            if slot.disabled {
+                let outdated = slot.keep(next);
+                return self.outdated(outdated);
+            }
             self.begin(next);
         }
     }

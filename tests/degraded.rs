@@ -1,0 +1,100 @@
+//! What becomes of plugins, of their files and of what operators decide, while the disk fails and once it is back.
+
+use rm_tests::{Disk, RawClient, SERVES, TestHost, fixture};
+use serde_json::{Value, json};
+
+/// What the log says of a version that comes while the disk fails.
+const WAITS: &[&str] = &["waits until the state has been read back"];
+
+/// Serves the first version, and sells tickets, so that the disk is written to.
+fn start(disk: &Disk) -> TestHost {
+    TestHost::plan()
+        .plugin("tickets")
+        .library("versioned", &fixture("versioned_1"))
+        .disk(disk)
+        .start()
+}
+
+/// From now on the disk fails, and the host knows it.
+#[track_caller]
+fn fails(host: &TestHost, disk: &Disk) {
+    disk.begin("fail");
+    host.connect()
+        .ask("getTickets", Value::Null)
+        .refused("storage_failed");
+    host.log()
+        .wait_from(0, &["ERROR", "the state cannot be kept"]);
+}
+
+#[track_caller]
+fn tell(host: &TestHost, what: &str) -> Value {
+    let command = json!({ "name": "versioned", "do": what });
+    host.operate().ask("rm.plugin", command).ok()
+}
+
+/// Tells it, and waits until it serves.
+#[track_caller]
+fn tell_until_it_serves(host: &TestHost, what: &str) {
+    let from = host.log().len();
+    tell(host, what);
+    host.said_of(from, "versioned", SERVES);
+}
+
+#[track_caller]
+fn version(client: &mut RawClient) -> u64 {
+    client.ask("getVersion", Value::Null).number("version")
+}
+
+#[test]
+fn a_version_that_comes_while_the_disk_fails_serves_once_it_is_back() {
+    let disk = Disk::new();
+    let host = start(&disk);
+    fails(&host, &disk);
+    host.drop_in("versioned", &fixture("versioned_2"), WAITS);
+    let from = host.log().len();
+    host.recovers_from(&disk, "fail");
+    host.said_of(from, "versioned", SERVES);
+    assert_eq!(version(&mut host.connect()), 2);
+}
+
+#[test]
+fn what_is_disabled_while_the_disk_fails_stays_so_and_the_version_that_came_serves_once_it_is_enabled()
+ {
+    let disk = Disk::new();
+    let host = start(&disk);
+    fails(&host, &disk);
+    host.drop_in("versioned", &fixture("versioned_2"), WAITS);
+    assert_eq!(tell(&host, "disable")["state"], "disabled");
+    host.recovers_from(&disk, "fail");
+    let mut client = host.connect();
+    client.ask("getTickets", Value::Null).ok();
+    client
+        .ask("getVersion", Value::Null)
+        .refused("unknown_type");
+    assert_eq!(host.operate().plugin("versioned")["state"], "disabled");
+    tell_until_it_serves(&host, "enable");
+    assert_eq!(version(&mut client), 2);
+    let served = host.log().lines_with(&["plugin=versioned", ": serves "]);
+    assert_eq!(served.len(), 2, "{served:?}");
+    // What served when it was disabled is the version before.
+    tell_until_it_serves(&host, "rollback");
+    assert_eq!(version(&mut client), 1);
+}
+
+#[test]
+fn what_is_enabled_and_disabled_while_the_disk_fails_stays_disabled() {
+    let disk = Disk::new();
+    let host = start(&disk);
+    tell(&host, "disable");
+    fails(&host, &disk);
+    tell(&host, "enable");
+    tell(&host, "disable");
+    host.recovers_from(&disk, "fail");
+    let mut client = host.connect();
+    client.ask("getTickets", Value::Null).ok();
+    client
+        .ask("getVersion", Value::Null)
+        .refused("unknown_type");
+    tell_until_it_serves(&host, "enable");
+    assert_eq!(version(&mut client), 1);
+}
