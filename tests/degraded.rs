@@ -98,3 +98,20 @@ fn what_is_enabled_and_disabled_while_the_disk_fails_stays_disabled() {
     tell_until_it_serves(&host, "enable");
     assert_eq!(version(&mut client), 1);
 }
+
+#[test]
+fn a_version_that_came_while_the_disk_failed_is_forgotten_once_the_file_is_what_serves() {
+    let disk = Disk::new();
+    let host = start(&disk);
+    fails(&host, &disk);
+    host.drop_in("versioned", &fixture("versioned_2"), WAITS);
+    let back = ["what came since is forgotten"];
+    host.drop_in("versioned", &fixture("versioned_1"), &back);
+    host.recovers_from(&disk, "fail");
+    let mut client = host.connect();
+    client.ask("getTickets", Value::Null).ok();
+    assert_eq!(host.operate().plugin("versioned")["coming"], Value::Null);
+    assert_eq!(version(&mut client), 1);
+    let served = host.log().lines_with(&["plugin=versioned", ": serves "]);
+    assert_eq!(served.len(), 1, "{served:?}");
+}

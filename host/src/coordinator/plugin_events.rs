@@ -61,8 +61,12 @@ impl Coordinator {
 
     /// Its files hold what serves; what else came in between is outdated.
     fn is_back(&mut self, name: &str) {
-        let outdated = self.slot(name).take_blocked();
-        self.outdated(outdated);
+        let slot = self.slot(name);
+        // A rollback that waited for the disk is outdated too.
+        slot.told_by = None;
+        for outdated in [slot.next.take(), slot.take_blocked()] {
+            self.outdated(outdated);
+        }
         tracing::info!(plugin = %name, "its files are again those that serve: what came since is forgotten");
     }
 }
