@@ -115,3 +115,16 @@ fn a_version_that_came_while_the_disk_failed_is_forgotten_once_the_file_is_what_
     let served = host.log().lines_with(&["plugin=versioned", ": serves "]);
     assert_eq!(served.len(), 1, "{served:?}");
 }
+
+#[test]
+fn a_reload_while_the_disk_fails_loses_no_version_that_came() {
+    let disk = Disk::new();
+    let host = start(&disk);
+    fails(&host, &disk);
+    host.drop_in("versioned", &fixture("versioned_2"), WAITS);
+    tell(&host, "reload");
+    let from = host.log().len();
+    host.recovers_from(&disk, "fail");
+    host.said_of(from, "versioned", SERVES);
+    assert_eq!(version(&mut host.connect()), 2);
+}

@@ -124,6 +124,27 @@ fn a_plugin_that_waits_for_a_type_gets_it_from_a_version_that_gives_it_up() {
 }
 
 #[test]
+fn a_version_that_waits_for_a_type_takes_over_also_after_a_reload() {
+    let host = TestHost::plan()
+        .library("versioned", &fixture("versioned_2"))
+        .fixture("successor")
+        .start();
+    let mut client = host.connect();
+    host.drop_in("versioned", &fixture("versioned_1"), &["waits"]);
+    let from = host.log().len();
+    let reload = json!({ "name": "versioned", "do": "reload" });
+    host.operate().ask("rm.plugin", reload).ok();
+    host.said_of(from, "versioned", SERVES);
+    // It waits on.
+    host.said_of(from, "versioned", &["waits"]);
+    assert_eq!(version(&mut client), 2);
+    let from = host.log().len();
+    host.remove("successor");
+    host.said_of(from, "versioned", SERVES);
+    assert_eq!(version(&mut client), 1);
+}
+
+#[test]
 fn a_copy_under_another_name_waits_for_the_first() {
     let host = TestHost::plan()
         .library("versioned", &fixture("versioned_1"))

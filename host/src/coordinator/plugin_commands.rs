@@ -139,13 +139,12 @@ impl Coordinator {
             Do::Reload | Do::Rollback if plugin.disabled => {
                 return Err(format!("`{name}` is disabled: enable it first"));
             }
-            Do::Reload => {
-                let serving = plugin.serving.as_ref();
-                let serving = serving.map(|serving| serving.prepared.clone());
-                self.begin(serving.ok_or_else(|| {
-                    format!("`{name}` does not serve: mend its file, which is then taken by itself")
-                })?);
+            Do::Reload if plugin.serving.is_none() => {
+                return Err(format!(
+                    "`{name}` does not serve: mend its file, which is then taken by itself"
+                ));
             }
+            Do::Reload => self.open_all_anew(name),
             Do::Rollback => {
                 let previous = plugin.previous.clone().ok_or_else(|| {
                     format!("no version of `{name}` served before the one that serves now")

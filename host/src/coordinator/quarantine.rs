@@ -255,7 +255,7 @@ impl Coordinator {
     }
 
     /// Opens the version that serves once more, unless another one is about to take over.
-    fn open_all_anew(&mut self, name: &str) {
+    pub(super) fn open_all_anew(&mut self, name: &str) {
         let slot = self.slot(name);
         if !matches!(slot.step, Step::None | Step::Blocked(_)) {
             return;
@@ -264,7 +264,7 @@ impl Coordinator {
             return;
         };
         let again = serving.prepared.clone();
-        // What waits for another plugin goes on to, once this has been opened.
+        // What waits for another plugin, or for the disk, goes on to, once this has been opened.
         let next = slot.next.take().or_else(|| slot.take_blocked());
         self.begin(again);
         if let Some(next) = next {
