@@ -310,6 +310,31 @@ fn a_command_that_cannot_be_done_says_what_can() {
 }
 
 #[test]
+fn a_plugin_whose_file_is_gone_obeys_no_command_while_it_serves_its_queue() {
+    let host = start_versioned();
+    let (gate, mut client, mut operator) = (Gate::new(), host.connect(), host.operate());
+    client.tell("getVersionAtGate", gate.payload(""));
+    let entered = gate.entered();
+    let library = host.folder().join("libversioned.so");
+    std::fs::remove_file(library).expect("it is there");
+    host.said_of(0, "versioned", &["its file is gone"]);
+    for what in ["reload", "rollback", "enable", "disable"] {
+        let said = operator
+            .ask("rm.plugin", command("versioned", what))
+            .refused("bad_payload");
+        assert!(said.contains("file") && said.contains("gone"), "{said}");
+        assert_eq!(operator.plugin("versioned")["state"], "removing", "{what}");
+    }
+    entered.release();
+    assert_eq!(client.reply().number("version"), 1);
+    host.said_of(0, "versioned", &["removed; its states are kept"]);
+    operator
+        .ask("getVersion", Value::Null)
+        .refused("unknown_type");
+    assert_eq!(operator.plugin("versioned")["state"], "retired");
+}
+
+#[test]
 fn over_tcp_a_command_is_refused_with_the_ways_out_unless_a_flag_allows_it() {
     let host = TestHost::plan()
         .plugin("tickets")

@@ -118,6 +118,11 @@ impl Coordinator {
                 known.join(", ")
             ));
         };
+        if plugin.has_lost_its_file() {
+            return Err(format!(
+                "the file of `{name}` is gone: it serves what is queued, and no more; put the file back"
+            ));
+        }
         if !matches!(plugin.step, Step::None | Step::Blocked(_)) {
             return Err(format!(
                 "a version of `{name}` is on its way; try again in a moment"

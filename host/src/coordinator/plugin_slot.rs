@@ -14,7 +14,7 @@ pub(super) struct PluginSlot {
     pub(super) step: Step,
     /// Came while another one was on its way, or while the disk fails.
     pub(super) next: Option<Box<Prepared>>,
-    /// Its file is gone: it serves what is queued, and then no more.
+    /// Its file is gone, or it was disabled: it serves what is queued, and then no more.
     pub(super) removing: bool,
     /// Why it was taken out of service for a time.
     pub(super) quarantined: Option<Said>,
@@ -36,7 +36,7 @@ pub(super) struct PluginSlot {
     pub(super) waits_since_ms: u64,
     /// What its files held when they were last prepared.
     pub(super) latest: Option<Content>,
-    /// What its files held when they last came.
+    /// What its files held when they last came; `None` once they are gone.
     pub(super) dropped: Option<Content>,
     /// Who told it to go back to the version before, until that serves.
     pub(super) told_by: Option<String>,
@@ -120,6 +120,12 @@ impl PluginSlot {
     pub(super) fn shown(&self) -> Option<&Prepared> {
         let serving = self.serving.as_ref().map(|serving| &*serving.prepared);
         serving.or_else(|| self.coming())
+    }
+
+    /// Whether its file is gone, and it still serves what is queued.
+    pub(super) fn has_lost_its_file(&self) -> bool {
+        // One that is disabled is on its way out too, and has its file.
+        self.removing && self.dropped.is_none()
     }
 
     /// Whether its file is gone, and nothing of it serves any more.
