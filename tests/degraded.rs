@@ -1,6 +1,8 @@
 //! What becomes of plugins, of their files and of what operators decide, while the disk fails and once it is back.
 
-use rm_tests::{Disk, RawClient, SERVES, TestHost, fixture};
+use std::fs;
+
+use rm_tests::{Disk, Gate, RawClient, SERVES, TestHost, fixture};
 use serde_json::{Value, json};
 
 /// What the log says of a version that comes while the disk fails.
@@ -127,4 +129,34 @@ fn a_reload_while_the_disk_fails_loses_no_version_that_came() {
     host.recovers_from(&disk, "fail");
     host.said_of(from, "versioned", SERVES);
     assert_eq!(version(&mut host.connect()), 2);
+}
+
+#[test]
+fn a_plugin_that_goes_and_comes_back_while_the_disk_fails_has_its_file() {
+    let disk = Disk::new();
+    let host = start(&disk);
+    let (gate, mut client) = (Gate::new(), host.connect());
+    client.tell("getVersionAtGate", gate.payload("first"));
+    let at_gate = gate.entered();
+    fails(&host, &disk);
+    let from = host.log().len();
+    let library = host.folder().join("libversioned.so");
+    fs::remove_file(library).expect("it is there");
+    host.said_of(from, "versioned", &["its file is gone"]);
+    host.drop_in("versioned", &fixture("versioned_2"), WAITS);
+    at_gate.release();
+    client.reply().refused("storage_failed");
+    host.said_of(from, "versioned", &["removed; its states are kept"]);
+    let from = host.log().len();
+    host.recovers_from(&disk, "fail");
+    host.said_of(from, "versioned", SERVES);
+    // What is queued is still served; meanwhile it is enabled again.
+    client.tell("getVersionAtGate", gate.payload("second"));
+    let at_gate = gate.entered();
+    tell(&host, "disable");
+    let from = host.log().len();
+    tell(&host, "enable");
+    at_gate.release();
+    assert_eq!(client.reply().number("version"), 2);
+    host.said_of(from, "versioned", SERVES);
 }

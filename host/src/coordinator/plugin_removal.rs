@@ -103,6 +103,7 @@ impl Coordinator {
             mut history,
             next,
             latest,
+            dropped,
             ..
         } = slot;
         history.ends(now_ms);
@@ -110,7 +111,8 @@ impl Coordinator {
             self.plugins.remove(name);
         } else {
             let slot = self.slot(name);
-            (slot.history, slot.next, slot.latest) = (history, next, latest);
+            (slot.history, slot.next) = (history, next);
+            (slot.latest, slot.dropped) = (latest, dropped);
         }
         let gone = self.plugins.iter().filter(|(_, slot)| slot.is_gone());
         if gone.clone().count() > limits::GONE_PLUGINS_MAX {
