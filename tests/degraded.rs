@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use rm_tests::{Disk, Gate, RawClient, SERVES, TestHost, fixture};
+use rm_tests::{Disk, Gate, HostPlan, RawClient, SERVES, TestHost, fixture};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// What the log says of a version that comes while the disk fails.
@@ -45,6 +46,12 @@ fn tell_until_it_serves(host: &TestHost, what: &str) {
 #[track_caller]
 fn version(client: &mut RawClient) -> u64 {
     client.ask("getVersion", Value::Null).number("version")
+}
+
+#[track_caller]
+fn ended(host: TestHost) -> HostPlan {
+    host.signal(Signal::TERM);
+    host.wait_and_plan().1
 }
 
 #[test]
@@ -159,4 +166,57 @@ fn a_plugin_that_goes_and_comes_back_while_the_disk_fails_has_its_file() {
     at_gate.release();
     assert_eq!(client.reply().number("version"), 2);
     host.said_of(from, "versioned", SERVES);
+}
+
+#[test]
+fn what_is_enabled_while_the_disk_fails_takes_new_files_and_serves_after_a_restart() {
+    let disk = Disk::new();
+    let host = start(&disk);
+    tell(&host, "disable");
+    fails(&host, &disk);
+    tell(&host, "enable");
+    let from = host.log().len();
+    host.recovers_from(&disk, "fail");
+    host.said_of(from, "versioned", SERVES);
+    host.drop_in("versioned", &fixture("versioned_2"), SERVES);
+    assert_eq!(version(&mut host.connect()), 2);
+    let host = ended(host).start();
+    assert_eq!(version(&mut host.connect()), 2);
+}
+
+#[test]
+fn a_command_whose_batch_the_disk_does_not_take_is_in_doubt_and_kept_later() {
+    let disk = Disk::new();
+    let host = start(&disk);
+    let (mut buyer, mut operator) = (host.connect(), host.operate());
+    disk.begin("hold");
+    buyer.tell("getTickets", Value::Null);
+    disk.wait_until_held();
+    operator.tell("rm.plugin", json!({ "name": "versioned", "do": "disable" }));
+    operator.sync();
+    disk.begin("fail");
+    disk.end("hold");
+    let reply = operator.reply();
+    assert_eq!(reply.result["code"], "storage_failed");
+    assert_eq!(reply.result["outcome"], "unknown");
+    host.recovers_from(&disk, "fail");
+    assert_eq!(operator.plugin("versioned")["state"], "disabled");
+    let host = ended(host).start();
+    host.said_of(0, "versioned", &["WARN", "stays disabled"]);
+    assert_eq!(host.operate().plugin("versioned")["state"], "disabled");
+}
+
+#[test]
+fn a_file_that_is_taken_out_while_the_disk_fails_takes_along_what_was_decided_of_it() {
+    let disk = Disk::new();
+    let host = start(&disk);
+    host.drop_in("versioned", &fixture("versioned_2"), SERVES);
+    tell_until_it_serves(&host, "rollback");
+    fails(&host, &disk);
+    host.remove("versioned");
+    host.recovers_from(&disk, "fail");
+    host.connect().ask("getTickets", Value::Null).ok();
+    let plan = ended(host);
+    let host = plan.library("versioned", &fixture("versioned_2")).start();
+    assert_eq!(version(&mut host.connect()), 2);
 }

@@ -80,7 +80,7 @@ impl Coordinator {
         let server = concat!("rm-host ", env!("CARGO_PKG_VERSION"));
         let result = json!({ "v": 1, "server": server, "session": session });
         // After a restart the name is worth nothing without the key.
-        self.answer_once_durable(self.session_key_in, slot, request, &result);
+        self.answer_once_durable((self.session_key_in, true), slot, request, &result);
     }
 
     pub(super) fn answer(&mut self, slot: ClientSlot, request: &Request<'_>, result: &Value) {

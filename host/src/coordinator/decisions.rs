@@ -74,33 +74,55 @@ impl Decisions {
         }
     }
 
-    /// Takes them out of a store that was read back.
-    pub(super) fn recover(&mut self, store: &mut Store) {
-        let decided = std::mem::take(&mut self.decided);
+    /// Takes them out of a store that was read back. What holds is what this process does: returned is what of it the
+    /// disk has not taken.
+    fn recover(&mut self, store: &mut Store) -> Vec<(String, Decision)> {
+        let (decided, holds) = (
+            std::mem::take(&mut self.decided),
+            std::mem::take(&mut self.all),
+        );
         *self = Self {
             decided,
             ..Self::recovered(store, true)
         };
+        let ended = self.all.keys().filter(|name| !holds.contains_key(*name));
+        let mut untaken: Vec<_> = ended
+            .map(|name| (name.clone(), Decision::default()))
+            .collect();
+        let is_untaken = |(name, decision): &(String, Decision)| self.of(name) != Some(decision);
+        untaken.extend(holds.into_iter().filter(is_untaken));
+        untaken
     }
 
     pub(super) fn of(&self, name: &str) -> Option<&Decision> {
         self.all.get(name)
     }
 
-    fn put(&mut self, name: &str, decision: Decision, out: &mut Vec<u8>) {
-        let value = serde_json::to_vec(&decision).expect("text and numbers are JSON");
-        self.lent.map.write(name.as_bytes(), &value, |_| ());
-        if self.is_told {
-            effects::put(out, self.lent.id, name.as_bytes(), &value);
-        }
-        self.all.insert(name.to_owned(), decision);
+    /// From now on this holds.
+    fn hold(&mut self, name: &str, decision: Decision) {
+        match decision.disabled || decision.rolled_back.is_some() {
+            true => self.all.insert(name.to_owned(), decision),
+            false => self.all.remove(name),
+        };
     }
 
-    fn remove(&mut self, name: &str, out: &mut Vec<u8>) {
-        if self.lent.map.remove(name.as_bytes()).is_some() && self.is_told {
-            effects::remove(out, self.lent.id, name.as_bytes());
+    /// Stores what holds of one plugin, and tells what that changes to `out`.
+    fn store(&mut self, name: &str, out: &mut Vec<u8>) {
+        let (map, key) = (&mut self.lent.map, name.as_bytes());
+        match self.all.get(name) {
+            Some(decision) => {
+                let value = serde_json::to_vec(decision).expect("text and numbers are JSON");
+                map.write(key, &value, |_| ());
+                if self.is_told {
+                    effects::put(out, self.lent.id, key, &value);
+                }
+            }
+            None => {
+                if map.remove(key).is_some() && self.is_told {
+                    effects::remove(out, self.lent.id, key);
+                }
+            }
         }
-        self.all.remove(name);
     }
 }
 
@@ -202,11 +224,19 @@ impl Coordinator {
         }
     }
 
+    /// The state has been read back. What was decided meanwhile goes with its next batch.
+    pub(super) fn decisions_recovered(&mut self) {
+        for (name, decision) in self.decisions.recover(&mut self.store) {
+            self.decide(&name, decision);
+        }
+    }
+
     fn decide(&mut self, name: &str, decision: Decision) {
+        self.decisions.hold(name, decision);
         if self.commits.have_failed() {
             tracing::warn!(
                 plugin = %name,
-                "what was decided is not kept, since the state cannot be kept at the moment: it ends with this process"
+                "what was decided is kept once the state can be kept again: until then it ends with this process"
             );
             return;
         }
@@ -215,10 +245,6 @@ impl Coordinator {
             let id = self.decisions.lent.id;
             self.store.serves(HOST, &decisions_state(), id, out);
         }
-        let out = self.commits.effects();
-        match decision.disabled || decision.rolled_back.is_some() {
-            true => self.decisions.put(name, decision, out),
-            false => self.decisions.remove(name, out),
-        }
+        self.decisions.store(name, self.commits.effects());
     }
 }

@@ -85,10 +85,11 @@ impl Coordinator {
                 let plugin = self.plugins.get(&command.name);
                 let report = plugin.map(|plugin| self.report(&command.name, plugin));
                 let report = report.unwrap_or_else(|| json!({}));
-                // What was decided is to outlive the process from the moment that it is answered.
+                // What was decided is to outlive the process from the moment that it is answered. A batch that the disk
+                // does not take undoes nothing of it: it is kept once the disk is back.
                 match self.storage {
                     Storage::Sound => {
-                        let decided = self.commits.latest();
+                        let decided = (self.commits.latest(), false);
                         self.answer_once_durable(decided, slot, request, &report);
                     }
                     Storage::Quieting | Storage::Rebuilding => self.answer(slot, request, &report),

@@ -308,7 +308,7 @@ impl Coordinator {
         };
         let cancelled = !matches!(was, "running" | "answered");
         let result = json!({ "cancelled": cancelled, "was": was });
-        self.answer_once_durable(self.commits.latest(), slot, request, &result);
+        self.answer_once_durable((self.commits.latest(), true), slot, request, &result);
     }
 
     /// The state was read back: what was answered is what is durable.
@@ -423,10 +423,11 @@ impl Coordinator {
         latest
     }
 
-    /// Answers a request of the host's own once a batch is durable, with which it is undone.
+    /// Answers a request of the host's own once a batch is durable. `undone`: what it did has not happened if the batch
+    /// never comes to be.
     pub(super) fn answer_once_durable(
         &mut self,
-        batch: BatchNo,
+        (batch, undone): (BatchNo, bool),
         slot: ClientSlot,
         request: &Request<'_>,
         result: &Value,
@@ -434,7 +435,7 @@ impl Coordinator {
         let mut reply = Vec::new();
         let (type_name, index) = (&request.type_name, request.query_index);
         encoder::reply(&mut reply, type_name, index, result.to_string().as_bytes());
-        self.send_once_durable(batch, slot, &reply, true);
+        self.send_once_durable(batch, slot, &reply, undone);
     }
 
     /// Sends a reply once a batch is durable, if it is not yet.

@@ -226,7 +226,7 @@ impl Coordinator {
         self.commits.go_on(recovered.last.next());
         self.store = Store::recovered(recovered.states, recovered.next_state);
         self.answers_recovered();
-        self.decisions.recover(&mut self.store);
+        self.decisions_recovered();
         (self.storage, self.storage_error) = (Storage::Sound, None);
         for lane in self.lanes.iter_mut().flatten() {
             lane.last_change = BatchNo::default();
