@@ -168,6 +168,8 @@ impl Coordinator {
         self.lane(id).opening = false;
         match result {
             Ok(opened) => {
+                let effects: usize = opened.iter().map(|lane| lane.effects.len()).sum();
+                self.commits.make_room(effects);
                 let index = self.lane(id).origin.index as usize;
                 let serving = serving_of(&self.plugins, &plugin);
                 let description = serving.map(|serving| serving.prepared.description.clone());
