@@ -245,11 +245,16 @@ impl Coordinator {
             return;
         };
         let is_due = slot.back_at.is_some_and(|at| at <= now);
-        if slot.quarantined.is_none() || !is_due || slot.disabled || slot.removing {
+        if slot.quarantined.is_none() || !is_due {
             return;
         }
+        let is_going = slot.disabled || slot.removing;
         slot.back_at = Some(again_at);
         self.back_at.insert((again_at, Back::Plugin(name.into())));
+        if is_going {
+            // It may stay after all: its file comes back, and cannot serve.
+            return;
+        }
         tracing::info!(plugin = %name, "its time out of service is over: it is opened anew");
         self.open_all_anew(name);
     }

@@ -77,3 +77,13 @@ fn whose_time_out_of_service_ends_while_the_host_stops_does_not_keep_it_awake() 
     coordinator.advance();
     assert_eq!(coordinator.next_due(), None);
 }
+
+#[test]
+fn a_quarantined_plugin_that_is_on_its_way_out_is_tried_again_should_it_stay() {
+    let mut coordinator = coordinator();
+    coordinator.settings.quarantine = Duration::ZERO;
+    coordinator.quarantine("test", "it failed");
+    coordinator.slot("test").removing = true;
+    coordinator.end_quarantines();
+    assert!(coordinator.next_due().is_some_and(|at| at > Instant::now()));
+}
