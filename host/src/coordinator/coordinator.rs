@@ -95,7 +95,7 @@ pub struct Coordinator {
     pub(super) marked: Vec<LaneId>,
     /// Lanes whose threads hold more than the job that they have entered.
     pub(super) loaded: Vec<LaneId>,
-    /// Lanes whose running jobs may be past their limits, and when.
+    /// Lanes whose running jobs may be past their limits, and when. One that the lane does not have is outdated.
     pub(super) watches: BTreeSet<(Instant, LaneId)>,
     /// Rung when something was marked, or came to be due, outside of the core loop.
     pub(super) bell: Rc<Notify>,

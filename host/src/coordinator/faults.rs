@@ -23,7 +23,7 @@ impl Coordinator {
     /// Has the job that runs in a lane looked at when it may be past its limit.
     pub(super) fn watch(&mut self, id: LaneId, now: Instant) {
         let lane = self.lane(id);
-        if lane.watched {
+        if lane.watched_until.is_some() {
             return;
         }
         let limit = lane
@@ -31,15 +31,25 @@ impl Coordinator {
             .time_limit
             .and_then(|limit| now.checked_add(limit));
         if let Some(due) = [limit, lane.cut_at].into_iter().flatten().min() {
-            lane.watched = true;
-            self.watches.insert((due, id));
+            self.watch_until(id, due);
         }
     }
 
     /// Has the job that runs in a lane given up when a new version has waited for it long enough.
     pub(super) fn cut_at(&mut self, id: LaneId, at: Instant) {
-        self.lane(id).cut_at = Some(at);
-        self.watches.insert((at, id));
+        let lane = self.lane(id);
+        lane.cut_at = Some(at);
+        if lane.watched_until.is_none_or(|due| at < due) {
+            self.watch_until(id, at);
+        }
+    }
+
+    /// Has a lane looked at then, and not when that was due before.
+    fn watch_until(&mut self, id: LaneId, due: Instant) {
+        if let Some(before) = self.lane(id).watched_until.replace(due) {
+            self.watches.remove(&(before, id));
+        }
+        self.watches.insert((due, id));
     }
 
     /// Looks at the lanes whose jobs may be past their limit.
@@ -49,8 +59,10 @@ impl Coordinator {
             && due <= now
         {
             self.watches.pop_first();
-            let known = self.lanes.get(id.0 as usize).is_some_and(Option::is_some);
-            if known {
+            let lane = self.lanes.get_mut(id.0 as usize).and_then(Option::as_mut);
+            // Otherwise it was a lane's that had its number before.
+            if let Some(lane) = lane.filter(|lane| lane.watched_until == Some(due)) {
+                lane.watched_until = None;
                 self.look_at_running(id, now);
             }
         }
@@ -58,7 +70,6 @@ impl Coordinator {
 
     fn look_at_running(&mut self, id: LaneId, now: Instant) {
         let lane = self.lane(id);
-        lane.watched = false;
         let (limit, cut_at, overdue) = (lane.origin.time_limit, lane.cut_at, lane.overdue);
         let Runner::Thread(thread) = lane.runner() else {
             return;
@@ -80,10 +91,7 @@ impl Coordinator {
                     self.look_again(id, now);
                 }
             }
-            Some(due) => {
-                self.lane(id).watched = true;
-                self.watches.insert((due, id));
-            }
+            Some(due) => self.watch_until(id, due),
             None => {}
         }
     }
@@ -91,8 +99,7 @@ impl Coordinator {
     /// Has a lane looked at once more whose thread has ended a job and is about to say so. The limit that has passed
     /// is not when that is: the core thread would look again and again, and do nothing else.
     fn look_again(&mut self, id: LaneId, now: Instant) {
-        self.lane(id).watched = true;
-        self.watches.insert((now + limits::TIME_LIMIT_GRACE, id));
+        self.watch_until(id, now + limits::TIME_LIMIT_GRACE);
     }
 
     /// Ends a lane's job that has run since `since` as if it had never run: its client is told, its code is left to

@@ -31,8 +31,8 @@ pub struct Lane {
     pub marked: bool,
     /// Its code is with the opener, to be opened anew.
     pub opening: bool,
-    /// It is among those whose running job is watched for its time limit.
-    pub watched: bool,
+    /// When its running job is looked at, for it may be past its limit then; `None` if nobody watches it.
+    pub watched_until: Option<Instant>,
     /// Since when the job ran that has ended too late, and had not said so when it was looked at.
     pub overdue: Option<Instant>,
     /// When its running job is given up, for a new version waits.
@@ -87,7 +87,7 @@ impl Lane {
             gives_up: None,
             marked: false,
             opening: false,
-            watched: false,
+            watched_until: None,
             overdue: None,
             cut_at: None,
             is_kept,

@@ -41,6 +41,11 @@ pub(crate) fn coordinator() -> Coordinator {
 
 /// A lane that waits for nobody, whose thread has run a job.
 fn with_finished_job(coordinator: &mut Coordinator) -> LaneId {
+    coordinator.lanes.push(Some(lane_with_finished_job()));
+    coordinator.schedule.open_lane()
+}
+
+fn lane_with_finished_job() -> Lane {
     let origin = Origin {
         plugin: "test".into(),
         open: Arc::new(|_, _| Err("it has no code".to_owned())),
@@ -50,9 +55,7 @@ fn with_finished_job(coordinator: &mut Coordinator) -> LaneId {
     };
     let access = SharedAccess::new(Access::new(Vec::new(), false));
     let runner = Runner::Thread(lane_thread::tests::with_finished_job());
-    let lane = Lane::new(origin, access, runner, false);
-    coordinator.lanes.push(Some(lane));
-    coordinator.schedule.open_lane()
+    Lane::new(origin, access, runner, false)
 }
 
 #[test]
@@ -65,6 +68,27 @@ fn a_job_that_ends_as_it_is_about_to_be_given_up_does_not_hold_the_core_thread()
     coordinator.look_at_watches();
     let next = coordinator.next_due().expect("it is looked at again");
     assert!(next >= before + limits::TIME_LIMIT_GRACE);
+}
+
+#[test]
+fn a_lane_is_watched_once_however_often_a_new_version_waits_for_it() {
+    let mut coordinator = coordinator();
+    let id = with_finished_job(&mut coordinator);
+    for _ in 0..3 {
+        coordinator.cut_at(id, Instant::now());
+        coordinator.look_at_watches();
+    }
+    assert_eq!(coordinator.watches.len(), 1);
+}
+
+#[test]
+fn a_lane_whose_place_another_one_has_taken_is_watched_no_more() {
+    let mut coordinator = coordinator();
+    let id = with_finished_job(&mut coordinator);
+    coordinator.cut_at(id, Instant::now());
+    coordinator.lanes[id.0 as usize] = Some(lane_with_finished_job());
+    coordinator.look_at_watches();
+    assert_eq!(coordinator.next_due(), None);
 }
 
 #[test]
