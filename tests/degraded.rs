@@ -67,6 +67,21 @@ fn a_version_that_comes_while_the_disk_fails_serves_once_it_is_back() {
 }
 
 #[test]
+fn a_plugin_that_comes_while_the_disk_fails_is_listed_as_waiting() {
+    let disk = Disk::new();
+    let host = TestHost::plan().plugin("tickets").disk(&disk).start();
+    fails(&host, &disk);
+    host.drop_in("versioned", &fixture("versioned_1"), WAITS);
+    let seen = host.operate().plugin("versioned");
+    assert_eq!(seen["state"], "waiting");
+    assert_eq!(seen["declared"], "versioned");
+    let from = host.log().len();
+    host.recovers_from(&disk, "fail");
+    host.said_of(from, "versioned", SERVES);
+    assert_eq!(version(&mut host.connect()), 1);
+}
+
+#[test]
 fn what_is_disabled_while_the_disk_fails_stays_so_and_the_version_that_came_serves_once_it_is_enabled()
  {
     let disk = Disk::new();

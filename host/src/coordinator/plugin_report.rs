@@ -171,7 +171,7 @@ impl Coordinator {
                 false if self.is_degraded(plugin) => "degraded",
                 false => "serving",
             }
-        } else if !matches!(plugin.step, Step::None) {
+        } else if !matches!(plugin.step, Step::None) || plugin.next.is_some() {
             "waiting"
         } else if plugin.is_gone() {
             "retired"

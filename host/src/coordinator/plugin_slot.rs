@@ -109,7 +109,7 @@ impl PluginSlot {
     /// What is on its way to serve, or waits for that.
     pub(super) fn coming(&self) -> Option<&Prepared> {
         match &self.step {
-            Step::None => self.kept.as_deref(),
+            Step::None => self.next.as_deref().or(self.kept.as_deref()),
             Step::Blocked(prepared) | Step::Pausing(prepared) | Step::Opening(prepared) => {
                 Some(prepared)
             }
