@@ -56,7 +56,7 @@ pub(crate) fn workspace() -> &'static Path {
 fn built() -> &'static Path {
     // A failure is kept too: what cannot be built once is not tried again for every test.
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let packages = ["rm-host", "rm-client"].iter().chain(&EXAMPLES);
+    let packages = ["rm-host", "rm-cli"].iter().chain(&EXAMPLES);
     let packages = packages.flat_map(|name| ["-p", name]);
     let what: Vec<_> = ["--bins", "--lib"].into_iter().chain(packages).collect();
     or_panic(BUILT.get_or_init(|| build(&what)))

@@ -1,5 +1,6 @@
 //! What `rm-cli` promises: what it sends, what it prints where, and its exit status.
 
+#[path = "../../client/tests/support/mod.rs"]
 mod support;
 
 use std::io::Write;

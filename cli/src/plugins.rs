@@ -3,12 +3,11 @@
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use client::{Client, ClientError, RequestOptions};
+use client::{Client, ClientError, ClientOptions, RequestOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::{Instant, sleep};
 
-use crate::arguments::Arguments;
 use crate::outcome::{self, Failure};
 use crate::plugin_table::{self, Report, Storage};
 
@@ -52,8 +51,13 @@ struct List<'a> {
     storage: Storage,
 }
 
-pub(crate) async fn run(arguments: &Arguments, order: PluginsOrder) -> Result<ExitCode, Failure> {
-    let client = arguments.client()?.connect().await?;
+/// Asks the host, and waits for what it was told to do for at most `patience`.
+pub(crate) async fn run(
+    options: ClientOptions,
+    patience: Option<Duration>,
+    order: PluginsOrder,
+) -> Result<ExitCode, Failure> {
+    let client = options.connect().await?;
     let Some((told, name)) = order.told else {
         let list = ask(&client, LIST, None).await?;
         return Ok(if order.json {
@@ -71,11 +75,7 @@ pub(crate) async fn run(arguments: &Arguments, order: PluginsOrder) -> Result<Ex
     let mut raw = tell(&client, told, &name).await?;
     let since = Instant::now();
     let mut report: Report = read(TELL, &raw)?;
-    while report.coming.is_some()
-        && arguments
-            .patience()
-            .is_none_or(|most| since.elapsed() < most)
-    {
+    while report.coming.is_some() && patience.is_none_or(|most| since.elapsed() < most) {
         sleep(LOOK).await;
         let list = ask(&client, LIST, None).await?;
         let there = find(&list, &name)?.filter(|(found, _)| !found.is_retired());

@@ -33,7 +33,10 @@ async fn main() -> ExitCode {
         }
         bench::run(arguments.server(), arguments.patience(), options).await
     } else if let Some(order) = arguments.plugins() {
-        plugins::run(&arguments, order).await
+        match arguments.client() {
+            Ok(options) => plugins::run(options, arguments.patience(), order).await,
+            Err(failure) => Err(failure),
+        }
     } else if let Some(order) = arguments.of_session() {
         of_session(&arguments, order).await
     } else {

@@ -1,5 +1,6 @@
 //! What `rm-cli bench` promises: what it counts, what it notices, and its exit status.
 
+#[path = "../../client/tests/support/mod.rs"]
 mod support;
 
 use std::io::Write;
