@@ -9,7 +9,7 @@ use crate::{
     coordinator::Commits,
     data_folder::{DataFolder, Origin},
     limits,
-    state::{BatchNo, Durability, Keeper, Kept, Recovered, Store},
+    state::{BatchNo, Committer, Durability, Kept, Recovered, Store},
 };
 
 /// What an earlier run of the host has left, and where this one keeps what its jobs change.
@@ -40,11 +40,11 @@ impl KeptState {
         let started = Instant::now();
         let (log, recovered, origin) = data.open_log()?;
         let place = data.place(&log);
-        let keeper = Keeper::start(log, place, config.durability, told);
-        let keeper = keeper.context("no thread can be started")?;
+        let committer = Committer::start(log, place, config.durability, told);
+        let committer = committer.context("no thread can be started")?;
         log_state(&recovered, origin, started);
         Ok(Self {
-            commits: Commits::new(Some(keeper), recovered.last.next()),
+            commits: Commits::new(Some(committer), recovered.last.next()),
             store: Store::recovered(recovered.states, recovered.next_state),
             now_ms: recovered.now_ms,
         })

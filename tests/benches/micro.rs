@@ -27,7 +27,7 @@ use host::{
     crash_list::CrashList,
     plugins::{PluginEvent, Prepared, Watcher, trial},
     state::{
-        Access, BatchNo, CallFacts, Durability, Keeper, Kept, LentState, SharedAccess, StateMap,
+        Access, BatchNo, CallFacts, Committer, Durability, Kept, LentState, SharedAccess, StateMap,
         disk::RealDisk,
         effects::{self, Declared, StateId},
         log::{FileLog, LogId, MemoryLog},
@@ -191,9 +191,10 @@ fn commit(criterion: &mut Criterion) {
         );
     }
     let mut number = None;
-    let keeper = Committing::start(log);
+    let committer = Committing::start(log);
     for jobs in [1, 1_000] {
-        number = Some(keeper.measure(&mut group, &format!("{jobs} grants, synced"), jobs, number));
+        number =
+            Some(committer.measure(&mut group, &format!("{jobs} grants, synced"), jobs, number));
     }
     group.finish();
 }
@@ -205,18 +206,18 @@ fn commits(group: &mut Group<'_>, name: &str, log: MemoryLog, jobs: usize, numbe
 }
 
 struct Committing {
-    keeper: Keeper,
+    committer: Committer,
     told: mpsc::Receiver<Kept>,
 }
 
 impl Committing {
     fn start(log: impl host::state::log::Log + 'static) -> Self {
         let (tell, told) = mpsc::channel();
-        let keeper = Keeper::start(log, (), Durability::Sync, move |kept| {
+        let committer = Committer::start(log, (), Durability::Sync, move |kept| {
             let _ = tell.send(kept);
         });
-        let keeper = keeper.expect("a thread can be started");
-        Self { keeper, told }
+        let committer = committer.expect("a thread can be started");
+        Self { committer, told }
     }
 
     /// Returns the number of the next batch.
@@ -241,9 +242,9 @@ impl Committing {
             bench.iter(|| {
                 let mut effects = std::mem::take(&mut declared);
                 effects.extend_from_slice(&grants);
-                self.keeper.commit(BatchNo(number), 0, effects);
+                self.committer.commit(BatchNo(number), 0, effects);
                 number += 1;
-                match self.told.recv().expect("the keeper's thread runs") {
+                match self.told.recv().expect("the committer's thread runs") {
                     Kept::Committed { buffer } => buffer.len(),
                     Kept::Failed(error) => panic!("{error}"),
                     Kept::Rebuilt(_) => panic!("nobody asked for it"),

@@ -9,13 +9,13 @@ use std::{collections::VecDeque, time::Duration};
 use super::job::ClientSlot;
 use crate::{
     limits::{BATCH_GATHERED_BYTES_MAX, UNSYNCED_BYTES_MAX},
-    state::{BatchNo, Keeper},
+    state::{BatchNo, Committer},
 };
 
 /// The batches on their way, of a host that keeps what its jobs change.
 pub struct Commits {
     /// `None`: what is in memory is all there is, and nothing waits.
-    keeper: Option<Keeper>,
+    committer: Option<Committer>,
     gathering: Batch,
     /// Full, and waiting for those before them. Hardly ever are there any.
     full: VecDeque<Batch>,
@@ -45,10 +45,10 @@ struct Held {
 }
 
 impl Commits {
-    /// Commits go to `keeper`, the next one as `number`; without one nothing is kept.
-    pub fn new(keeper: Option<Keeper>, number: BatchNo) -> Self {
+    /// Commits go to `committer`, the next one as `number`; without one nothing is kept.
+    pub fn new(committer: Option<Committer>, number: BatchNo) -> Self {
         Self {
-            keeper,
+            committer,
             gathering: Batch::default(),
             full: VecDeque::new(),
             under_way: None,
@@ -60,7 +60,7 @@ impl Commits {
 
     /// Whether what jobs change is kept at all.
     pub fn are_kept(&self) -> bool {
-        self.keeper.is_some()
+        self.committer.is_some()
     }
 
     /// Where jobs put what they change. What stands here goes with the next batch.
@@ -72,7 +72,7 @@ impl Commits {
     /// than the log takes.
     pub fn make_room(&mut self, bytes: usize) {
         let gathered = self.gathering.effects.len();
-        if self.keeper.is_some() && gathered > 0 && gathered + bytes > self.gathered_bytes_max {
+        if self.committer.is_some() && gathered > 0 && gathered + bytes > self.gathered_bytes_max {
             self.full.push_back(std::mem::take(&mut self.gathering));
             self.number.0 += 1;
         }
@@ -115,7 +115,7 @@ impl Commits {
 
     /// Sends what has gathered on its way, unless something still is.
     pub fn submit(&mut self, now_ms: impl FnOnce() -> u64) {
-        let Some(keeper) = &self.keeper else {
+        let Some(committer) = &self.committer else {
             self.gathering.effects.clear();
             return;
         };
@@ -133,7 +133,7 @@ impl Commits {
         };
         let effects = std::mem::take(&mut batch.effects);
         batch.submitted_bytes = effects.len();
-        keeper.commit(number, now_ms(), effects);
+        committer.commit(number, now_ms(), effects);
         self.under_way = Some(batch);
     }
 
@@ -166,8 +166,8 @@ impl Commits {
 
     /// Has the state read back from what is durable.
     pub fn rebuild(&self) {
-        if let Some(keeper) = &self.keeper {
-            keeper.rebuild();
+        if let Some(committer) = &self.committer {
+            committer.rebuild();
         }
     }
 
@@ -194,9 +194,9 @@ impl Commits {
 
     /// Ends the keeping, with all that was submitted; false if that takes longer than `patience`.
     pub fn close(&mut self, patience: Duration) -> bool {
-        self.keeper
+        self.committer
             .take()
-            .is_none_or(|keeper| keeper.close(patience))
+            .is_none_or(|committer| committer.close(patience))
     }
 }
 
@@ -236,16 +236,16 @@ mod tests {
 
     fn commits() -> (Commits, std::sync::mpsc::Receiver<Kept>) {
         let (tell, told) = std::sync::mpsc::channel();
-        let keeper = Keeper::start(MemoryLog::default(), (), Durability::Sync, move |kept| {
+        let committer = Committer::start(MemoryLog::default(), (), Durability::Sync, move |kept| {
             let _ = tell.send(kept);
         });
-        let keeper = keeper.expect("a thread can be started");
-        (Commits::new(Some(keeper), BatchNo(1)), told)
+        let committer = committer.expect("a thread can be started");
+        (Commits::new(Some(committer), BatchNo(1)), told)
     }
 
     fn next(commits: &mut Commits, told: &std::sync::mpsc::Receiver<Kept>) -> Vec<Vec<u8>> {
         commits.submit(|| 0);
-        match told.recv().expect("the keeper's thread runs") {
+        match told.recv().expect("the committer's thread runs") {
             Kept::Committed { buffer } => commits.committed(buffer),
             Kept::Failed(error) => panic!("{error}"),
             Kept::Rebuilt(_) => panic!("nobody asked for it"),

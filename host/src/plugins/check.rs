@@ -172,7 +172,7 @@ mod tests {
         process::{Command, Stdio},
     };
 
-    use super::{super::private_copy::HEAD_BYTES, *};
+    use super::{super::image::HEAD_BYTES, *};
 
     /// A shared library of this machine that exports `symbol`.
     fn library(symbol: &str) -> Vec<u8> {

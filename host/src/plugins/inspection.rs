@@ -8,10 +8,9 @@ use serde::Serialize;
 
 use super::{
     error::{CheckError, Step},
-    examiner::{Examined, Examiner, Taken},
-    listing,
-    private_copy::Untaken,
-    stray,
+    image::Untaken,
+    inspect::{FileInspector, Inspected, Taken},
+    listing, stray,
     trial::{self, SelfTested, Shown},
 };
 
@@ -21,7 +20,7 @@ const READ_PAUSE: Duration = Duration::from_millis(200);
 
 /// Examines files as the host would.
 #[derive(Debug)]
-pub struct Inspector(Examiner);
+pub struct Inspector(FileInspector);
 
 /// What was found of one file.
 #[derive(Debug, Serialize)]
@@ -64,7 +63,7 @@ impl Inspector {
     /// Needs the program of this process to be one that runs trials.
     #[allow(clippy::new_without_default, reason = "it is no value among others")]
     pub fn new() -> Self {
-        Self(Examiner::new(Purpose::Check))
+        Self(FileInspector::new(Purpose::Check))
     }
 
     /// Examines `file`, with its `NAME.toml` if there is one beside it.
@@ -92,7 +91,7 @@ impl Inspector {
         inspection
     }
 
-    fn examine(&self, file: &Path, sha256: &mut Option<String>) -> Result<Examined, CheckError> {
+    fn examine(&self, file: &Path, sha256: &mut Option<String>) -> Result<Inspected, CheckError> {
         let name = file.file_name().and_then(OsStr::to_str).ok_or_else(|| {
             let cause = "expected the path of a library, with a name in UTF-8";
             CheckError::new(Step::Read, cause, "name a file like libNAME.so")

@@ -11,8 +11,8 @@ use std::{
 
 use super::{
     error::{CheckError, Step},
+    image::ContentHash,
     loader::Module,
-    private_copy::ContentHash,
 };
 use crate::blame::Blame;
 

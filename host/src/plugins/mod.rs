@@ -2,43 +2,44 @@
 //! thread of their own. What becomes of them is decided by whoever gets the [`PluginEvent`]s.
 //!
 //! The way of a file: `listing` sees it, `folder` decides that it has come to rest, `owner` that nobody else
-//! may change it, `private_copy` takes it out of reach and `copy_room` keeps it, `check` judges its bytes, `config_file` reads what it is
-//! made from, `trial` runs it in a process of its own (all that is `examiner`'s), `loader` opens it in this one, unless it is
+//! may change it, `image` takes it out of reach and `staging` keeps it, `check` judges its bytes, `config_file` reads what it is
+//! made from, `trial` runs it in a process of its own (all that is `inspect`'s), `loader` opens it in this one, unless it is
 //! among `libraries` already,
-//! and plugin-api's rules look at what it says of itself. `candidate` leads it through, on a thread of the `workshop`;
+//! and plugin-api's rules look at what it says of itself. `prepare` leads it through, on a thread of the `preparation_pool`;
 //! `watcher` drives all of it.
 
-mod candidate;
 mod check;
 mod config_file;
-mod copy_room;
 mod error;
-mod examiner;
-mod eyes;
 mod folder;
+mod folder_watch;
+mod image;
+mod inspect;
 mod inspection;
 mod libraries;
 mod listing;
 mod loader;
 mod log;
 mod owner;
-mod private_copy;
+mod preparation_pool;
+mod prepare;
+mod progress;
 mod reading_room;
 mod rolled_back;
 mod settings;
 mod shortage;
 mod signals;
+mod staging;
 mod stray;
 pub mod trial;
 mod watcher;
-mod workshop;
 
 use std::{path::PathBuf, sync::Arc};
 
 use plugin_api::description::Description;
 
 pub use error::{CheckError, Step};
-pub use examiner::Content;
+pub use inspect::Content;
 pub use inspection::{Inspection, Inspector};
 pub use loader::LoadedPlugin;
 pub use rolled_back::{

@@ -18,9 +18,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    examiner::{Content, Examiner, Taken},
+    image::Untaken,
+    inspect::{Content, FileInspector, Taken},
     listing,
-    private_copy::Untaken,
 };
 use crate::{
     data_folder,
@@ -151,12 +151,12 @@ impl RolledBack {
     /// Takes its files.
     pub(super) fn take(
         &self,
-        examiner: &Examiner,
+        inspector: &FileInspector,
         name: &str,
         to: &str,
     ) -> Result<Taken, CheckError> {
         let has_config = self.folder.join(listing::config_file(name)).exists();
-        let taken = examiner.take(&self.folder, name, &library_file(name), has_config);
+        let taken = inspector.take(&self.folder, name, &library_file(name), has_config);
         let cause = match taken {
             Ok(taken) if taken.content().to_string() == to => return Ok(taken),
             Ok(_) => "they hold something else".to_owned(),

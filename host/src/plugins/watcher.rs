@@ -23,15 +23,15 @@ use anew::{Anew, Found};
 
 use super::{
     PluginEvent, Standing,
-    candidate::{Outcome, Preparation},
-    examiner::Content,
-    eyes::Eyes,
     folder::{Folder, Listing, Moment},
+    folder_watch::FolderWatch,
+    inspect::Content,
     listing,
+    preparation_pool::{Finished, PreparationPool},
+    prepare::{Outcome, Preparation},
     rolled_back::RolledBack,
     signals::Signals,
     stray::{self, Stray},
-    workshop::{Finished, Workshop},
 };
 use crate::{
     crash_list::CrashList,
@@ -73,7 +73,7 @@ pub enum FolderError {
 #[derive(Debug)]
 pub struct Watcher {
     signals: Signals,
-    // Without a sender once the thread and those of the workshop have ended.
+    // Without a sender once the thread and those of the pool have ended.
     ended: Receiver<()>,
 }
 
@@ -117,17 +117,17 @@ impl Watcher {
         let preparation = Arc::new(Preparation::new(absolute, crashes, rolled_back));
         let (signals, woken) = Signals::new();
         let (running, ended) = mpsc::channel();
-        let workshop = Workshop::new(&preparation, &signals, &running);
+        let pool = PreparationPool::new(&preparation, &signals, &running);
         let watch = Watch {
             preparation,
-            workshop,
+            pool,
             emit,
             settle,
             interval,
             started: Instant::now(),
             signals: signals.clone(),
             woken,
-            eyes: Eyes::default(),
+            folder_watch: FolderWatch::default(),
             is_away: false,
             is_refused: false,
             folder: Folder::new(settle),
@@ -183,7 +183,7 @@ enum Awaited {
 
 struct Watch<E> {
     preparation: Arc<Preparation>,
-    workshop: Workshop,
+    pool: PreparationPool,
     emit: E,
     settle: Duration,
     /// Between two looks at a folder of which nothing is heard.
@@ -191,7 +191,7 @@ struct Watch<E> {
     started: Instant,
     signals: Signals,
     woken: Receiver<()>,
-    eyes: Eyes,
+    folder_watch: FolderWatch,
     is_away: bool,
     /// Everything in the folder is refused because of the folder.
     is_refused: bool,
@@ -215,7 +215,7 @@ struct Watch<E> {
 impl<E: Fn(PluginEvent)> Watch<E> {
     fn run(mut self) {
         while !self.signals.is_stopped() {
-            let work_due = self.workshop.advance(Instant::now());
+            let work_due = self.pool.advance(Instant::now());
             self.take_finished();
             let wait = self.look();
             let wait = work_due.map_or(wait, |due| {
@@ -259,7 +259,7 @@ impl<E: Fn(PluginEvent)> Watch<E> {
     /// One look and all that follows from it. Returns how long nothing more is to be done.
     fn look(&mut self) -> Duration {
         // Before the folder is read: what happens between the two is seen once more, not missed.
-        self.eyes
+        self.folder_watch
             .keep_open(self.preparation.folder(), &self.signals);
         let listing = self.list();
         self.look_at_the_folder_itself();
@@ -274,7 +274,7 @@ impl<E: Fn(PluginEvent)> Watch<E> {
             self.awaited = Awaited::Names(names.cloned().collect());
         }
         for name in findings.gone {
-            self.workshop.abandon(&name);
+            self.pool.abandon(&name);
             self.last.remove(&name);
             self.refused.remove(&name);
             self.found_anew(&name, Found::Gone);
@@ -349,14 +349,14 @@ impl<E: Fn(PluginEvent)> Watch<E> {
     fn prepare(&mut self, name: &str) {
         if let Some(entry) = self.folder.entry(name) {
             let last = self.last.get(name).copied();
-            self.workshop.order(name, entry, last);
+            self.pool.order(name, entry, last);
         }
     }
 
     /// Takes in what was prepared; `false` if that is nothing.
     fn take_finished(&mut self) -> bool {
         let mut took_any = false;
-        while let Some(finished) = self.workshop.take_finished() {
+        while let Some(finished) = self.pool.take_finished() {
             took_any = true;
             self.finished(finished);
         }
@@ -435,12 +435,12 @@ impl<E: Fn(PluginEvent)> Watch<E> {
         let Awaited::Names(names) = &mut self.awaited else {
             return;
         };
-        let (folder, workshop) = (&self.folder, &self.workshop);
-        names.retain(|name| folder.is_unsettled(name) || workshop.is_in_work(name));
+        let (folder, pool) = (&self.folder, &self.pool);
+        names.retain(|name| folder.is_unsettled(name) || pool.is_in_work(name));
         if !names.is_empty() && self.started.elapsed() >= START_WAIT_MAX.max(2 * self.settle) {
             // What is in work comes to an end by itself.
             let moving: Vec<_> = names
-                .extract_if(.., |name| !workshop.is_in_work(name))
+                .extract_if(.., |name| !pool.is_in_work(name))
                 .collect();
             if !moving.is_empty() {
                 tracing::warn!(

@@ -1,9 +1,9 @@
 //! What the jobbers read and change. The host owns it, so it outlives every version of every plugin.
 
 mod access;
+mod committer;
 pub mod disk;
 pub mod effects;
-mod keeper;
 mod leaf;
 pub mod log;
 mod map;
@@ -12,7 +12,7 @@ pub mod tokens;
 mod transaction;
 
 pub use access::{Access, CallFacts, Committed, LaneHost, SharedAccess};
-pub use keeper::{Durability, Keeper, Kept, Place};
+pub use committer::{Committer, Durability, Kept, Place};
 pub use log::{BatchNo, Recovered};
 pub use map::StateMap;
 pub use store::{LentState, Store};

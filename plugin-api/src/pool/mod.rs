@@ -5,7 +5,7 @@
 //! [range sets](ranges::RangeSet), so that a hundred million free seats cost as much as one, and what is granted in a
 //! [ledger], which knows the token and the holder of each number.
 
-mod footing;
+mod digest;
 mod grant;
 mod header;
 mod ledger;

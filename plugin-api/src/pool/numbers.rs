@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     BOOKS_VERSION,
-    footing::{self, Footing},
+    digest::{self, Digest},
     grant::{Grant, NoneFree, NotReleased, Token},
     ranges::Span,
     stock::{NUMBER_MAX, Stock},
@@ -198,15 +198,15 @@ impl State for NumbersState {
         // No range at all is none that there could be.
         let range = now.map_or([1, 0], |span| [span.start, span.end]);
         let range = range.map(u64::to_be_bytes);
-        let footing = Footing {
-            code: footing::of_books(),
-            configured: footing::digest(range.iter().map(|end| &end[..])),
+        let digest = Digest {
+            code: digest::of_books(),
+            configured: digest::of(range.iter().map(|end| &end[..])),
         };
-        let found = Footing::read(&mut stock.map);
-        if found == Some(footing) {
+        let found = Digest::read(&mut stock.map);
+        if found == Some(digest) {
             return Ok(());
         }
-        if found.is_none_or(|found| found.code != footing.code) {
+        if found.is_none_or(|found| found.code != digest.code) {
             stock.check().map_err(named)?;
         }
         let before = stock.configured();
@@ -218,7 +218,7 @@ impl State for NumbersState {
         for part in now.map_or_else(Vec::new, |span| span.minus(&before)) {
             stock.configure(part);
         }
-        footing.write(&mut stock.map);
+        digest.write(&mut stock.map);
         Ok(())
     }
 }

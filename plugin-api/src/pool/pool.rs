@@ -11,7 +11,7 @@ use std::{collections::HashSet, marker::PhantomData};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    footing::{self, hash},
+    digest::{self, hash},
     grant::{NoneFree, NotReleased, Token},
     numbers::spans_of,
     ranges::Span,
@@ -123,7 +123,7 @@ impl<T: Serialize + DeserializeOwned> Pool<T> {
             name,
             schema: 1,
             steps: Steps::default(),
-            digest: footing::digest(configured.iter().map(Vec::as_slice)),
+            digest: digest::of(configured.iter().map(Vec::as_slice)),
             configured,
             data: PhantomData,
         }

@@ -2,7 +2,7 @@
 //! others by which grant.
 //!
 //! It owns one header record, six range sets and the [ledger](super::ledger) of its state's map, beside the record of
-//! [`footing`](super::footing). Grants come out of one free range as long as it lasts, so that one stands in the header, which
+//! [`digest`](super::digest). Grants come out of one free range as long as it lasts, so that one stands in the header, which
 //! every grant reads and writes anyway; and so does the page of the latest grants. So a grant reads one entry and
 //! writes one, and one of sixteen writes its full page beside it.
 //!

@@ -15,11 +15,11 @@ use super::{
     names::{self, Listing},
     record::{Kind, RecordHeader},
     recovery::{self, ClosedSegment, Contents, NewestSegment, StoredSnapshot},
+    replay::Replayed,
     segment::{Previous, RECORDS_BEGIN, SegmentHeader, SegmentReader},
     segment_writer::SegmentWriter,
     snapshot_file,
     snapshot_task::{Sources, UnderWay, UntilDropped},
-    states::States,
 };
 use crate::{
     limits::BATCH_EFFECTS_BYTES_MAX,
@@ -82,7 +82,7 @@ impl FileLog {
         let folder_id = disk
             .id_of(folder)
             .map_err(DiskError::because(folder, "found"))?;
-        let mut states = States::default();
+        let mut states = Replayed::default();
         let expected = Expected { id: Some(id), end };
         let contents = recovery::read(&*disk, folder, &expected, &mut states)?;
         // The names that were read must not be lost by a power failure that comes now.

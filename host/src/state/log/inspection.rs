@@ -12,9 +12,9 @@ use super::{
     file_log::make_folder,
     names,
     recovery::{self, Contents},
+    replay::Replayed,
     segment_writer::create_unfinished,
     snapshot_file::write_all,
-    states::States,
     window::Window,
 };
 use crate::state::disk::Disk;
@@ -187,10 +187,10 @@ impl Inspection {
 
     /// Of a host that serves, what is read may be gone, or half written, and whole a moment later. So only what is
     /// found twice the same is wrong.
-    fn contents(&self) -> (Result<Contents, OpenError>, States) {
+    fn contents(&self) -> (Result<Contents, OpenError>, Replayed) {
         let mut found_before = None;
         for _ in 1..TRIES_MAX {
-            let mut states = States::default();
+            let mut states = Replayed::default();
             match recovery::read(&*self.disk, &self.folder, &self.expected, &mut states) {
                 Err(refusal) if found_before != Some(refusal.to_string()) => {
                     found_before = Some(refusal.to_string());
@@ -198,7 +198,7 @@ impl Inspection {
                 found => return (found, states),
             }
         }
-        let mut states = States::default();
+        let mut states = Replayed::default();
         let found = recovery::read(&*self.disk, &self.folder, &self.expected, &mut states);
         (found, states)
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{
     Batch, BatchNo, EachBatch, Log, LogError, Recovered, Snapshot, SnapshotDone, SnapshotTask,
-    states::States,
+    replay::Replayed,
 };
 use crate::limits::SNAPSHOT_DUE_BYTES;
 
@@ -12,7 +12,7 @@ use crate::limits::SNAPSHOT_DUE_BYTES;
 #[derive(Debug)]
 pub struct MemoryLog {
     /// As of the last batch before `tail`.
-    states: States,
+    states: Replayed,
     tail: VecDeque<(u64, Box<[u8]>)>,
     tail_bytes: u64,
     tail_bytes_max: u64,
@@ -29,7 +29,7 @@ impl MemoryLog {
     /// One whose last batches take so many bytes.
     pub fn with_tail(tail_bytes_max: u64) -> Self {
         Self {
-            states: States::default(),
+            states: Replayed::default(),
             tail: VecDeque::new(),
             tail_bytes: 0,
             tail_bytes_max,
@@ -67,7 +67,7 @@ impl MemoryLog {
     }
 }
 
-fn apply(states: &mut States, batch: Batch<'_>) -> Result<(), LogError> {
+fn apply(states: &mut Replayed, batch: Batch<'_>) -> Result<(), LogError> {
     states.apply(batch).map_err(|cause| LogError::BadEffects {
         batch: batch.no,
         cause,

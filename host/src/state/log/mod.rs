@@ -16,6 +16,7 @@ mod policy;
 mod record;
 mod recovered;
 mod recovery;
+mod replay;
 mod rewind;
 mod sectors;
 mod segment;
@@ -24,10 +25,9 @@ mod snapshot_file;
 mod snapshot_merge;
 mod snapshot_runs;
 mod snapshot_task;
-mod states;
-mod tear;
 #[cfg(test)]
 mod tests;
+mod torn_tail;
 mod window;
 
 use std::fmt;

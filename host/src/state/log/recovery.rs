@@ -10,10 +10,10 @@ use super::{
     Batch, BatchNo, Cut, Damage, Expected, LogEnd, LogId, OpenError, Recovered,
     names::{self, Listing},
     record::{Flaw, Kind, Place, RecordHeader},
+    replay::Replayed,
     segment::{self, Found, Previous, RECORDS_BEGIN, SegmentHeader, SegmentReader, Span},
     snapshot_file::{self, SnapshotReader},
-    states::States,
-    tear::{self, End},
+    torn_tail::{self, End},
 };
 use crate::state::disk::Disk;
 
@@ -55,7 +55,7 @@ pub(super) struct Contents {
 
 impl Contents {
     /// What was read, and how.
-    pub(super) fn recovered(&self, states: States) -> Recovered {
+    pub(super) fn recovered(&self, states: Replayed) -> Recovered {
         let last = states.last();
         let snapshot = self.snapshot.map(|stored| stored.last);
         let mut recovered = states.into_recovered(snapshot);
@@ -88,7 +88,7 @@ pub(super) fn read(
     disk: &dyn Disk,
     folder: &Path,
     expected: &Expected,
-    states: &mut States,
+    states: &mut Replayed,
 ) -> Result<Contents, OpenError> {
     let listing = Listing::to_read(disk, folder)?;
     let mut contents = Contents::default();
@@ -97,7 +97,7 @@ pub(super) fn read(
         expected.check_id(id, || folder.join(names::snapshot(last)))?;
         let (snapshot, bytes) = snapshot_file::load(disk, folder, last)?;
         contents.snapshot = Some(StoredSnapshot { last, bytes });
-        *states = States::new(snapshot);
+        *states = Replayed::new(snapshot);
     }
     let mut segments = open_segments(disk, folder, &listing)?;
     for segment in &segments {
@@ -170,9 +170,9 @@ pub(super) fn rebuild(
     snapshot: Option<BatchNo>,
     segments: &[ClosedSegment],
 ) -> Result<Recovered, OpenError> {
-    let mut states = States::default();
+    let mut states = Replayed::default();
     if let Some(last) = snapshot {
-        states = States::new(snapshot_file::load(disk, folder, last)?.0);
+        states = Replayed::new(snapshot_file::load(disk, folder, last)?.0);
     }
     for closed in segments {
         let mut reader = SegmentReader::open(disk, folder, closed.first)?;
@@ -270,7 +270,7 @@ fn end_before(reader: &SegmentReader) -> (BatchNo, u64) {
 fn read_newest(
     mut reader: SegmentReader,
     folder: &Path,
-    states: &mut States,
+    states: &mut Replayed,
 ) -> Result<NewestSegment, OpenError> {
     let path = reader.path().to_owned();
     let header = reader.header();
@@ -325,7 +325,7 @@ fn judge(
         segment: reader.header().first,
         at,
     };
-    match tear::judge(reader.window(), place, next, record.as_ref(), flaw)? {
+    match torn_tail::judge(reader.window(), place, next, record.as_ref(), flaw)? {
         End::Clean => Ok(None),
         End::Torn { to } => Ok(Some(Cut {
             file: reader.path().to_owned(),

@@ -10,10 +10,10 @@ use super::{
     Batch, BatchNo, DiskError, OpenError, Policy,
     changes::Changes,
     names,
+    replay::bad_effects,
     segment::Span,
     segment_writer::create_unfinished,
     snapshot_file::{SnapshotHeader, SnapshotReader, SnapshotWriter},
-    states::bad_effects,
 };
 use crate::{
     limits::RUN_WINDOW_BYTES,

@@ -2,7 +2,7 @@
 //!
 //! Resources are known by that JSON, so what an earlier version wrote otherwise would be added a second time, and
 //! lent twice. It is rewritten when the state is set up. To read all of it at every reload would hold up requests,
-//! so that is done only where the form may have changed: where [`Footing`](super::Footing) differs, or the first
+//! so that is done only where the form may have changed: where [`Digest`](super::Digest) differs, or the first
 //! and last resources do.
 
 use std::borrow::Cow;

@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     super::{
         BOOKS_VERSION,
-        footing::{self, Footing},
+        digest::{self, Digest},
         stock::Stock,
     },
     Pool,
@@ -97,20 +97,20 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> State for PoolStat
         let way = self.steps.way(&self.name, stored.next(), self.schema)?;
         let named = |text| format!("state `{}`: {text}", self.name);
         pool.stock.setup().map_err(named)?;
-        let footing = Footing {
-            code: footing::of_type::<T>(pool.version),
+        let digest = Digest {
+            code: digest::of_type::<T>(pool.version),
             configured: self.digest,
         };
-        let found = Footing::read(&mut pool.stock.map);
-        let same_code = found.is_some_and(|found| found.code == footing.code);
+        let found = Digest::read(&mut pool.stock.map);
+        let same_code = found.is_some_and(|found| found.code == digest.code);
         let same_form = same_code && way.is_empty() && pool.looks_canonical();
         if !same_form {
             pool.stock.check().map_err(named)?;
             pool.normalize(&way)?;
         }
-        if !same_form || found != Some(footing) {
+        if !same_form || found != Some(digest) {
             pool.configure(&self.configured).map_err(named)?;
-            footing.write(&mut pool.stock.map);
+            digest.write(&mut pool.stock.map);
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::state::{
     effects::{self, Declared, StateId},
     log::{
         BatchNo, Expected, FileLog, Inspection, Log, LogEnd, OpenError, Policy, Recovered,
-        file_header, names, recovery, states::States, tests::model,
+        file_header, names, recovery, replay::Replayed, tests::model,
     },
 };
 
@@ -149,7 +149,7 @@ fn ends(disk: &SimDisk) -> BTreeMap<PathBuf, u64> {
         disk,
         Path::new(FOLDER),
         &Expected::default(),
-        &mut States::default(),
+        &mut Replayed::default(),
     )
     .unwrap();
     let newest = contents.newest.unwrap();

@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         mpsc::{self, Receiver, Sender},
     },
     thread,
@@ -15,10 +15,11 @@ use std::{
 };
 
 use super::{
-    candidate::{Outcome, Preparation},
     error::{CheckError, Step},
-    examiner::Content,
     folder::Entry,
+    inspect::Content,
+    prepare::{Outcome, Preparation},
+    progress::Progress,
     signals::Signals,
 };
 use crate::limits::{
@@ -27,7 +28,7 @@ use crate::limits::{
 };
 
 /// Has plugins prepared, and keeps account of what is in work.
-pub(super) struct Workshop {
+pub(super) struct PreparationPool {
     preparation: Arc<Preparation>,
     signals: Signals,
     /// Each thread holds a clone for as long as it lives.
@@ -76,32 +77,6 @@ struct Worker {
     is_lost: bool,
 }
 
-/// How far a preparation has come, for whoever may have to give it up.
-#[derive(Debug, Default)]
-pub(super) struct Progress(Mutex<Reached>);
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Reached {
-    /// Since when code of the plugin runs.
-    makes_since: Option<Instant>,
-    is_given_up: bool,
-}
-
-impl Progress {
-    /// From now on code of the plugin makes it from its configuration.
-    pub(super) fn makes(&self) {
-        self.reached().makes_since = Some(Instant::now());
-    }
-
-    fn give_up(&self) {
-        self.reached().is_given_up = true;
-    }
-
-    fn reached(&self) -> MutexGuard<'_, Reached> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Worker {
     fn is_slow(&self, now: Instant) -> bool {
         self.is_lost || now.saturating_duration_since(self.began) >= SLOW_PREPARATION
@@ -109,13 +84,13 @@ impl Worker {
 
     /// When it is given up, as it looks now.
     fn given_up_at(&self) -> Instant {
-        let makes_since = self.progress.reached().makes_since;
+        let makes_since = self.progress.makes_since();
         let made = makes_since.map(|since| since + OPENING_TIME_MAX);
         made.unwrap_or(self.began + PREPARATION_TIME_MAX)
     }
 }
 
-impl Workshop {
+impl PreparationPool {
     /// Without anything to do. Each thread holds a clone of `running` for as long as it lives; `signals` wakes
     /// whoever is to ask for what is finished.
     pub(super) fn new(
@@ -250,7 +225,7 @@ impl Workshop {
             .spawn(move || {
                 let Order { name, entry, last } = order;
                 let mut outcome = preparation.prepare(&name, &entry, last, &progress);
-                if progress.reached().is_given_up {
+                if progress.is_given_up() {
                     outcome = Outcome::Same;
                 }
                 // With nobody to hear it, the host goes down.
@@ -283,7 +258,7 @@ impl Workshop {
         let worker = &mut self.threads[at];
         worker.is_lost = true;
         worker.progress.give_up();
-        let refusal = match worker.progress.reached().makes_since {
+        let refusal = match worker.progress.makes_since() {
             Some(_) => CheckError::new(
                 Step::Load,
                 format!(

@@ -13,7 +13,7 @@ use crate::state::{
 
 /// The states after some batch.
 #[derive(Clone, Debug, Default)]
-pub(super) struct States {
+pub(super) struct Replayed {
     states: BTreeMap<StateId, RecoveredState>,
     next_state: StateId,
     last: BatchNo,
@@ -22,7 +22,7 @@ pub(super) struct States {
     effects: u64,
 }
 
-impl States {
+impl Replayed {
     /// Goes on from a snapshot.
     pub(super) fn new(snapshot: Snapshot) -> Self {
         Self {

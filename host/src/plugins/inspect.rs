@@ -8,20 +8,20 @@ use plugin_api::description::{LaneDescription, Purpose};
 use super::{
     check,
     config_file::ConfigFile,
-    copy_room::{self, CopyRoom, PrivateCopy},
     error::{CheckError, Step},
+    image::{ContentHash, Image, Readable, Untaken},
     listing,
     owner::Owners,
-    private_copy::{ContentHash, Image, Readable, Untaken},
     reading_room::ReadingRoom,
+    staging::{self, StagedCopy, Staging},
     trial::{Shown, Trials},
 };
 use crate::limits::{PLUGIN_CONFIG_BYTES_MAX, PLUGIN_FILE_BYTES_MAX, PLUGIN_FILES_READ_BYTES_MAX};
 
 /// Examines the files of plugins, several at once if need be.
 #[derive(Debug)]
-pub(super) struct Examiner {
-    copies: CopyRoom,
+pub(super) struct FileInspector {
+    copies: Staging,
     owners: Owners,
     room: Arc<ReadingRoom>,
     trials: Trials,
@@ -43,20 +43,20 @@ pub struct Content {
 
 /// A plugin that broke nothing in its trial. Whether its self-tests passed is yet to be looked at.
 #[derive(Debug)]
-pub(super) struct Examined {
-    pub(super) copy: PrivateCopy,
+pub(super) struct Inspected {
+    pub(super) copy: StagedCopy,
     pub(super) config: ConfigFile,
     pub(super) shown: Shown,
     /// What it wrote to stderr meanwhile.
     pub(super) said: Vec<String>,
 }
 
-impl Examiner {
+impl FileInspector {
     /// What it tries is told that it is made for `purpose`.
     pub(super) fn new(purpose: Purpose) -> Self {
-        copy_room::sweep();
+        staging::sweep();
         Self {
-            copies: CopyRoom::default(),
+            copies: Staging::default(),
             owners: Owners::default(),
             room: ReadingRoom::new(PLUGIN_FILES_READ_BYTES_MAX),
             trials: Trials::new(purpose),
@@ -113,7 +113,7 @@ impl Examiner {
         name: &str,
         file: &str,
         taken: &mut Taken,
-    ) -> Result<Examined, CheckError> {
+    ) -> Result<Inspected, CheckError> {
         check::verdict(&taken.library.bytes)?;
         let config = taken.config.as_ref().map(|image| image.bytes.clone());
         let config = ConfigFile::read(listing::config_file(name), config)?;
@@ -125,7 +125,7 @@ impl Examiner {
         let lanes = shown.description.lanes.iter();
         let types: Vec<_> = lanes.flat_map(LaneDescription::types).collect();
         config.check_types(&types)?;
-        Ok(Examined {
+        Ok(Inspected {
             copy,
             config,
             shown,

@@ -17,14 +17,14 @@ const LAYOUT: u8 = 4;
 
 /// Digests, as of the last setup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Footing {
+pub(super) struct Digest {
     /// Of the code that wrote the entries.
     pub(super) code: u64,
     /// Of what the configuration named.
     pub(super) configured: u64,
 }
 
-impl Footing {
+impl Digest {
     /// What the state rests on. `None`: it is new, or nothing of the kind is known.
     pub(super) fn read(map: &mut StateMap) -> Option<Self> {
         let record: &[u8; 17] = map.read(&KEY)?.try_into().ok()?;
@@ -46,7 +46,7 @@ impl Footing {
 
 /// Of plugin-api, which keeps the books of every pool.
 pub(super) fn of_books() -> u64 {
-    digest([env!("CARGO_PKG_VERSION").as_bytes()])
+    of([env!("CARGO_PKG_VERSION").as_bytes()])
 }
 
 /// Of the code that reads and writes a `T`: plugin-api, this version of the plugin, and the type's name, size
@@ -55,7 +55,7 @@ pub(super) fn of_type<T: DeserializeOwned>(plugin_version: &str) -> u64 {
     let mut shape = Vec::new();
     // It ends with an error in any case: the shape is asked for, and no value is there.
     let _ = T::deserialize(Shape(&mut shape));
-    digest([
+    of([
         env!("CARGO_PKG_VERSION").as_bytes(),
         plugin_version.as_bytes(),
         std::any::type_name::<T>().as_bytes(),
@@ -74,7 +74,7 @@ pub(super) fn hash(bytes: &[u8]) -> u64 {
 }
 
 /// Of parts, which may not flow into one another.
-pub(super) fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
+pub(super) fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
     let mut all = Vec::new();
     for part in parts {
         all.extend_from_slice(&hash(part).to_be_bytes());

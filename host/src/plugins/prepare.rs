@@ -15,14 +15,14 @@ use plugin_api::{
 use super::{
     Prepared,
     error::{CheckError, Step},
-    examiner::{Content, Examined, Examiner, Taken},
     folder::Entry,
+    image::Untaken,
+    inspect::{Content, FileInspector, Inspected, Taken},
     libraries::Libraries,
     loader, log,
-    private_copy::Untaken,
+    progress::Progress,
     rolled_back::{RolledBack, Source},
     trial,
-    workshop::Progress,
 };
 use crate::{blame::Blame, crash_list::CrashList, logging::OneLine};
 
@@ -41,7 +41,7 @@ pub(super) enum Outcome {
 #[derive(Debug)]
 pub(super) struct Preparation {
     folder: PathBuf,
-    examiner: Examiner,
+    inspector: FileInspector,
     libraries: Libraries,
     crashes: Arc<CrashList>,
     rolled_back: Arc<RolledBack>,
@@ -55,7 +55,7 @@ impl Preparation {
     ) -> Self {
         Self {
             folder,
-            examiner: Examiner::new(Purpose::Trial),
+            inspector: FileInspector::new(Purpose::Trial),
             libraries: Libraries::default(),
             crashes,
             rolled_back,
@@ -68,12 +68,12 @@ impl Preparation {
 
     /// Whether everything in the folder is refused because of who may write to it.
     pub(super) fn folder_is_refused(&self) -> bool {
-        self.examiner.check_folder(&self.folder).is_err()
+        self.inspector.check_folder(&self.folder).is_err()
     }
 
     /// Lets nobody wait for what is being prepared.
     pub(super) fn stop(&self) {
-        self.examiner.stop();
+        self.inspector.stop();
     }
 
     /// Prepares the plugin `name`, unless its content is `last`.
@@ -95,7 +95,7 @@ impl Preparation {
             Some(to) => {
                 // It makes room for the other one.
                 drop(taken);
-                self.rolled_back.take(&self.examiner, name, &to)
+                self.rolled_back.take(&self.inspector, name, &to)
             }
         };
         let mut taken = match taken {
@@ -125,7 +125,7 @@ impl Preparation {
             return Err(CheckError::new(Step::Read, misnamed, remedy).into());
         }
         let has_config = entry.config.is_some();
-        self.examiner
+        self.inspector
             .take(&self.folder, name, &entry.file, has_config)
     }
 
@@ -147,9 +147,9 @@ impl Preparation {
         (taken, dropped): (&mut Taken, Content),
         progress: &Progress,
     ) -> Result<Prepared, CheckError> {
-        let examined = self.examiner.examine(name, &entry.file, taken)?;
+        let examined = self.inspector.examine(name, &entry.file, taken)?;
         trial::self_tests_passed(&examined.shown)?;
-        let Examined {
+        let Inspected {
             copy, config, said, ..
         } = examined;
         for line in said {

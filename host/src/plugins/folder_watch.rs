@@ -10,7 +10,7 @@ use crate::limits::LOOK_INTERVAL;
 /// A watch that is opened again whenever it is of no use any more. Without it only the looks at intervals are
 /// left.
 #[derive(Debug, Default)]
-pub(super) struct Eyes {
+pub(super) struct FolderWatch {
     /// The watch, and on which folder.
     open: Option<(notify::RecommendedWatcher, Identity)>,
 }
@@ -34,7 +34,7 @@ impl Identity {
     }
 }
 
-impl Eyes {
+impl FolderWatch {
     /// Sees to it that `signals` are told of what happens in `folder`, if it is there.
     pub(super) fn keep_open(&mut self, folder: &Path, signals: &Signals) {
         let died = signals.take_watch_died();

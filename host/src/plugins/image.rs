@@ -1,6 +1,6 @@
 //! Takes a plugin's file out of the reach of whoever dropped it.
 //!
-//! The dropped file is read once, into memory, after a look at its head; that image is what is hashed and checked, and `copy_room` writes it
+//! The dropped file is read once, into memory, after a look at its head; that image is what is hashed and checked, and `staging` writes it
 //! under a name that was never used before, for the loader. A file that is overwritten while it is mapped
 //! ends the process, and a name that was loaded before gives the old code.
 

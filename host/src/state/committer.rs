@@ -48,7 +48,7 @@ pub enum Kept {
         /// What the effects were in, to be used again.
         buffer: Vec<u8>,
     },
-    /// It cannot be said to be durable, and nothing after it will be before [`Keeper::rebuild`].
+    /// It cannot be said to be durable, and nothing after it will be before [`Committer::rebuild`].
     Failed(LogError),
     /// The state as it is on the disk.
     Rebuilt(Recovered),
@@ -91,7 +91,7 @@ impl Place for () {
 }
 
 /// The coordinator's end of the thread.
-pub struct Keeper {
+pub struct Committer {
     work: mpsc::Sender<Work>,
     /// Returns whether all that was answered is kept.
     thread: JoinHandle<bool>,
@@ -116,7 +116,7 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// How long it takes until it is tried again to read the state back; doubled each time, up to 16 times this.
 const REBUILD_PAUSE: Duration = Duration::from_millis(500);
 
-impl Keeper {
+impl Committer {
     /// Starts the thread, for a log that lies at `place`. `told` hears what became of each batch.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use rustix::{
 
 use super::{
     error::{CheckError, Step},
-    private_copy::Image,
+    image::Image,
 };
 use crate::limits::{COPY_TRIES_MAX, LEFTOVERS_LOOKED_AT_MAX};
 
@@ -28,13 +28,13 @@ const PREFIX: &str = "rm-host-copy-";
 
 /// Makes the copies that the loader opens.
 #[derive(Debug, Default)]
-pub(super) struct CopyRoom {
+pub(super) struct Staging {
     copies: AtomicU64,
 }
 
-impl CopyRoom {
+impl Staging {
     /// Writes an image under a name that this process has not used before.
-    pub(super) fn write(&self, image: &Image, file: &str) -> Result<PrivateCopy, CheckError> {
+    pub(super) fn write(&self, image: &Image, file: &str) -> Result<StagedCopy, CheckError> {
         // In the name, so that it is new even if the folder's random one should come again.
         let number = self.copies.fetch_add(1, Ordering::Relaxed);
         write_copy(image, &format!("{number}-{file}")).map_err(|error| {
@@ -52,7 +52,7 @@ impl CopyRoom {
     }
 }
 
-fn write_copy(image: &Image, name: &str) -> io::Result<PrivateCopy> {
+fn write_copy(image: &Image, name: &str) -> io::Result<StagedCopy> {
     let (folder, lock) = locked_folder()?;
     // The loader takes a name without a `/` for one that it has to search.
     let path = std::path::absolute(folder.path().join(name))?;
@@ -62,7 +62,7 @@ fn write_copy(image: &Image, name: &str) -> io::Result<PrivateCopy> {
         .mode(0o600)
         .open(&path)?
         .write_all(&image.bytes)?;
-    Ok(PrivateCopy {
+    Ok(StagedCopy {
         path,
         _folder: folder,
         _lock: lock,
@@ -102,14 +102,14 @@ fn is_same(opened: &File, found: &fs::Metadata) -> bool {
 /// The copy of one file. It goes when this is dropped, which may be as soon as the loader has opened it: the
 /// mapping keeps the content. What it costs is that a debugger finds no symbols under that name.
 #[derive(Debug)]
-pub(super) struct PrivateCopy {
+pub(super) struct StagedCopy {
     path: PathBuf,
     // Before the lock: who gets that finds nothing.
     _folder: tempfile::TempDir,
     _lock: File,
 }
 
-impl PrivateCopy {
+impl StagedCopy {
     /// Absolute.
     pub(super) fn path(&self) -> &Path {
         &self.path
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn no_two_copies_share_a_name_and_none_stays() {
-        let room = CopyRoom::default();
+        let room = Staging::default();
         let mut names = Vec::new();
         for _ in 0..2 {
             let copy = room.write(&image(), "liba.so").unwrap();
@@ -206,13 +206,13 @@ mod tests {
 
     #[test]
     fn what_is_in_use_is_not_swept_and_what_is_left_over_is() {
-        let copy = CopyRoom::default().write(&image(), "liba.so").unwrap();
+        let copy = Staging::default().write(&image(), "liba.so").unwrap();
         let folder = copy.path().parent().unwrap().to_owned();
         let place = folder.parent().unwrap();
         sweep_in(place);
         assert!(copy.path().exists());
         // As a process that is killed: the lock is gone, and the files stay.
-        let PrivateCopy { _folder, _lock, .. } = copy;
+        let StagedCopy { _folder, _lock, .. } = copy;
         let folder = _folder.keep();
         drop(_lock);
         sweep_in(place);
