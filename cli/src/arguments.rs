@@ -155,7 +155,7 @@ pub(crate) enum OfSession {
 }
 
 /// One request, as the client takes it.
-pub(crate) struct Asked {
+pub(crate) struct AskOrder {
     pub(crate) type_name: String,
     pub(crate) payload: Option<Box<RawValue>>,
     pub(crate) options: RequestOptions,
@@ -292,8 +292,8 @@ impl Arguments {
     }
 
     /// Reads stdin where the payload comes from there.
-    pub(crate) fn asked(&self) -> Result<Asked, Failure> {
-        let plain = |type_name: &str| Asked {
+    pub(crate) fn asked(&self) -> Result<AskOrder, Failure> {
+        let plain = |type_name: &str| AskOrder {
             type_name: type_name.to_owned(),
             payload: None,
             options: RequestOptions::default(),

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use serde_json::value::RawValue;
 
-use crate::arguments::{Arguments, Asked, OfSession};
+use crate::arguments::{Arguments, AskOrder, OfSession};
 use crate::outcome::Failure;
 
 #[tokio::main(flavor = "current_thread")]
@@ -61,7 +61,7 @@ async fn of_session(arguments: &Arguments, order: OfSession) -> Result<ExitCode,
 }
 
 async fn ask(arguments: Arguments) -> Result<Box<RawValue>, Failure> {
-    let Asked {
+    let AskOrder {
         type_name,
         payload,
         options,

@@ -260,7 +260,7 @@ impl Client {
     ) -> Result<String, ClientError> {
         let of_client = self.shared.options.timeout;
         let id = self.id(options)?;
-        let asked = Asked {
+        let asked = Request {
             type_name,
             payload,
             meta: options.meta(of_client, id),
@@ -301,7 +301,7 @@ impl Client {
     pub(crate) async fn ask_over(
         &self,
         connection: &Connection,
-        asked: &Asked<'_>,
+        asked: &Request<'_>,
         sent_in: &mut Option<Arc<str>>,
     ) -> Result<Answer, ClientError> {
         if asked.meta.is_some() {
@@ -343,7 +343,7 @@ impl Client {
 }
 
 /// A request, ready to be sent as often as it takes.
-pub(crate) struct Asked<'a> {
+pub(crate) struct Request<'a> {
     pub(crate) type_name: &'a str,
     payload: Option<&'a str>,
     meta: Option<String>,

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::error::ClientError;
-use crate::exchange::{Answer, Ended, Exchange};
+use crate::exchange::{Answer, Exchange, ExchangeEnd};
 use crate::limits::{CLOSE_WAIT, IN_FLIGHT_MAX, OUTGOING_BYTES_MAX, READ_BYTES, REPLY_BYTES_MAX};
 use crate::operators;
 use crate::options::ClientOptions;
@@ -116,7 +116,7 @@ impl Connection {
             .ask(type_name, query_index, &message)
             .map_err(end_error)?;
         space.forget();
-        let _place = Place {
+        let _place = InFlight {
             shared,
             query_index,
         };
@@ -166,7 +166,7 @@ impl Connection {
 
     /// Fails all that waits and drops the socket with all that is not yet written.
     pub(crate) fn cut(&self, reason: &str) {
-        self.shared.end(Ended::Lost(reason.into()));
+        self.shared.end(ExchangeEnd::Lost(reason.into()));
         if let Some(task) = self.take_task() {
             task.abort();
         }
@@ -226,7 +226,7 @@ impl Shared {
         }
     }
 
-    fn end(&self, ended: Ended) {
+    fn end(&self, ended: ExchangeEnd) {
         self.exchange().end(ended);
         self.in_flight.close();
         self.outgoing_space.close();
@@ -234,7 +234,7 @@ impl Shared {
     }
 
     fn close(&self) {
-        self.end(Ended::Closed);
+        self.end(ExchangeEnd::Closed);
         self.closing.notify_one();
     }
 
@@ -248,20 +248,20 @@ impl Shared {
     }
 }
 
-fn end_error(ended: Ended) -> ClientError {
+fn end_error(ended: ExchangeEnd) -> ClientError {
     match ended {
-        Ended::Closed => ClientError::Closed,
-        Ended::Lost(reason) => ClientError::Lost { reason },
+        ExchangeEnd::Closed => ClientError::Closed,
+        ExchangeEnd::Lost(reason) => ClientError::Lost { reason },
     }
 }
 
 /// A caller's place among those that wait.
-struct Place<'a> {
+struct InFlight<'a> {
     shared: &'a Shared,
     query_index: u64,
 }
 
-impl Drop for Place<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.shared.exchange().forget(self.query_index);
     }
@@ -272,7 +272,8 @@ struct EndOnDrop(Arc<Shared>);
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
-        self.0.end(Ended::Lost("its runtime has stopped".into()));
+        self.0
+            .end(ExchangeEnd::Lost("its runtime has stopped".into()));
     }
 }
 
@@ -307,12 +308,12 @@ async fn drive(
             }
         },
         lost = silent_too_long => lost,
-        () = closing_too_long => Ended::Lost("closing took too long".into()),
+        () = closing_too_long => ExchangeEnd::Lost("closing took too long".into()),
     };
-    if let (Ended::Lost(reason), true) = (&end, shared.exchange().ended().is_none()) {
+    if let (ExchangeEnd::Lost(reason), true) = (&end, shared.exchange().ended().is_none()) {
         tracing::warn!(%reason, "the connection is lost");
     }
-    let closed = end == Ended::Closed;
+    let closed = end == ExchangeEnd::Closed;
     shared.end(end);
     if closed {
         // Closing over unread replies would reset the connection, and the host might lose what was written last.
@@ -324,7 +325,11 @@ async fn drive(
     }
 }
 
-async fn read_replies(reading: &mut Reading, decoder: &mut Decoder, shared: &Shared) -> Ended {
+async fn read_replies(
+    reading: &mut Reading,
+    decoder: &mut Decoder,
+    shared: &Shared,
+) -> ExchangeEnd {
     let mut buffer = vec![0; READ_BYTES];
     loop {
         let bytes = match reading.read(&mut buffer).await {
@@ -342,7 +347,7 @@ async fn read_replies(reading: &mut Reading, decoder: &mut Decoder, shared: &Sha
                     Err(error) => tracing::warn!(%error, "ignored what is no reply"),
                 },
                 Err(error) => {
-                    return Ended::Lost(
+                    return ExchangeEnd::Lost(
                         format!("what the host sends cannot be read: {error}").into(),
                     );
                 }
@@ -353,7 +358,7 @@ async fn read_replies(reading: &mut Reading, decoder: &mut Decoder, shared: &Sha
 
 /// Returns when nothing has come for too long while the host owes a reply, nor an answer to a ping. A host that is there
 /// answers that at once.
-async fn silent(shared: &Shared, silence: Duration) -> Ended {
+async fn silent(shared: &Shared, silence: Duration) -> ExchangeEnd {
     loop {
         let heard = shared.heard.load(Ordering::Relaxed);
         let is_silent = || shared.heard.load(Ordering::Relaxed) == heard;
@@ -368,13 +373,13 @@ async fn silent(shared: &Shared, silence: Duration) -> Ended {
                 "the host has said nothing for {:?}, nor answered a ping",
                 silence * 2
             );
-            return Ended::Lost(reason.into());
+            return ExchangeEnd::Lost(reason.into());
         }
     }
 }
 
 /// Returns when writing fails, or when the end has come and all is written.
-async fn write_requests(mut writing: Writing, shared: &Shared) -> io::Result<Ended> {
+async fn write_requests(mut writing: Writing, shared: &Shared) -> io::Result<ExchangeEnd> {
     let mut batch = Vec::new();
     loop {
         let ended = {

@@ -41,7 +41,7 @@ impl Answer {
 
 /// Why nothing more can be asked on a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub(crate) enum ExchangeEnd {
     Closed,
     Lost(Arc<str>),
 }
@@ -58,7 +58,7 @@ pub(crate) struct Exchange {
     /// What the host complained of last that was no single request's: why it hangs up, often.
     complaint: Option<String>,
     /// Once set, it never changes, and nobody waits.
-    ended: Option<Ended>,
+    ended: Option<ExchangeEnd>,
 }
 
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl Exchange {
         type_name: &str,
         query_index: u64,
         message: &[u8],
-    ) -> Result<oneshot::Receiver<Answer>, Ended> {
+    ) -> Result<oneshot::Receiver<Answer>, ExchangeEnd> {
         self.tell(message)?;
         let (answer, waits) = oneshot::channel();
         self.waiting.insert(
@@ -89,7 +89,7 @@ impl Exchange {
     }
 
     /// Queues a message whose reply nobody waits for.
-    pub(crate) fn tell(&mut self, message: &[u8]) -> Result<(), Ended> {
+    pub(crate) fn tell(&mut self, message: &[u8]) -> Result<(), ExchangeEnd> {
         match &self.ended {
             Some(ended) => Err(ended.clone()),
             None => {
@@ -140,8 +140,8 @@ impl Exchange {
     }
 
     /// Ends all waits at once. The first reason stays. What is queued is still written if the end is this client's own.
-    pub(crate) fn end(&mut self, ended: Ended) {
-        if ended != Ended::Closed {
+    pub(crate) fn end(&mut self, ended: ExchangeEnd) {
+        if ended != ExchangeEnd::Closed {
             self.outgoing = Vec::new();
         }
         self.ended.get_or_insert(ended);
@@ -154,15 +154,15 @@ impl Exchange {
     }
 
     /// The connection broke off, as it is put in words here; the host may have said why.
-    pub(crate) fn broke_off(&self, how: impl fmt::Display) -> Ended {
+    pub(crate) fn broke_off(&self, how: impl fmt::Display) -> ExchangeEnd {
         let reason = match &self.complaint {
             Some(complaint) => format!("{how}: {complaint}"),
             None => how.to_string(),
         };
-        Ended::Lost(reason.into())
+        ExchangeEnd::Lost(reason.into())
     }
 
-    pub(crate) fn ended(&self) -> Option<&Ended> {
+    pub(crate) fn ended(&self) -> Option<&ExchangeEnd> {
         self.ended.as_ref()
     }
 
@@ -254,13 +254,13 @@ mod tests {
     fn the_end_reaches_all_that_wait_and_all_that_come_later() {
         let mut exchange = Exchange::default();
         let mut waits = exchange.ask("a", 1, b"message").unwrap();
-        exchange.end(Ended::Closed);
-        exchange.end(Ended::Lost("later".into()));
+        exchange.end(ExchangeEnd::Closed);
+        exchange.end(ExchangeEnd::Lost("later".into()));
         assert!(matches!(
             waits.try_recv(),
             Err(oneshot::error::TryRecvError::Closed)
         ));
-        assert_eq!(exchange.ask("a", 2, b"").unwrap_err(), Ended::Closed);
+        assert_eq!(exchange.ask("a", 2, b"").unwrap_err(), ExchangeEnd::Closed);
     }
 
     #[test]

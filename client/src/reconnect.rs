@@ -9,7 +9,7 @@ use std::time::Duration;
 use protocol::ErrorCode;
 use tokio::time::{Instant, sleep};
 
-use crate::client::{Asked, Client, forgotten};
+use crate::client::{Client, Request, forgotten};
 use crate::connection::Connection;
 use crate::error::ClientError;
 use crate::exchange::Answer;
@@ -45,7 +45,7 @@ impl Client {
     /// Asks over one connection after the other, always under the same id, until the host has said what became of it.
     pub(crate) async fn ask_until_answered(
         &self,
-        asked: &Asked<'_>,
+        asked: &Request<'_>,
         patience: Duration,
     ) -> Result<Answer, ClientError> {
         let (mut sent_in, mut began_anew) = (None, false);

@@ -23,13 +23,13 @@ use crate::{
     crash_list::CrashList,
     crash_mark,
     data_folder::{DataFolder, Wanted},
-    ended::Ended,
     kept_state::KeptState,
     limits,
     net::{Admission, Hub, Listeners, OperatorsSocket, Patience, SocketFile, core_runtime},
+    outcome::Outcome,
     plugins::{PluginEvent, RolledBack, Watcher},
     ready::Readiness,
-    signals::{Asked, Signals},
+    signals::{SignalAction, Signals},
     state::{Durability, Kept},
     ticker::Ticker,
     watchdog,
@@ -83,7 +83,7 @@ const DISMISSED_LOOK: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// Why it could not start.
-pub fn run(config: Config) -> anyhow::Result<Ended> {
+pub fn run(config: Config) -> anyhow::Result<Outcome> {
     let runtime = core_runtime().context("the core thread's runtime cannot be made")?;
     let ended = runtime.block_on(async {
         let mut host = Host::start(config)?;
@@ -191,7 +191,7 @@ impl Host {
         })
     }
 
-    async fn serve(&mut self) -> Ended {
+    async fn serve(&mut self) -> Outcome {
         let bell = self.hub.coordinator.borrow().bell();
         loop {
             let due = self.next_due();
@@ -227,7 +227,7 @@ impl Host {
     }
 
     /// Does what has come to be done; the end, if that is it.
-    fn advance(&mut self) -> Option<Ended> {
+    fn advance(&mut self) -> Option<Outcome> {
         let mut coordinator = self.hub.coordinator.borrow_mut();
         coordinator.advance();
         coordinator.flush();
@@ -269,7 +269,7 @@ impl Host {
         self.stop("not ready");
     }
 
-    fn advance_stop(&mut self) -> Option<Ended> {
+    fn advance_stop(&mut self) -> Option<Outcome> {
         let stopping = self.stopping.as_mut()?;
         let mut coordinator = self.hub.coordinator.borrow_mut();
         let now = Instant::now();
@@ -279,8 +279,8 @@ impl Host {
         }
         if stopping.dismissed {
             let ended = match self.unready {
-                true => Ended::Unready,
-                false => Ended::Drained,
+                true => Outcome::Unready,
+                false => Outcome::Drained,
             };
             if !coordinator.has_clients() {
                 return Some(ended);
@@ -299,23 +299,23 @@ impl Host {
             tracing::error!(
                 "jobs were still in work, or replies not read, after {patience:?}: they are cut off"
             );
-            Ended::Cut
+            Outcome::Cut
         })
     }
 
-    fn asked(&mut self, asked: Asked) -> Option<Ended> {
+    fn asked(&mut self, asked: SignalAction) -> Option<Outcome> {
         match asked {
-            Asked::Stop(name) => return self.stop(name),
-            Asked::LookAnew if self.stopping.is_some() => {
+            SignalAction::Stop(name) => return self.stop(name),
+            SignalAction::LookAnew if self.stopping.is_some() => {
                 tracing::info!("HUP: nothing is looked at anew, for the host is stopping");
             }
-            Asked::LookAnew => {
+            SignalAction::LookAnew => {
                 tracing::info!(
                     "HUP: each file in the plugin folder is read anew; the log is stderr, and there is nothing to be reopened"
                 );
                 self.watcher.look_anew();
             }
-            Asked::Nothing(name) => tracing::info!(
+            SignalAction::Nothing(name) => tracing::info!(
                 "{name}: is ignored; TERM and INT stop the host, HUP has it read the plugins' files anew"
             ),
         }
@@ -323,10 +323,10 @@ impl Host {
     }
 
     /// The first signal drains, the second ends at once.
-    fn stop(&mut self, name: &str) -> Option<Ended> {
+    fn stop(&mut self, name: &str) -> Option<Outcome> {
         if self.stopping.is_some() {
             tracing::warn!("{name} again: ending at once");
-            return Some(Ended::Forced);
+            return Some(Outcome::Forced);
         }
         tracing::info!(
             "{name}: no new connections, jobs in work are answered, the others are given back"
@@ -344,10 +344,10 @@ impl Host {
     }
 
     /// A disk that does not come back holds up the end no longer than a job that does not.
-    fn close_storage(&self, ended: Ended) -> Ended {
+    fn close_storage(&self, ended: Outcome) -> Outcome {
         let patience = match ended {
-            Ended::Drained | Ended::Unready => self.config.drain_timeout,
-            Ended::Cut | Ended::Forced => Duration::ZERO,
+            Outcome::Drained | Outcome::Unready => self.config.drain_timeout,
+            Outcome::Cut | Outcome::Forced => Duration::ZERO,
         };
         let closed = self.hub.coordinator.borrow_mut().close_storage(patience);
         if !self.rolled_back.finish(patience) {
@@ -356,13 +356,13 @@ impl Host {
                  refused after the restart"
             );
         }
-        if closed || ended != Ended::Drained {
+        if closed || ended != Outcome::Drained {
             return ended;
         }
         tracing::error!(
             "the disk has not taken the state within {patience:?}: what was answered is with the system only"
         );
-        Ended::Cut
+        Outcome::Cut
     }
 
     fn next_due(&self) -> Option<Instant> {

@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum SignalAction {
     /// To stop. The signal's name.
     Stop(&'static str),
     /// To look anew at what the operator may have changed.
@@ -41,14 +41,14 @@ impl Signals {
     }
 
     /// Waits for the next one. Dropped while it waits, it loses none.
-    pub async fn next(&mut self) -> Asked {
+    pub async fn next(&mut self) -> SignalAction {
         tokio::select! {
             biased;
-            _ = self.terminate.recv() => Asked::Stop("TERM"),
-            _ = self.interrupt.recv() => Asked::Stop("INT"),
-            _ = self.hangup.recv() => Asked::LookAnew,
-            _ = self.user_1.recv() => Asked::Nothing("USR1"),
-            _ = self.user_2.recv() => Asked::Nothing("USR2"),
+            _ = self.terminate.recv() => SignalAction::Stop("TERM"),
+            _ = self.interrupt.recv() => SignalAction::Stop("INT"),
+            _ = self.hangup.recv() => SignalAction::LookAnew,
+            _ = self.user_1.recv() => SignalAction::Nothing("USR1"),
+            _ = self.user_2.recv() => SignalAction::Nothing("USR2"),
         }
     }
 }

@@ -14,17 +14,17 @@ struct Finite;
 
 /// There is such a float, or whatever else ends a walk.
 #[derive(Debug)]
-struct Ended;
+struct NotFinite;
 
-impl std::fmt::Display for Ended {
+impl std::fmt::Display for NotFinite {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("not a number")
     }
 }
 
-impl std::error::Error for Ended {}
+impl std::error::Error for NotFinite {}
 
-impl ser::Error for Ended {
+impl ser::Error for NotFinite {
     fn custom<T: std::fmt::Display>(_: T) -> Self {
         Self
     }
@@ -32,19 +32,19 @@ impl ser::Error for Ended {
 
 macro_rules! fine {
     ($($method:ident($($value:ty),*))+) => {
-        $(fn $method(self, $(_: $value),*) -> Result<(), Ended> { Ok(()) })+
+        $(fn $method(self, $(_: $value),*) -> Result<(), NotFinite> { Ok(()) })+
     };
 }
 
 macro_rules! compound {
     ($($method:ident($($value:ty),*))+) => {
-        $(fn $method(self, $(_: $value),*) -> Result<Self, Ended> { Ok(self) })+
+        $(fn $method(self, $(_: $value),*) -> Result<Self, NotFinite> { Ok(self) })+
     };
 }
 
 impl Serializer for Finite {
     type Ok = ();
-    type Error = Ended;
+    type Error = NotFinite;
     type SerializeSeq = Self;
     type SerializeTuple = Self;
     type SerializeTupleStruct = Self;
@@ -71,15 +71,15 @@ impl Serializer for Finite {
         serialize_struct_variant(&'static str, u32, &'static str, usize)
     }
 
-    fn serialize_f32(self, value: f32) -> Result<(), Ended> {
-        value.is_finite().then_some(()).ok_or(Ended)
+    fn serialize_f32(self, value: f32) -> Result<(), NotFinite> {
+        value.is_finite().then_some(()).ok_or(NotFinite)
     }
 
-    fn serialize_f64(self, value: f64) -> Result<(), Ended> {
-        value.is_finite().then_some(()).ok_or(Ended)
+    fn serialize_f64(self, value: f64) -> Result<(), NotFinite> {
+        value.is_finite().then_some(()).ok_or(NotFinite)
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Ended> {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), NotFinite> {
         value.serialize(self)
     }
 
@@ -87,7 +87,7 @@ impl Serializer for Finite {
         self,
         _: &'static str,
         value: &T,
-    ) -> Result<(), Ended> {
+    ) -> Result<(), NotFinite> {
         value.serialize(self)
     }
 
@@ -97,7 +97,7 @@ impl Serializer for Finite {
         _: u32,
         _: &'static str,
         value: &T,
-    ) -> Result<(), Ended> {
+    ) -> Result<(), NotFinite> {
         value.serialize(self)
     }
 }
@@ -106,13 +106,13 @@ macro_rules! parts {
     ($($name:ident::$method:ident($($key:ty)?))+) => {
         $(impl ser::$name for Finite {
             type Ok = ();
-            type Error = Ended;
+            type Error = NotFinite;
 
-            fn $method<T: Serialize + ?Sized>(&mut self, $(_: $key,)? value: &T) -> Result<(), Ended> {
+            fn $method<T: Serialize + ?Sized>(&mut self, $(_: $key,)? value: &T) -> Result<(), NotFinite> {
                 value.serialize(Self)
             }
 
-            fn end(self) -> Result<(), Ended> {
+            fn end(self) -> Result<(), NotFinite> {
                 Ok(())
             }
         })+
@@ -130,17 +130,17 @@ parts! {
 
 impl ser::SerializeMap for Finite {
     type Ok = ();
-    type Error = Ended;
+    type Error = NotFinite;
 
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Ended> {
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), NotFinite> {
         key.serialize(Self)
     }
 
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Ended> {
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), NotFinite> {
         value.serialize(Self)
     }
 
-    fn end(self) -> Result<(), Ended> {
+    fn end(self) -> Result<(), NotFinite> {
         Ok(())
     }
 }

@@ -209,7 +209,7 @@ pub struct Frames<'a> {
 }
 
 /// Where a message lies. Found first and lent out last, because a loan must not outlive its turn of the loop.
-enum Place<'a> {
+enum MessageBytes<'a> {
     Buffer(Range<usize>),
     Input(&'a [u8]),
 }
@@ -235,13 +235,13 @@ impl<'a> Frames<'a> {
         loop {
             match self.next_place()? {
                 None => return Ok(None),
-                Some(Place::Input(message)) => {
+                Some(MessageBytes::Input(message)) => {
                     let message = object::trim(message);
                     if !message.is_empty() {
                         return Ok(Some(message));
                     }
                 }
-                Some(Place::Buffer(range)) => {
+                Some(MessageBytes::Buffer(range)) => {
                     if !object::trim(&self.decoder.buffer[range.clone()]).is_empty() {
                         return Ok(Some(object::trim(&self.decoder.buffer[range])));
                     }
@@ -251,7 +251,7 @@ impl<'a> Frames<'a> {
     }
 
     /// The next message as it came, empty or not.
-    fn next_place(&mut self) -> Result<Option<Place<'a>>, ProtocolError> {
+    fn next_place(&mut self) -> Result<Option<MessageBytes<'a>>, ProtocolError> {
         let decoder = &mut *self.decoder;
         if decoder.unsearched {
             match separator::find(&decoder.buffer[decoder.start..]) {
@@ -261,7 +261,7 @@ impl<'a> Frames<'a> {
                         return Err(decoder.too_large(&[]));
                     }
                     decoder.start = message.end + SEPARATOR.len();
-                    return Ok(Some(Place::Buffer(message)));
+                    return Ok(Some(MessageBytes::Buffer(message)));
                 }
                 None => decoder.unsearched = false,
             }
@@ -278,11 +278,11 @@ impl<'a> Frames<'a> {
             return Err(decoder.too_large(message));
         }
         self.input = &self.input[bytes + SEPARATOR.len()..];
-        Ok(Some(Place::Input(message)))
+        Ok(Some(MessageBytes::Input(message)))
     }
 
     /// Completes the message whose beginning the decoder holds.
-    fn finish_begun(&mut self) -> Result<Option<Place<'a>>, ProtocolError> {
+    fn finish_begun(&mut self) -> Result<Option<MessageBytes<'a>>, ProtocolError> {
         let decoder = &mut *self.decoder;
         let held = partial_separator_bytes(&decoder.buffer[decoder.start..]);
         // No byte of the separator occurs twice in it, so a cut one continues at one place only.
@@ -302,11 +302,11 @@ impl<'a> Frames<'a> {
         self.input = rest;
         let message = decoder.start..message_end;
         decoder.start = decoder.buffer.len();
-        Ok(Some(Place::Buffer(message)))
+        Ok(Some(MessageBytes::Buffer(message)))
     }
 
     /// Keeps an input without a separator for the next feed.
-    fn keep_tail(&mut self) -> Result<Option<Place<'a>>, ProtocolError> {
+    fn keep_tail(&mut self) -> Result<Option<MessageBytes<'a>>, ProtocolError> {
         let decoder = &mut *self.decoder;
         let pending = decoder.pending_bytes() + self.input.len();
         if pending > decoder.message_bytes_max {

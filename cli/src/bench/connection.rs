@@ -32,12 +32,12 @@ pub(super) struct Connection {
 
 /// The requests in flight. Each stands in a place of its own, which its number tells.
 struct Places {
-    all: Vec<Place>,
+    all: Vec<InFlight>,
     free: Vec<usize>,
 }
 
 #[derive(Clone, Copy)]
-struct Place {
+struct InFlight {
     /// Of its last request.
     number: u64,
     /// When that was sent or due; `None`: it is answered.
@@ -52,7 +52,7 @@ impl Connection {
             shift,
             places: Places {
                 all: numbers
-                    .map(|number| Place {
+                    .map(|number| InFlight {
                         number,
                         since: None,
                     })
@@ -230,7 +230,7 @@ impl Places {
     fn begin(&mut self, since: Instant) -> u64 {
         let number = self.next();
         let place = self.free.pop().expect("there is room");
-        self.all[place] = Place {
+        self.all[place] = InFlight {
             number,
             since: Some(since),
         };

@@ -25,7 +25,7 @@ use marker::Mark;
 use crate::{
     ownership,
     state::{
-        Place,
+        FolderGuard,
         disk::RealDisk,
         log::{Expected, FileLog, Log as _, LogEnd, LogError, LogId, Recovered},
     },
@@ -165,8 +165,8 @@ impl DataFolder {
     }
 
     /// For the thread that writes the log of this folder.
-    pub fn place(&self, log: &FileLog) -> impl Place + use<> {
-        PlaceOfLog {
+    pub fn place(&self, log: &FileLog) -> impl FolderGuard + use<> {
+        LogFolderGuard {
             folder: self.folder.clone(),
             lock: Arc::clone(&self.lock),
             id: log.id(),
@@ -175,19 +175,19 @@ impl DataFolder {
 }
 
 /// See [`DataFolder::place`].
-struct PlaceOfLog {
+struct LogFolderGuard {
     folder: PathBuf,
     lock: Arc<Mutex<Lock>>,
     id: LogId,
 }
 
-impl PlaceOfLog {
+impl LogFolderGuard {
     fn lock(&self) -> MutexGuard<'_, Lock> {
         self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Place for PlaceOfLog {
+impl FolderGuard for LogFolderGuard {
     fn look(&self) -> Result<(), LogError> {
         self.lock().look()
     }

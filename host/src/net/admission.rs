@@ -52,12 +52,12 @@ struct Room {
 }
 
 /// One peer's. Dropped, another one may have it.
-pub(super) struct Place {
+pub(super) struct Permit {
     admission: Rc<Admission>,
     peer: Peer,
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.admission.leave(self.peer);
     }
@@ -96,10 +96,10 @@ impl Admission {
     }
 
     /// A place, if there is one; else the peer is told why.
-    pub(super) fn admit(self: &Rc<Self>, stream: Stream, peer: Peer) -> Option<(Stream, Place)> {
+    pub(super) fn admit(self: &Rc<Self>, stream: Stream, peer: Peer) -> Option<(Stream, Permit)> {
         let Err(text) = self.enter(peer) else {
             let admission = Rc::clone(self);
-            return Some((stream, Place { admission, peer }));
+            return Some((stream, Permit { admission, peer }));
         };
         let mut words = Vec::new();
         let code = ErrorCode::Busy.as_str();

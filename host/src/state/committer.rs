@@ -55,7 +55,7 @@ pub enum Kept {
 }
 
 /// Where a log lies, as far as whoever writes it has to see to that.
-pub trait Place: Send {
+pub trait FolderGuard: Send {
     /// Whether it is what was opened, and nobody else's.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ pub trait Place: Send {
 }
 
 /// The place of a log that ends with the process.
-impl Place for () {
+impl FolderGuard for () {
     fn look(&self) -> Result<(), LogError> {
         Ok(())
     }
@@ -123,7 +123,7 @@ impl Committer {
     /// The system has no thread left.
     pub fn start(
         log: impl Log + 'static,
-        place: impl Place + 'static,
+        place: impl FolderGuard + 'static,
         durability: Durability,
         told: impl Fn(Kept) + Send + 'static,
     ) -> std::io::Result<Self> {
@@ -187,7 +187,7 @@ impl Committer {
 
 struct Keeping<T> {
     log: Box<dyn Log>,
-    place: Box<dyn Place>,
+    place: Box<dyn FolderGuard>,
     /// Nothing is kept until the state was read back.
     has_failed: bool,
     /// When it is looked next whether the log is still where it was opened.

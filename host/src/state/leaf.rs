@@ -17,7 +17,7 @@ pub(super) struct Leaf {
 
 /// Where an entry is.
 #[derive(Clone, Debug)]
-struct Place {
+struct EntrySpan {
     begin: usize,
     key: Range<usize>,
     value: Range<usize>,
@@ -251,7 +251,7 @@ impl Leaf {
     }
 
     /// The entry of `key`, or where it belongs.
-    fn find(&self, key: &[u8]) -> Result<Place, Gap> {
+    fn find(&self, key: &[u8]) -> Result<EntrySpan, Gap> {
         let sought = Sought::new(key);
         let mut gap = Gap {
             at: 0,
@@ -272,7 +272,7 @@ impl Leaf {
         Err(gap)
     }
 
-    fn place(&self, begin: usize) -> Option<Place> {
+    fn place(&self, begin: usize) -> Option<EntrySpan> {
         let mut at = begin;
         let first = usize::from(*self.bytes.get(at)?);
         let second = usize::from(*self.bytes.get(at + 1)?);
@@ -284,7 +284,7 @@ impl Leaf {
         };
         let key = at..at + key_bytes;
         let value = key.end..key.end + value_bytes;
-        Some(Place { begin, key, value })
+        Some(EntrySpan { begin, key, value })
     }
 
     fn length(&self, at: &mut usize) -> usize {
@@ -301,7 +301,7 @@ impl Leaf {
         }
     }
 
-    fn entry(&self, place: Place) -> (&[u8], &[u8]) {
+    fn entry(&self, place: EntrySpan) -> (&[u8], &[u8]) {
         (&self.bytes[place.key], &self.bytes[place.value])
     }
 }

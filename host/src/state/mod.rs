@@ -12,7 +12,7 @@ pub mod tokens;
 mod transaction;
 
 pub use access::{Access, CallFacts, Committed, LaneHost, SharedAccess};
-pub use committer::{Committer, Durability, Kept, Place};
+pub use committer::{Committer, Durability, FolderGuard, Kept};
 pub use log::{BatchNo, Recovered};
 pub use map::StateMap;
 pub use store::{LentState, Store};

@@ -40,7 +40,7 @@ struct Lane {
 }
 
 /// How the run of a request ended.
-pub(super) struct Ended {
+pub(super) struct JobOutcome {
     pub(super) reply: Answer<Value>,
     /// The state is not what it was.
     pub(super) changed: bool,
@@ -146,7 +146,7 @@ impl Version {
     }
 
     /// Runs one request as a transaction of its own.
-    pub(super) fn run(&mut self, call: &Call, type_name: &str, payload: &[u8]) -> Ended {
+    pub(super) fn run(&mut self, call: &Call, type_name: &str, payload: &[u8]) -> JobOutcome {
         let Some(&(index, jobber)) = self.types.get(type_name) else {
             let text = format!("no jobber serves `{type_name}`");
             return failed("unknown_type", text);
@@ -182,7 +182,7 @@ impl Version {
         if panicked && fault.is_none() {
             self.forget_memory(index);
         }
-        Ended { reply, changed }
+        JobOutcome { reply, changed }
     }
 
     /// What the code remembers may be half changed by a panic.
@@ -194,8 +194,8 @@ impl Version {
     }
 }
 
-fn failed(code: &'static str, text: impl Into<String>) -> Ended {
-    Ended {
+fn failed(code: &'static str, text: impl Into<String>) -> JobOutcome {
+    JobOutcome {
         reply: Err(Refusal::new(code, text)),
         changed: false,
     }

@@ -24,7 +24,7 @@ use rustix::{
 
 use super::{
     COMMAND, Order, Report, TrialStep,
-    verdict::{Ended, How},
+    verdict::{How, ProcessEnd},
 };
 use crate::{
     limits::{
@@ -71,16 +71,16 @@ impl Trials {
     }
 
     /// Tries the plugin `name`, whose code is in `copy`, with this configuration, a JSON object.
-    pub(in crate::plugins) fn run(&self, copy: &Path, name: &str, config: &[u8]) -> Ended {
+    pub(in crate::plugins) fn run(&self, copy: &Path, name: &str, config: &[u8]) -> ProcessEnd {
         self.try_run(copy, name, config)
-            .unwrap_or_else(|error| Ended {
+            .unwrap_or_else(|error| ProcessEnd {
                 step: TrialStep::Start,
                 how: How::Unstarted(unstarted(&error)),
                 said: String::new(),
             })
     }
 
-    fn try_run(&self, copy: &Path, name: &str, config: &[u8]) -> io::Result<Ended> {
+    fn try_run(&self, copy: &Path, name: &str, config: &[u8]) -> io::Result<ProcessEnd> {
         let order = Order {
             token: token()?,
             name: name.to_owned(),
@@ -112,7 +112,7 @@ impl Trials {
             }
             process.wait(left.min(LOOK))?;
         };
-        Ok(Ended {
+        Ok(ProcessEnd {
             step: process.step.clone(),
             how,
             said: String::from_utf8_lossy(&process.stderr).into_owned(),

@@ -11,7 +11,7 @@ use crate::{
 
 /// How a trial ended.
 #[derive(Debug)]
-pub(in crate::plugins) struct Ended {
+pub(in crate::plugins) struct ProcessEnd {
     /// The last step that was told.
     pub(super) step: TrialStep,
     pub(super) how: How,
@@ -35,7 +35,7 @@ pub(super) enum How {
     Unstarted(CheckError),
 }
 
-impl Ended {
+impl ProcessEnd {
     /// What the plugin showed, if it may be loaded. `config` is what it was tried with.
     pub(in crate::plugins) fn verdict(self, config: &ConfigFile) -> Result<Shown, CheckError> {
         match self.how {
@@ -140,7 +140,7 @@ mod tests {
     fn refusal(step: TrialStep, how: How, said: &str) -> String {
         let said = said.to_owned();
         let config = ConfigFile::read("a.toml".to_owned(), None).unwrap();
-        let ended = Ended { step, how, said };
+        let ended = ProcessEnd { step, how, said };
         ended.verdict(&config).unwrap_err().to_string()
     }
 

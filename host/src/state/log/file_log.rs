@@ -19,7 +19,7 @@ use super::{
     segment::{Previous, RECORDS_BEGIN, SegmentHeader, SegmentReader},
     segment_writer::SegmentWriter,
     snapshot_file,
-    snapshot_task::{Sources, UnderWay, UntilDropped},
+    snapshot_task::{SnapshotRunning, Sources, UntilDropped},
 };
 use crate::{
     limits::BATCH_EFFECTS_BYTES_MAX,
@@ -47,7 +47,7 @@ pub struct FileLog {
     /// The greatest that a batch brought.
     now_ms: u64,
     poisoned: bool,
-    under_way: UnderWay,
+    under_way: SnapshotRunning,
     /// The last closed segment when a snapshot was tried.
     tried: BatchNo,
 }
@@ -110,7 +110,7 @@ impl FileLog {
             durable: recovered.last,
             now_ms: recovered.now_ms,
             poisoned: false,
-            under_way: UnderWay::default(),
+            under_way: SnapshotRunning::default(),
             tried: BatchNo(0),
         };
         if log.newest().header().id.is_none() {
@@ -200,7 +200,7 @@ impl FileLog {
         }
     }
 
-    /// See [`UnderWay::begin`].
+    /// See [`SnapshotRunning::begin`].
     pub(super) fn begin_snapshot(&self) -> Option<UntilDropped> {
         self.under_way.begin()
     }

@@ -52,7 +52,7 @@ pub(super) struct RecordHeader {
 
 /// Where a record begins.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct RecordPosition {
     /// The first batch of the segment.
     pub segment: BatchNo,
     /// The byte of the file.
@@ -86,7 +86,7 @@ impl RecordHeader {
         u64::from(self.length) + (HEADER_BYTES + TAIL_BYTES) as u64
     }
 
-    fn bytes(&self, place: Place) -> [u8; HEADER_BYTES] {
+    fn bytes(&self, place: RecordPosition) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         bytes[..4].copy_from_slice(match self.kind {
             Kind::Batch => &BATCH,
@@ -102,7 +102,7 @@ impl RecordHeader {
     }
 
     /// Reads a header that stands at `place`.
-    pub(super) fn read(bytes: &[u8; HEADER_BYTES], place: Place) -> Result<Self, Flaw> {
+    pub(super) fn read(bytes: &[u8; HEADER_BYTES], place: RecordPosition) -> Result<Self, Flaw> {
         let kind = match [bytes[0], bytes[1], bytes[2], bytes[3]] {
             BATCH => Kind::Batch,
             END => Kind::End,
@@ -130,7 +130,12 @@ impl RecordHeader {
 }
 
 /// Adds a record as it stands in the file. Returns where it ends.
-pub(super) fn lay(out: &mut Vec<u8>, place: Place, header: &RecordHeader, effects: &[u8]) -> u64 {
+pub(super) fn lay(
+    out: &mut Vec<u8>,
+    place: RecordPosition,
+    header: &RecordHeader,
+    effects: &[u8],
+) -> u64 {
     debug_assert_eq!(header.length as usize, effects.len());
     out.reserve((header.end(place.at) - place.at) as usize);
     let bytes = header.bytes(place);
@@ -162,7 +167,7 @@ pub(super) fn effects(record: &[u8]) -> Result<&[u8], Flaw> {
     Ok(effects)
 }
 
-fn header_checksum(bytes: &[u8; HEADER_BYTES], place: Place) -> u32 {
+fn header_checksum(bytes: &[u8; HEADER_BYTES], place: RecordPosition) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&bytes[..32]);
     hasher.update(&place.segment.0.to_le_bytes());

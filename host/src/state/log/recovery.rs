@@ -9,7 +9,7 @@ use std::{
 use super::{
     Batch, BatchNo, Cut, Damage, Expected, LogEnd, LogId, OpenError, Recovered,
     names::{self, Listing},
-    record::{Flaw, Kind, Place, RecordHeader},
+    record::{Flaw, Kind, RecordHeader, RecordPosition},
     replay::Replayed,
     segment::{self, Found, Previous, RECORDS_BEGIN, SegmentHeader, SegmentReader, Span},
     snapshot_file::{self, SnapshotReader},
@@ -321,7 +321,7 @@ fn judge(
     if let Some(Err(flaw)) = record.as_ref().map(|record| segment::follows(record, next)) {
         return Err(reader.damage(at, next, flaw));
     }
-    let place = Place {
+    let place = RecordPosition {
         segment: reader.header().first,
         at,
     };

@@ -10,7 +10,7 @@ use super::{
     BatchNo, Damage, DiskError, LogId, OpenError,
     file_header::{self, FILE_HEADER_BYTES, SEGMENT_MAGIC, SUBJECT_BYTES},
     names,
-    record::{self, Flaw, HEADER_BYTES, Kind, Place, RecordHeader, u64_at},
+    record::{self, Flaw, HEADER_BYTES, Kind, RecordHeader, RecordPosition, u64_at},
     sectors,
     window::{Window, make_room},
 };
@@ -142,7 +142,7 @@ impl SegmentReader {
         if self.at >= self.limit {
             return Ok(Found::End);
         }
-        let place = Place {
+        let place = RecordPosition {
             segment: self.header.first,
             at: self.at,
         };
@@ -233,7 +233,7 @@ pub(super) fn follows(header: &RecordHeader, next: BatchNo) -> Result<(), Flaw> 
 /// Reads the header of a record at `place`, if there is a whole one.
 pub(super) fn read_header(
     window: &mut Window,
-    place: Place,
+    place: RecordPosition,
     limit: u64,
     content: &mut Vec<u8>,
 ) -> Result<Result<RecordHeader, Flaw>, DiskError> {

@@ -4,7 +4,7 @@ use std::{io, path::Path, sync::Arc};
 
 use super::{
     BatchNo, DiskError, LogId, names,
-    record::{self, Kind, Place, RecordHeader},
+    record::{self, Kind, RecordHeader, RecordPosition},
     segment::{RECORDS_BEGIN, SegmentHeader},
     snapshot_file::write_all,
     window::Window,
@@ -169,7 +169,7 @@ impl SegmentWriter {
 
     /// Writes a record at the end. Returns where it ends.
     fn write(&mut self, record: &RecordHeader, effects: &[u8]) -> Result<u64, DiskError> {
-        let place = Place {
+        let place = RecordPosition {
             segment: self.header.first,
             at: self.end,
         };

@@ -35,9 +35,9 @@ pub(super) struct Sources {
 
 /// Says whether a snapshot is being made. There is at most one at a time.
 #[derive(Debug, Default)]
-pub(super) struct UnderWay(Arc<AtomicBool>);
+pub(super) struct SnapshotRunning(Arc<AtomicBool>);
 
-impl UnderWay {
+impl SnapshotRunning {
     /// None if one is under way; else one is until what is returned is dropped.
     pub(super) fn begin(&self) -> Option<UntilDropped> {
         let was = self.0.swap(true, Ordering::AcqRel);

@@ -6,7 +6,7 @@
 
 use super::{
     BatchNo, DiskError,
-    record::{FIRST_BYTE, Flaw, HEADER_BYTES, Place, RecordHeader},
+    record::{FIRST_BYTE, Flaw, HEADER_BYTES, RecordHeader, RecordPosition},
     sectors::{self, SECTOR_BYTES},
     segment,
     window::Window,
@@ -29,7 +29,7 @@ const PIECE_BYTES: u64 = 256 * SECTOR_BYTES;
 /// whole one is. `header` is that record's, if at least that is whole.
 pub(super) fn judge(
     window: &mut Window,
-    place: Place,
+    place: RecordPosition,
     next: BatchNo,
     header: Option<&RecordHeader>,
     flaw: Flaw,
@@ -71,7 +71,7 @@ fn last_written(window: &mut Window, at: u64) -> Result<Option<u64>, DiskError> 
 /// A later record that was written when batch `next` was durable already.
 fn later_witness(
     window: &mut Window,
-    place: Place,
+    place: RecordPosition,
     next: BatchNo,
     last_written: u64,
 ) -> Result<Option<(u64, RecordHeader)>, DiskError> {
@@ -88,7 +88,7 @@ fn later_witness(
             .filter(|(_, byte)| **byte == FIRST_BYTE);
         begins.extend(found.map(|(offset, _)| from + offset as u64));
         for at in begins.iter().copied().filter(|at| !sectors::is_mark(*at)) {
-            let place = Place { at, ..place };
+            let place = RecordPosition { at, ..place };
             let limit = window.length();
             if let Ok(header) = segment::read_header(window, place, limit, &mut content)?
                 && header.durable >= next

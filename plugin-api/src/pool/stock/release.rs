@@ -11,7 +11,7 @@ use crate::pool::{
 
 /// Where a held number's grant stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub(super) enum GrantLocation {
     /// Nowhere: it was granted before the holders of grants were kept.
     Unnamed,
     /// In a page of the ledger, which has this key.
@@ -21,15 +21,15 @@ pub(super) enum Place {
 }
 
 /// Numbers that come back and where their grants stand, by place and then by number: each page is read once.
-struct Parts(Vec<(Place, Span)>);
+struct Parts(Vec<(GrantLocation, Span)>);
 
 impl Parts {
-    fn new(mut parts: Vec<(Place, Span)>) -> Self {
+    fn new(mut parts: Vec<(GrantLocation, Span)>) -> Self {
         parts.sort_unstable_by_key(|(place, part)| (*place, part.start));
         Self(parts)
     }
 
-    fn by_place(&self) -> impl Iterator<Item = (Place, Vec<Span>)> {
+    fn by_place(&self) -> impl Iterator<Item = (GrantLocation, Vec<Span>)> {
         let places = self.0.chunk_by(|one, next| one.0 == next.0);
         places.map(|of_place| {
             let spans = of_place.iter().map(|(_, part)| *part);
@@ -65,9 +65,11 @@ impl Stock {
         }
         let parts = Parts::new(parts);
         let foreign = parts.by_place().filter_map(|(place, spans)| match place {
-            Place::Unnamed => None,
-            Place::Ledger(base) => ledger::first_that_may_not(&mut self.map, base, &spans, is_own),
-            Place::Latest => record::first_that_may_not(&latest, &spans, is_own),
+            GrantLocation::Unnamed => None,
+            GrantLocation::Ledger(base) => {
+                ledger::first_that_may_not(&mut self.map, base, &spans, is_own)
+            }
+            GrantLocation::Latest => record::first_that_may_not(&latest, &spans, is_own),
         });
         match (foreign.min(), missing) {
             // All that was found is below what was not.
@@ -89,9 +91,9 @@ impl Stock {
         let latest = self.latest(&header);
         let among_latest = latest.iter().find(|record| record.token == token.0);
         let (place, record) = match among_latest {
-            Some(record) => (Place::Latest, record.clone()),
+            Some(record) => (GrantLocation::Latest, record.clone()),
             None => match ledger::find(&mut self.map, token.0) {
-                Some((base, record)) => (Place::Ledger(base), record),
+                Some((base, record)) => (GrantLocation::Ledger(base), record),
                 None => return Err(stale),
             },
         };
@@ -117,7 +119,7 @@ impl Stock {
         &mut self,
         latest: &[Record],
         span: Span,
-        parts: &mut Vec<(Place, Span)>,
+        parts: &mut Vec<(GrantLocation, Span)>,
     ) -> Option<u64> {
         let mut left = Some(span);
         while let Some(span) = left {
@@ -132,29 +134,33 @@ impl Stock {
     }
 
     /// Where a held number's grant stands, and a range of numbers around it that stand there, too.
-    pub(super) fn locate(&mut self, latest: &[Record], number: u64) -> Option<(Place, Span)> {
+    pub(super) fn locate(
+        &mut self,
+        latest: &[Record],
+        number: u64,
+    ) -> Option<(GrantLocation, Span)> {
         let mut latest = latest.iter().flat_map(Record::spans);
         if let Some(span) = latest.find(|span| span.overlap(Span::one(number)).is_some()) {
-            return Some((Place::Latest, span));
+            return Some((GrantLocation::Latest, span));
         }
         if let Some((base, span)) = ledger::page_of(&mut self.map, number) {
-            return Some((Place::Ledger(base), span));
+            return Some((GrantLocation::Ledger(base), span));
         }
         let span = UNNAMED.ending_from(&mut self.map, number)?;
-        (span.start <= number).then_some((Place::Unnamed, span))
+        (span.start <= number).then_some((GrantLocation::Unnamed, span))
     }
 
     /// Ends the grants of numbers whose places are known. Returns those that left the pool with it.
     fn end(&mut self, mut header: Header, mut latest: Vec<Record>, parts: &Parts) -> Vec<Span> {
         for (place, spans) in parts.by_place() {
             match place {
-                Place::Unnamed => {
+                GrantLocation::Unnamed => {
                     for &span in &spans {
                         UNNAMED.remove(&mut self.map, span);
                     }
                 }
-                Place::Ledger(base) => ledger::remove(&mut self.map, base, &spans),
-                Place::Latest => {
+                GrantLocation::Ledger(base) => ledger::remove(&mut self.map, base, &spans),
+                GrantLocation::Latest => {
                     let left = std::mem::take(&mut latest).into_iter();
                     let left: Vec<_> = left.filter_map(|record| record.without(&spans)).collect();
                     record::write_all(&mut self.page, header.page_base, &left);

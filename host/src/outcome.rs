@@ -4,7 +4,7 @@ use std::{fmt, process::ExitCode};
 
 /// See the file's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum Outcome {
     /// Everything in work was answered.
     Drained,
     /// A second signal came.
@@ -15,7 +15,7 @@ pub enum Ended {
     Cut,
 }
 
-impl fmt::Display for Ended {
+impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Drained => "everything in work was answered",
@@ -26,7 +26,7 @@ impl fmt::Display for Ended {
     }
 }
 
-impl Ended {
+impl Outcome {
     /// As the process says it.
     pub fn exit_code(self) -> ExitCode {
         ExitCode::from(match self {
