@@ -1,23 +1,28 @@
 //! What the command line says, checked and turned into one request.
 
-use std::io::{IsTerminal, stdin};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::time::Duration;
+use std::{
+    io::{IsTerminal, stdin},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
-use clap::error::ErrorKind;
-use clap::parser::ValueSource;
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{
+    CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind,
+    parser::ValueSource,
+};
 use client::{ClientOptions, RequestOptions, Server};
 use jiff::SignedDuration;
 use protocol::limits::{DEFAULT_WAIT, OPERATORS_SOCKET};
 use serde_json::value::RawValue;
 
-use crate::bench::{BENCH_HELP, BenchOptions};
-use crate::outcome::{Failure, USAGE};
-use crate::payload;
-use crate::plugins::{Do, PluginsOrder};
-use crate::session_name::SessionName;
+use crate::{
+    bench::{BENCH_HELP, BenchOptions},
+    outcome::{Failure, USAGE},
+    payload,
+    plugins::{Do, PluginsOrder},
+    session_name::SessionName,
+};
 
 /// Ask an rm-host for what it hands out.
 #[derive(Debug, Parser)]

@@ -16,8 +16,10 @@ use std::process::ExitCode;
 
 use serde_json::value::RawValue;
 
-use crate::arguments::{Arguments, AskOrder, OfSession};
-use crate::outcome::Failure;
+use crate::{
+    arguments::{Arguments, AskOrder, OfSession},
+    outcome::Failure,
+};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {

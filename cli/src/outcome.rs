@@ -1,8 +1,10 @@
 //! What the user sees: the result, or what went wrong, and the exit status.
 
-use std::borrow::Cow;
-use std::io::{self, IsTerminal, Write};
-use std::process::ExitCode;
+use std::{
+    borrow::Cow,
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
 
 use client::ClientError;
 use protocol::{Waited, shown};

@@ -1,9 +1,6 @@
 //! The payload's JSON, from the command line or from stdin, refused with its place where it is none.
 
-use std::io::Read;
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
+use std::{io::Read, sync::mpsc, thread, time::Duration};
 
 use protocol::limits::MESSAGE_BYTES_MAX;
 use serde_json::value::RawValue;

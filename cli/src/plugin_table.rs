@@ -1,7 +1,9 @@
 //! Plugins as a table: one row each, in columns of spaces, so that it is the same on a terminal and in a pipe.
 
-use std::borrow::Borrow;
-use std::time::{Duration, SystemTime};
+use std::{
+    borrow::Borrow,
+    time::{Duration, SystemTime},
+};
 
 use protocol::shown;
 use serde::Deserialize;

@@ -1,15 +1,19 @@
 //! `rm-cli plugins`: what the host says of its plugins, and what it can be told to do with one of them.
 
-use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::{
+    process::ExitCode,
+    time::{Duration, SystemTime},
+};
 
 use client::{Client, ClientError, ClientOptions, RequestOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::{Instant, sleep};
 
-use crate::outcome::{self, Failure};
-use crate::plugin_table::{self, Report, Storage};
+use crate::{
+    outcome::{self, Failure},
+    plugin_table::{self, Report, Storage},
+};
 
 const LIST: &str = "rm.plugins";
 const TELL: &str = "rm.plugin";

@@ -1,10 +1,12 @@
 //! Where the name of a session comes from. Whoever knows it can ask for the session's answers, and take its requests back;
 //! and every user of a machine can list what the others' programs were called with.
 
-use std::env;
-use std::fs::File;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::{
+    env,
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
 use crate::outcome::{self, Failure};
 

@@ -3,9 +3,11 @@
 #[path = "../../client/tests/support/mod.rs"]
 mod support;
 
-use std::io::Write;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::{
+    io::Write,
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use support::{Peer, TestServer};

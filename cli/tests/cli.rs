@@ -3,9 +3,11 @@
 #[path = "../../client/tests/support/mod.rs"]
 mod support;
 
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
 
 use support::{Asked, Peer, TestServer};
 

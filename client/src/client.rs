@@ -1,20 +1,23 @@
 //! The handle that programs hold: what can be asked of a host, and how its connection is kept.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{
+    Arc, Mutex, PoisonError, RwLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use protocol::ErrorCode;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use crate::connection::Connection;
-use crate::error::ClientError;
-use crate::exchange::Answer;
-use crate::options::{ClientOptions, RequestOptions};
-use crate::reconnect::Outage;
-use crate::session::{HELLO_TYPE, Session, Welcome, no_session};
+use crate::{
+    connection::Connection,
+    error::ClientError,
+    exchange::Answer,
+    options::{ClientOptions, RequestOptions},
+    reconnect::Outage,
+    session::{HELLO_TYPE, Session, Welcome, no_session},
+};
 
 /// A client of one host, over one connection.
 ///
@@ -51,7 +54,7 @@ use crate::session::{HELLO_TYPE, Session, Welcome, no_session};
 /// # }
 /// # main_at(&server).unwrap();
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Client {
     pub(crate) shared: Arc<Shared>,
 }

@@ -3,25 +3,35 @@
 //! Callers append to the exchange and the task writes all that has gathered since its last write, so requests made
 //! together leave together.
 
-use std::future::poll_fn;
-use std::io;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use protocol::limits::{MESSAGE_BYTES_MAX, SEPARATOR};
-use protocol::{Decoder, Reply, encoder};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Notify, OnceCell, Semaphore};
-use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use protocol::{
+    Decoder, Reply, encoder,
+    limits::{MESSAGE_BYTES_MAX, SEPARATOR},
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::{Notify, OnceCell, Semaphore},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
-use crate::error::ClientError;
-use crate::exchange::{Answer, Exchange, ExchangeEnd};
-use crate::limits::{CLOSE_WAIT, IN_FLIGHT_MAX, OUTGOING_BYTES_MAX, READ_BYTES, REPLY_BYTES_MAX};
-use crate::operators;
-use crate::options::ClientOptions;
+use crate::{
+    error::ClientError,
+    exchange::{Answer, Exchange, ExchangeEnd},
+    limits::{CLOSE_WAIT, IN_FLIGHT_MAX, OUTGOING_BYTES_MAX, READ_BYTES, REPLY_BYTES_MAX},
+    operators,
+    options::ClientOptions,
+};
 
 /// The halves of a socket, of whichever kind.
 type Reading = Box<dyn AsyncRead + Send + Unpin>;

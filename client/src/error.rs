@@ -1,8 +1,6 @@
 //! Why a request has no result.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::value::RawValue;
 

@@ -1,12 +1,9 @@
 //! What is under way on one connection: who waits for which reply, and what is still to be written. Owns no socket, so
 //! it can be tested without one.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::sync::Arc;
+use std::{collections::HashMap, fmt, sync::Arc};
 
-use protocol::encoder::BAD_MESSAGE_TYPE;
-use protocol::{ErrorCode, Refusal, Reply};
+use protocol::{ErrorCode, Refusal, Reply, encoder::BAD_MESSAGE_TYPE};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
@@ -40,7 +37,7 @@ impl Answer {
 }
 
 /// Why nothing more can be asked on a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ExchangeEnd {
     Closed,
     Lost(Arc<str>),

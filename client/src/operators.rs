@@ -1,14 +1,15 @@
 //! The operators' socket in a host's data folder.
 
-use std::fs::File;
-use std::io::{self, ErrorKind};
-use std::os::fd::AsRawFd as _;
-use std::path::Path;
-use std::time::Duration;
+use std::{
+    fs::File,
+    io::{self, ErrorKind},
+    os::fd::AsRawFd as _,
+    path::Path,
+    time::Duration,
+};
 
 use protocol::limits::OPERATORS_SOCKET;
-use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::{net::UnixStream, time::timeout};
 
 use crate::error::ClientError;
 

@@ -1,14 +1,15 @@
 //! What can be chosen for a client, and for a single request.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use protocol::limits::DEFAULT_WAIT;
 
-use crate::client::Client;
-use crate::error::ClientError;
-use crate::limits::{DEADLINE_GRACE, DEADLINE_MAX, SILENCE};
-use crate::server::Server;
+use crate::{
+    client::Client,
+    error::ClientError,
+    limits::{DEADLINE_GRACE, DEADLINE_MAX, SILENCE},
+    server::Server,
+};
 
 /// What can be chosen for a client.
 ///
@@ -22,7 +23,7 @@ use crate::server::Server;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct ClientOptions {
     pub(crate) server: Server,
     pub(crate) data: Option<PathBuf>,
@@ -140,7 +141,7 @@ impl ClientOptions {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RequestOptions {
     deadline: Option<Duration>,
     wait: Option<bool>,

@@ -1,19 +1,22 @@
 //! How a client comes back by itself: a lost connection is replaced, and what was not answered is asked again under its id.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher as _, Hasher as _};
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher as _, Hasher as _},
+    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
+    time::Duration,
+};
 
 use protocol::ErrorCode;
 use tokio::time::{Instant, sleep};
 
-use crate::client::{Client, Request, forgotten};
-use crate::connection::Connection;
-use crate::error::ClientError;
-use crate::exchange::Answer;
-use crate::limits::{RECONNECT_PAUSE_MAX, RECONNECT_PAUSE_MIN, RECONNECT_TRY_MAX, RESTART_WAIT};
+use crate::{
+    client::{Client, Request, forgotten},
+    connection::Connection,
+    error::ClientError,
+    exchange::Answer,
+    limits::{RECONNECT_PAUSE_MAX, RECONNECT_PAUSE_MIN, RECONNECT_TRY_MAX, RESTART_WAIT},
+};
 
 /// Since when the host has answered nothing, and how long the next pause is.
 #[derive(Clone, Copy, Debug)]

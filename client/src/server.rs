@@ -1,17 +1,18 @@
 //! Where a host listens: a name or an address, and a port.
 
-use std::fmt;
-use std::net::SocketAddr;
-use std::str::FromStr;
-use std::time::Duration;
+use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 
 use protocol::limits::DEFAULT_PORT;
 use rustix::net::sockopt;
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
 
-use crate::error::ClientError;
-use crate::limits::{KEEP_ALIVE_AFTER, KEEP_ALIVE_EVERY, KEEP_ALIVE_TRIES_MAX, UNACKNOWLEDGED_MAX};
+use crate::{
+    error::ClientError,
+    limits::{KEEP_ALIVE_AFTER, KEEP_ALIVE_EVERY, KEEP_ALIVE_TRIES_MAX, UNACKNOWLEDGED_MAX},
+};
 
 /// A host's name or address with its port. By default `localhost` and the protocol's port.
 ///
@@ -23,14 +24,14 @@ use crate::limits::{KEEP_ALIVE_AFTER, KEEP_ALIVE_EVERY, KEEP_ALIVE_TRIES_MAX, UN
 /// assert_eq!(Server::default().to_string(), "localhost:41969");
 /// # Ok::<(), client::BadServer>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     pub(crate) host: String,
     pub(crate) port: u16,
 }
 
 /// A text that names no server.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected HOST:PORT as in `localhost:41969` or `[::1]:41969`, got `{0}`")]
 pub struct BadServer(String);
 

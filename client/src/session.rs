@@ -1,10 +1,11 @@
 //! The session that a client's ids belong to: which one it is, and which id comes next.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
 
-use protocol::encoder;
-use protocol::limits::HELLO_VERSION;
+use protocol::{encoder, limits::HELLO_VERSION};
 use serde::Deserialize;
 
 use crate::error::ClientError;

@@ -4,13 +4,14 @@ mod support;
 
 use std::time::Duration;
 
-use client::limits::OUTGOING_BYTES_MAX;
-use client::{Client, ClientError, ClientOptions, RequestOptions};
+use client::{Client, ClientError, ClientOptions, RequestOptions, limits::OUTGOING_BYTES_MAX};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use support::{Peer, TestServer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::task::JoinSet;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::JoinSet,
+};
 
 #[derive(Debug, PartialEq, Deserialize)]
 struct Count {

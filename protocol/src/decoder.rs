@@ -7,11 +7,13 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-use crate::error_code::ErrorCode;
-use crate::limits::{BAD_MESSAGE_ECHO_BYTES_MAX, MESSAGE_BYTES_MAX, SEPARATOR};
-use crate::object;
-use crate::opening::{OPENING_BYTES_MAX, Opening};
-use crate::separator;
+use crate::{
+    error_code::ErrorCode,
+    limits::{BAD_MESSAGE_ECHO_BYTES_MAX, MESSAGE_BYTES_MAX, SEPARATOR},
+    object,
+    opening::{OPENING_BYTES_MAX, Opening},
+    separator,
+};
 
 /// Above this a buffer is given back as soon as its message is done, so that one big message does not make the
 /// connection big for good.
@@ -21,7 +23,7 @@ const BUFFER_BYTES_KEPT: usize = 4096;
 const RECEIVED_BYTES_KEPT: usize = BAD_MESSAGE_ECHO_BYTES_MAX + 4;
 
 /// Why a connection's bytes cannot be read any further. The peer is at fault; its connection is to be closed.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
     /// A message is longer than the limit, or is going to be.

@@ -3,9 +3,11 @@
 //! A whole message ends with the separator and has it nowhere else: in JSON text a 🦀 can stand only inside a string,
 //! where its escape means the same.
 
-use crate::error_code::ErrorCode;
-use crate::limits::{BAD_MESSAGE_ECHO_BYTES_MAX, SEPARATOR, SEPARATOR_ESCAPED};
-use crate::separator;
+use crate::{
+    error_code::ErrorCode,
+    limits::{BAD_MESSAGE_ECHO_BYTES_MAX, SEPARATOR, SEPARATOR_ESCAPED},
+    separator,
+};
 
 /// The type of every complaint about a message, for its own type could not be read.
 pub const BAD_MESSAGE_TYPE: &str = "errMsgFromClient";

@@ -1,7 +1,6 @@
 //! The stable words that tell a program what went wrong.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 /// The host's own codes. A jobber may answer with other words, never with one of these.
 ///
@@ -11,7 +10,7 @@ use std::str::FromStr;
 /// assert_eq!(ErrorCode::UnknownType.as_str(), "unknown_type");
 /// assert_eq!("busy".parse(), Ok(ErrorCode::Busy));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorCode {
     /// The message is no request.
@@ -111,7 +110,7 @@ impl fmt::Display for ErrorCode {
 }
 
 /// A word that is none of the host's codes; it may be a jobber's own.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected one of the host's error codes, got `{0}`")]
 pub struct NoErrorCode(pub String);
 

@@ -5,9 +5,10 @@
 
 use std::borrow::Cow;
 
-use crate::limits::{DEPTH_MAX, QUERY_INDEX_BYTES_MAX};
-use crate::object;
-use crate::plain;
+use crate::{
+    limits::{DEPTH_MAX, QUERY_INDEX_BYTES_MAX},
+    object, plain,
+};
 
 /// One request as it came. Raw parts are the sender's own bytes.
 ///
@@ -20,7 +21,7 @@ use crate::plain;
 /// assert_eq!(request.payload, Some(r#"{"count": 2}"#));
 /// # Ok::<(), protocol::BadMessage>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     /// The type asked for; borrowed unless it was written with escapes.
     pub type_name: Cow<'a, str>,
@@ -34,7 +35,7 @@ pub struct Request<'a> {
 }
 
 /// Why a message is no request, and under which number its sender may expect to hear so.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct BadMessage {
     /// The number as sent where one could be read, otherwise `0`.

@@ -2,8 +2,10 @@
 //!
 //! An unknown key is refused, never ignored: a client that asks for a promise must hear that nobody keeps it.
 
-use crate::limits::{HELLO_VERSION, REQUEST_ID_MAX};
-use crate::object;
+use crate::{
+    limits::{HELLO_VERSION, REQUEST_ID_MAX},
+    object,
+};
 
 /// Control data of one request, or of a connection as its default.
 ///
@@ -14,7 +16,7 @@ use crate::object;
 /// assert_eq!(meta, Meta { deadline_ms: Some(250), ..Meta::default() });
 /// assert!(Meta::parse(r#"{"deadline":250}"#).unwrap_err().contains("`deadline_ms`"));
 /// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
     /// How long the client waits, in milliseconds from the request's arrival.
     pub deadline_ms: Option<u64>,
@@ -67,7 +69,7 @@ impl Meta {
 /// let hello = protocol::Hello::parse(Some(r#"{"v":1,"meta":{"wait":true}}"#)).unwrap();
 /// assert_eq!(hello.meta.wait, Some(true));
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hello {
     /// The session that the client goes on with, as an earlier hello gave it.
     pub session: Option<String>,
@@ -133,7 +135,7 @@ impl Hello {
 /// let cancel = protocol::Cancel::parse(Some(r#"{"id":7}"#)).unwrap();
 /// assert_eq!(cancel.id, 7);
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cancel {
     /// The request that is to be taken back, see [`Meta::id`].
     pub id: u64,

@@ -1,10 +1,11 @@
 //! Walks the entries of one JSON object without building it: the values stay text of the message they came in.
 
-use std::borrow::Cow;
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-use serde::Deserialize;
-use serde::de::{Deserializer as _, MapAccess, Visitor};
+use serde::{
+    Deserialize,
+    de::{Deserializer as _, MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 use crate::limits::QUOTED_CHARS_MAX;

@@ -5,9 +5,11 @@
 
 use std::borrow::Cow;
 
-use crate::limits::QUERY_INDEX_BYTES_MAX;
-use crate::message::{Request, is_too_deep};
-use crate::object;
+use crate::{
+    limits::QUERY_INDEX_BYTES_MAX,
+    message::{Request, is_too_deep},
+    object,
+};
 
 /// `None`: read it the careful way.
 pub(crate) fn request(text: &str, greeted: bool) -> Option<Request<'_>> {

@@ -14,7 +14,7 @@ use crate::object;
 /// assert_eq!(reply.refusal().unwrap().code, "sold_out");
 /// # Ok::<(), protocol::BadReply>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply<'a> {
     /// The type answered for; `errMsgFromClient` where the host could not read the message.
     pub type_name: Cow<'a, str>,
@@ -25,7 +25,7 @@ pub struct Reply<'a> {
 }
 
 /// What an error reply says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal<'a> {
     /// The stable word for programs.
     pub code: Cow<'a, str>,
@@ -43,7 +43,7 @@ impl<'a> Refusal<'a> {
 }
 
 /// Why a message is no reply: a sentence that names what was expected and what came.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadReply(pub String);
 

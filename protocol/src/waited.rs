@@ -19,7 +19,7 @@ use crate::{encoder, object};
 /// );
 /// assert_eq!(Waited::parse(&result), Some(waited));
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waited<'a> {
     /// The code of the last "not yet".
     pub last_code: Cow<'a, str>,

@@ -1,8 +1,10 @@
 //! What is written reads back, and has the separator at its end only.
 
 use proptest::prelude::*;
-use protocol::limits::{BAD_MESSAGE_ECHO_BYTES_MAX, SEPARATOR};
-use protocol::{Decoder, Reply, Request, encoder};
+use protocol::{
+    Decoder, Reply, Request, encoder,
+    limits::{BAD_MESSAGE_ECHO_BYTES_MAX, SEPARATOR},
+};
 use serde_json::{Value, json};
 
 /// The one message in `out`, without its separator; fails if there are more.

@@ -1,9 +1,10 @@
 //! What the decoder promises: the same messages however the stream is cut, and nothing kept that need not be.
 
-use proptest::collection::vec;
-use proptest::prelude::*;
-use protocol::limits::{MESSAGE_BYTES_MAX, SEPARATOR};
-use protocol::{Decoder, ProtocolError};
+use proptest::{collection::vec, prelude::*};
+use protocol::{
+    Decoder, ProtocolError,
+    limits::{MESSAGE_BYTES_MAX, SEPARATOR},
+};
 
 /// Draws all there is; the error last, if there is one.
 fn drawn(decoder: &mut Decoder, input: &[u8]) -> (Vec<Vec<u8>>, Option<ProtocolError>) {

@@ -1,7 +1,9 @@
 //! What is a request, what is none, and what its sender is told.
 
-use protocol::limits::{DEPTH_MAX, REQUEST_ID_MAX};
-use protocol::{BadMessage, Cancel, Hello, Meta, Reply, Request};
+use protocol::{
+    BadMessage, Cancel, Hello, Meta, Reply, Request,
+    limits::{DEPTH_MAX, REQUEST_ID_MAX},
+};
 
 fn refused(message: &str) -> BadMessage {
     Request::parse(message.as_bytes(), false).expect_err(message)

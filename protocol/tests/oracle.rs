@@ -1,7 +1,6 @@
 //! What is read as a request is what serde_json reads as one, whatever the way it is written.
 
-use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::{prelude::*, sample::select};
 use protocol::Request;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;

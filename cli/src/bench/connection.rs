@@ -1,17 +1,23 @@
 //! One connection of a benchmark: keeps so many requests in flight, and hears their replies.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
-use std::time::Instant;
+use std::{
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
+    time::Instant,
+};
 
 use client::limits::REPLY_BYTES_MAX;
 use protocol::{Decoder, Reply};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
 
-use super::Bench;
-use super::tally::Tally;
-use super::template::{NUMBERS, Requests};
+use super::{
+    Bench,
+    tally::Tally,
+    template::{NUMBERS, Requests},
+};
 
 /// What is written, and not yet sent, before nothing more is written.
 const UNSENT_BYTES_MAX: usize = 256 * 1024;

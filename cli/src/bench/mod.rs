@@ -11,28 +11,36 @@ mod tally;
 mod template;
 mod unique;
 
-use std::cell::RefCell;
-use std::future::poll_fn;
-use std::process::ExitCode;
-use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    process::ExitCode,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use client::{ClientError, Server};
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::net::TcpStream;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::{JoinSet, LocalSet};
+use tokio::{
+    net::TcpStream,
+    signal::unix::{Signal, SignalKind, signal},
+    task::{JoinSet, LocalSet},
+};
 
 use self::connection::Connection;
 pub(crate) use self::options::{BENCH_HELP, BenchOptions};
-use self::options::{Load, Until};
-use self::pace::{Alarm, Pace};
-use self::report::{Measured, Report};
-use self::tally::Tally;
-use self::template::Requests;
-use self::unique::Unique;
-use crate::outcome::{self, Failure};
-use crate::payload;
+use self::{
+    options::{Load, Until},
+    pace::{Alarm, Pace},
+    report::{Measured, Report},
+    tally::Tally,
+    template::Requests,
+    unique::Unique,
+};
+use crate::{
+    outcome::{self, Failure},
+    payload,
+};
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 256 * 1024;

@@ -1,8 +1,10 @@
 //! When requests are due that are sent at a fixed rate, and a clock that rings at that moment.
 
-use std::sync::{Arc, mpsc};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::Notify;
 

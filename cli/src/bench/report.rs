@@ -1,14 +1,15 @@
 //! The figures, as a table or as JSON, and what they are worth.
 
-use std::fmt::Write as _;
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use client::Server;
 use protocol::shown;
 use serde_json::{Value, json};
 
-use super::options::{BenchOptions, Load, Until};
-use super::tally::{Counts, Tally};
+use super::{
+    options::{BenchOptions, Load, Until},
+    tally::{Counts, Tally},
+};
 use crate::outcome::{self, grouped, harmless};
 
 /// What came of one load.

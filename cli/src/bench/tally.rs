@@ -1,14 +1,14 @@
 //! What is counted while a benchmark runs, and what may still be sent.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use hdrhistogram::Histogram;
 use protocol::Refusal;
 
-use super::options::Until;
-use super::pace::Pace;
-use super::unique::Unique;
+use super::{options::Until, pace::Pace, unique::Unique};
 
 /// What comes before the measuring and does not count.
 const WARM_UP: Duration = Duration::from_millis(300);

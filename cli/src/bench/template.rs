@@ -3,8 +3,10 @@
 use std::ops::Range;
 
 use memchr::memmem::Finder;
-use protocol::limits::{MESSAGE_BYTES_MAX, SEPARATOR};
-use protocol::{Refusal, Reply, encoder};
+use protocol::{
+    Refusal, Reply, encoder,
+    limits::{MESSAGE_BYTES_MAX, SEPARATOR},
+};
 
 use crate::outcome::Failure;
 

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 
 use protocol::{Decoder, Request, encoder};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
 
 pub(crate) struct TestServer {
     listener: TcpListener,

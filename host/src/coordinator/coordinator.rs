@@ -320,10 +320,8 @@ impl Coordinator {
     pub fn next_due(&self) -> Option<Instant> {
         let scheduled = (self.schedule.next_due_ms()).map(|ms| self.clock.instant_of(ms));
         let watched = self.watches.first().map(|(due, _)| *due);
-        [scheduled, watched, self.next_back()]
-            .into_iter()
-            .flatten()
-            .min()
+        let due = [scheduled, watched, self.next_back()];
+        due.into_iter().flatten().min()
     }
 
     /// Does everything that has come to be done: fetches from threads, answers what has expired, begins what

@@ -9,7 +9,7 @@ use super::once::UnderWayId;
 pub struct ClientSlot(pub u32);
 
 /// A request type that some plugin serves or has served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TypeId(pub u32);
 
 /// A request that could not be answered while it was read.

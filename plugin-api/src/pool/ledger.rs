@@ -13,12 +13,16 @@
 
 use super::{
     ranges::Span,
-    record::{self, Damaged, Record, Records, Terms, put_varint, take_varint, write_all},
+    record::{self, Damaged, Record, Records, put_varint, take_varint, write_all},
 };
 use crate::{
     context::{StateMap, unwinding},
     stored,
 };
+
+mod run;
+
+use run::Run;
 
 const PAGES: u8 = 7;
 const INDEX: u8 = 8;
@@ -36,115 +40,6 @@ pub(super) const GRANTS_PER_PAGE: usize = 16;
 pub(super) enum Page {
     Records(Vec<Record>),
     Run(Run),
-}
-
-/// Grants whose tokens and numbers rise together, and whose holders are not kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Run {
-    /// Of the first one.
-    token: u64,
-    grants: u64,
-    /// Numbers of each grant, less one.
-    longer: u64,
-    /// The first one's lowest number.
-    start: u64,
-}
-
-impl Run {
-    /// What the records of a page are as a run, if it is full, and they are one and never end.
-    fn of_full(base: u64, page: &[u8]) -> Result<Option<Self>, Damaged> {
-        let mut run: Option<Self> = None;
-        for record in Records::new(base, page) {
-            let Record {
-                token,
-                first,
-                rest,
-                terms,
-                ..
-            } = record?;
-            let next = Self {
-                token,
-                grants: 1,
-                longer: first.end - first.start,
-                start: first.start,
-            };
-            let so_far = match run {
-                Some(run) if !run.goes_on_as(next) => return Ok(None),
-                Some(run) => run,
-                None => Self { grants: 0, ..next },
-            };
-            if !rest.is_empty() || terms != Terms::default() {
-                return Ok(None);
-            }
-            run = Some(so_far.longer_by(next));
-        }
-        // What has become sparse stays: as a run it would cost as much, and its holders would be forgotten for nothing.
-        Ok(run.filter(|run| run.grants >= GRANTS_PER_PAGE as u64))
-    }
-
-    fn longer_by(self, next: Self) -> Self {
-        Self {
-            grants: self.grants + next.grants,
-            ..self
-        }
-    }
-
-    fn numbers_of(self, at: u64) -> Span {
-        let start = self.start + at * (self.longer + 1);
-        Span {
-            start,
-            end: start + self.longer,
-        }
-    }
-
-    fn numbers(self) -> Span {
-        Span {
-            start: self.start,
-            end: self.numbers_of(self.grants - 1).end,
-        }
-    }
-
-    fn grant(self, at: u64) -> Record {
-        Record {
-            token: self.token + at,
-            first: self.numbers_of(at),
-            rest: Vec::new(),
-            holder: None,
-            terms: Terms::default(),
-        }
-    }
-
-    /// The grants from `from` on, up to but not with `to`, if there are any.
-    fn part(self, from: u64, to: u64) -> Option<Self> {
-        (from < to).then(|| Self {
-            token: self.token + from,
-            grants: to - from,
-            start: self.numbers_of(from).start,
-            ..self
-        })
-    }
-
-    fn goes_on_as(self, next: Self) -> bool {
-        self.token.checked_add(self.grants) == Some(next.token)
-            && self.longer == next.longer
-            && self.numbers().end.checked_add(1) == Some(next.start)
-    }
-
-    fn read(base: u64, mut bytes: &[u8]) -> Result<Self, Damaged> {
-        let mut next = || take_varint(&mut bytes);
-        let run = Self {
-            token: base,
-            grants: next()?,
-            longer: next()?,
-            start: next()?,
-        };
-        let numbers = run.longer.checked_add(1).ok_or(Damaged)?;
-        let end = run.grants.checked_mul(numbers).ok_or(Damaged)?;
-        let fits = run.start.checked_add(end).is_some() && base.checked_add(run.grants).is_some();
-        (run.grants > 0 && fits && bytes.is_empty())
-            .then_some(run)
-            .ok_or(Damaged)
-    }
 }
 
 impl Page {

@@ -8,8 +8,10 @@
 mod load;
 mod servers;
 
-use std::time::Duration;
-use std::{collections::HashMap, env, fmt::Write as _, fs, path::Path, process::Command, thread};
+use std::{
+    collections::HashMap, env, fmt::Write as _, fs, path::Path, process::Command, thread,
+    time::Duration,
+};
 
 use load::{Came, check, press};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
