@@ -15,7 +15,7 @@ use crate::{
     error::ClientError,
     exchange::Answer,
     options::{ClientOptions, RequestOptions},
-    reconnect::Outage,
+    outage::Outage,
     session::{HELLO_TYPE, Session, Welcome, no_session},
 };
 
@@ -94,7 +94,7 @@ impl Client {
             .await
     }
 
-    pub(crate) async fn open(options: ClientOptions) -> Result<Self, ClientError> {
+    async fn open(options: ClientOptions) -> Result<Self, ClientError> {
         let connection = Connection::open(&options, options.timeout).await?;
         let connection = RwLock::new(Arc::new(connection));
         let session = Session::new(options.session.as_deref());
@@ -342,6 +342,16 @@ impl Client {
         }
         let welcome: Welcome = read_result(HELLO_TYPE, result_of(answer)?)?;
         Ok(session.greeted(welcome))
+    }
+}
+
+impl ClientOptions {
+    /// Connects; tries every address that the server's name stands for, in order.
+    ///
+    /// # Errors
+    /// [`ClientError::NoConnection`], naming every address tried.
+    pub async fn connect(self) -> Result<Client, ClientError> {
+        Client::open(self).await
     }
 }
 

@@ -8,11 +8,13 @@
 
 mod client;
 mod connection;
+mod dial;
 mod error;
 mod exchange;
 pub mod limits;
 mod operators;
 mod options;
+mod outage;
 mod reconnect;
 mod server;
 mod session;

@@ -5,8 +5,6 @@ use std::{path::PathBuf, time::Duration};
 use protocol::limits::DEFAULT_WAIT;
 
 use crate::{
-    client::Client,
-    error::ClientError,
     limits::{DEADLINE_GRACE, DEADLINE_MAX, SILENCE},
     server::Server,
 };
@@ -73,7 +71,7 @@ impl ClientOptions {
     /// the host is away for `patience`; each request waits for no longer than its own timeout all the same.
     ///
     /// The host keeps the answers of such requests for this, on its disk: each costs it a write, also where the type
-    /// has no state. [`Client::send`] gives no ids, and comes back for nothing. Where the caller names the
+    /// has no state. [`Client::send`](crate::Client::send) gives no ids, and comes back for nothing. Where the caller names the
     /// [session](Self::session), it chooses the ids as well, and only requests that bear one are asked again.
     ///
     /// ```no_run
@@ -100,19 +98,11 @@ impl ClientOptions {
         self
     }
 
-    /// Goes on with a session, as [`Client::session`] told it, also of another program: what was asked there under an id is
+    /// Goes on with a session, as [`Client::session`](crate::Client::session) told it, also of another program: what was asked there under an id is
     /// answered as it was. A host that has forgotten it refuses with `id_forgotten`.
     pub fn session(mut self, session: impl Into<String>) -> Self {
         self.session = Some(session.into());
         self
-    }
-
-    /// Connects; tries every address that the server's name stands for, in order.
-    ///
-    /// # Errors
-    /// [`ClientError::NoConnection`], naming every address tried.
-    pub async fn connect(self) -> Result<Client, ClientError> {
-        Client::open(self).await
     }
 }
 

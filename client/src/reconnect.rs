@@ -1,8 +1,6 @@
 //! How a client comes back by itself: a lost connection is replaced, and what was not answered is asked again under its id.
 
 use std::{
-    collections::hash_map::RandomState,
-    hash::{BuildHasher as _, Hasher as _},
     sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
@@ -15,34 +13,9 @@ use crate::{
     connection::Connection,
     error::ClientError,
     exchange::Answer,
-    limits::{RECONNECT_PAUSE_MAX, RECONNECT_PAUSE_MIN, RECONNECT_TRY_MAX, RESTART_WAIT},
+    limits::{RECONNECT_PAUSE_MAX, RECONNECT_TRY_MAX, RESTART_WAIT},
+    outage::Outage,
 };
-
-/// Since when the host has answered nothing, and how long the next pause is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Outage {
-    since: Instant,
-    pause: Duration,
-}
-
-impl Outage {
-    fn begin() -> Self {
-        Self {
-            since: Instant::now(),
-            pause: RECONNECT_PAUSE_MIN,
-        }
-    }
-
-    /// Twice as long each time, and by chance up to half as long again: clients that lost the same host do not come back
-    /// in step.
-    fn next_pause(&mut self) -> Duration {
-        let pause = self.pause;
-        self.pause = (pause * 2).min(RECONNECT_PAUSE_MAX);
-        let chance = RandomState::new().build_hasher().finish();
-        let of_1024 = u32::try_from(chance % 1024).unwrap_or_default();
-        pause + pause * of_1024 / 2048
-    }
-}
 
 impl Client {
     /// Asks over one connection after the other, always under the same id, until the host has said what became of it.
