@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::abi::Buffer;
+use crate::buffer::Buffer;
 
 /// The host as the code of one lane sees it.
 ///

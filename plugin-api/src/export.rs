@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    abi::Buffer,
+    buffer::Buffer,
     context::HostAccess,
     description::{Description, JobberDescription, LaneDescription, StateDescription},
     jobber::{RawJson, Refusal},

@@ -3,6 +3,7 @@
 #![warn(missing_docs)]
 
 pub mod abi;
+mod buffer;
 mod context;
 mod declare;
 pub mod description;

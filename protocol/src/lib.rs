@@ -31,13 +31,15 @@ mod object;
 mod opening;
 mod plain;
 pub mod reply;
+mod request;
 mod separator;
 pub mod shown;
 pub mod waited;
 
 pub use decoder::{Decoder, Frames, ProtocolError};
 pub use error_code::ErrorCode;
-pub use message::{BadMessage, Request};
+pub use message::BadMessage;
 pub use meta::{Cancel, Hello, Meta};
 pub use reply::{BadReply, Refusal, Reply};
+pub use request::Request;
 pub use waited::Waited;

@@ -1,4 +1,4 @@
-//! What a client asks: one request, read from one message and borrowed from it.
+//! How a request is read from one message, and borrowed from it.
 //!
 //! A well-formed request costs one pass and no allocation. What is wrong with any other is remembered and reading goes
 //! on, so that the complaint can still bear the `queryIndex` its sender waits for.
@@ -7,32 +7,10 @@ use std::borrow::Cow;
 
 use crate::{
     limits::{DEPTH_MAX, QUERY_INDEX_BYTES_MAX},
-    object, plain,
+    object::{self, is_too_deep},
+    plain,
+    request::Request,
 };
-
-/// One request as it came. Raw parts are the sender's own bytes.
-///
-/// ```
-/// use protocol::Request;
-///
-/// let request = Request::parse(br#"{"type":"getTickets","queryIndex":1.50,"payload":{"count": 2}}"#, false)?;
-/// assert_eq!(request.type_name, "getTickets");
-/// assert_eq!(request.query_index, "1.50");
-/// assert_eq!(request.payload, Some(r#"{"count": 2}"#));
-/// # Ok::<(), protocol::BadMessage>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request<'a> {
-    /// The type asked for; borrowed unless it was written with escapes.
-    pub type_name: Cow<'a, str>,
-    /// The client's own number for the request: the number's digits as sent.
-    pub query_index: &'a str,
-    /// The payload's JSON text; `null` is a payload, a missing key is none.
-    pub payload: Option<&'a str>,
-    /// The control data's JSON text, to be read with [`Meta::parse`](crate::Meta::parse); only from a client that has
-    /// said hello.
-    pub meta: Option<&'a str>,
-}
 
 /// Why a message is no request, and under which number its sender may expect to hear so.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -201,35 +179,4 @@ fn no_object(text: &str, error: &serde_json::Error) -> String {
         return format!("expected a JSON object, got {}", object::kind(text));
     }
     format!("expected a JSON object, got what is not JSON: {error}")
-}
-
-/// Whether a valid JSON text is nested deeper than [`DEPTH_MAX`]. The brackets are counted first, because hardly any
-/// message has enough of them to need the careful walk.
-pub(crate) fn is_too_deep(json: &[u8]) -> bool {
-    // Each level takes two bytes at least.
-    if json.len() <= 2 * DEPTH_MAX {
-        return false;
-    }
-    if json
-        .iter()
-        .filter(|&&byte| byte == b'{' || byte == b'[')
-        .count()
-        <= DEPTH_MAX
-    {
-        return false;
-    }
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for &byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = in_string,
-            b'"' => in_string = !in_string,
-            _ if in_string => {}
-            b'{' | b'[' if depth == DEPTH_MAX => return true,
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth -= 1,
-            _ => {}
-        }
-    }
-    false
 }

@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::limits::QUOTED_CHARS_MAX;
+use crate::limits::{DEPTH_MAX, QUOTED_CHARS_MAX};
 
 /// Calls `each` with every key and its value's text, in order, keys that come twice included. The text must be one
 /// JSON object and nothing behind it; values are skipped without recursion, however deep they are.
@@ -103,4 +103,35 @@ pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
         bytes = rest;
     }
     bytes
+}
+
+/// Whether a valid JSON text is nested deeper than [`DEPTH_MAX`]. The brackets are counted first, because hardly any
+/// message has enough of them to need the careful walk.
+pub(crate) fn is_too_deep(json: &[u8]) -> bool {
+    // Each level takes two bytes at least.
+    if json.len() <= 2 * DEPTH_MAX {
+        return false;
+    }
+    if json
+        .iter()
+        .filter(|&&byte| byte == b'{' || byte == b'[')
+        .count()
+        <= DEPTH_MAX
+    {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for &byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' if depth == DEPTH_MAX => return true,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+    }
+    false
 }

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use crate::{
     limits::QUERY_INDEX_BYTES_MAX,
-    message::{Request, is_too_deep},
-    object,
+    object::{self, is_too_deep},
+    request::Request,
 };
 
 /// `None`: read it the careful way.

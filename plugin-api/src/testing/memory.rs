@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    abi::Buffer,
+    buffer::Buffer,
     context::{Call, HostAccess, Revoked, Seek},
     rules::{self, EntryTooLarge},
 };

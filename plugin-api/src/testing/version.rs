@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::memory::{Entries, MemoryHost};
 use crate::{
     Answer, Call, Refusal, RefusalKind,
-    abi::Buffer,
+    buffer::Buffer,
     description::{Description, StateDescription},
     export::{Definition, LaneCode, Plugin},
     limits::RETRIES_MAX,
