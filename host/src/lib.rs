@@ -18,6 +18,7 @@ mod did_you_mean;
 pub mod environment;
 pub mod host;
 pub mod kept_state;
+pub mod lane;
 pub mod limits;
 pub mod logging;
 pub mod net;

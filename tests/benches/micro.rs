@@ -17,14 +17,12 @@ use abi_stable::{
 use criterion::{BatchSize, Criterion, Throughput};
 use host::{
     clock::Clock,
-    coordinator::{
-        Signal,
-        parts::{
-            Asked, ClientSlot, Fetched, Handed, Job, LaneCode, LaneThread, Output, Schedule,
-            TypeId, Verdict,
-        },
-    },
+    coordinator::parts::Schedule,
     crash_list::CrashList,
+    lane::{
+        ClientSlot, Fetched, Handed, Job, LaneCode, LaneThread, Output, RequestRef, Signal, TypeId,
+        Verdict,
+    },
     plugins::{PluginEvent, Prepared, Watcher, trial},
     state::{
         Access, BatchNo, CallFacts, Committer, Durability, Kept, LentState, SharedAccess, StateMap,
@@ -97,8 +95,8 @@ fn wire(criterion: &mut Criterion) {
     });
 }
 
-fn asked() -> Asked<'static> {
-    Asked {
+fn asked() -> RequestRef<'static> {
+    RequestRef {
         client: 1,
         session: 0,
         attempt: 1,
@@ -365,7 +363,7 @@ fn lanes(criterion: &mut Criterion) {
             let mut run = |jobber, payload| {
                 reply.clear();
                 effects.clear();
-                let asked = Asked { payload, ..asked() };
+                let asked = RequestRef { payload, ..asked() };
                 let out = Output {
                     reply: &mut reply,
                     effects: Some(&mut effects),

@@ -4,19 +4,15 @@ use std::{rc::Rc, time::Duration};
 
 use protocol::{ErrorCode, encoder};
 
-use super::{
-    coordinator::Coordinator,
-    job::{Asked, ClientSlot, Job, TypeId},
-    lane::Runner,
-    lane_code::{Output, Verdict},
-    running::debug_start,
-    schedule::{Full, LaneId},
+use super::{coordinator::Coordinator, running::debug_start, schedule::Full};
+use crate::{
+    lane::{ClientSlot, Job, LaneId, Output, RequestRef, Runner, TypeId, Verdict},
+    limits,
 };
-use crate::limits;
 
 impl Coordinator {
     /// Runs a request where it stands, or queues it.
-    pub(super) fn asked(&mut self, slot: ClientSlot, type_id: TypeId, asked: &Asked<'_>) {
+    pub(super) fn asked(&mut self, slot: ClientSlot, type_id: TypeId, asked: &RequestRef<'_>) {
         let served = &self.types[type_id];
         let (id, jobber) = (served.lane, served.jobber);
         let lane = self.lanes[id.0 as usize]
@@ -82,7 +78,7 @@ impl Coordinator {
         }
     }
 
-    fn queue(&mut self, lane: LaneId, slot: ClientSlot, type_id: TypeId, asked: &Asked<'_>) {
+    fn queue(&mut self, lane: LaneId, slot: ClientSlot, type_id: TypeId, asked: &RequestRef<'_>) {
         if !self.has_room(lane, slot, type_id, asked) {
             return;
         }
@@ -98,7 +94,7 @@ impl Coordinator {
         lane: LaneId,
         slot: ClientSlot,
         type_id: TypeId,
-        asked: &Asked<'_>,
+        asked: &RequestRef<'_>,
     ) -> bool {
         let text_bytes = asked.query_index.len() + asked.payload.len();
         let owed = self.clients.at(slot).owed;

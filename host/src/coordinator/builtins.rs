@@ -4,8 +4,8 @@ use plugin_api::rules::offer::{BUILT_IN, RESERVED_PREFIX};
 use protocol::{ErrorCode, Hello, Meta, Request, encoder};
 use serde_json::{Map, Value, json};
 
-use super::{coordinator::Coordinator, job::ClientSlot};
-use crate::{limits, logging::OneLine};
+use super::coordinator::Coordinator;
+use crate::{lane::ClientSlot, limits, logging::OneLine};
 
 impl Coordinator {
     /// Answers a request whose type no plugin serves: a built-in one, or an unknown one.

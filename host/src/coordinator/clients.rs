@@ -5,8 +5,11 @@ use std::{cell::RefMut, rc::Rc};
 use protocol::Meta;
 use slab::Slab;
 
-use super::{job::ClientSlot, peer::Peer};
-use crate::budget::{Budgets, Spent};
+use super::peer::Peer;
+use crate::{
+    budget::{Budgets, Spent},
+    lane::ClientSlot,
+};
 
 /// Where a client's replies go: its connection.
 pub trait Outlet {

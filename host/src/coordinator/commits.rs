@@ -6,8 +6,8 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::job::ClientSlot;
 use crate::{
+    lane::ClientSlot,
     limits::{BATCH_GATHERED_BYTES_MAX, UNSYNCED_BYTES_MAX},
     state::{BatchNo, Committer},
 };

@@ -18,22 +18,19 @@ use super::{
     commits::Commits,
     decisions::Decisions,
     host_error::host_error,
-    job::{Asked, ClientSlot},
-    lane::{Lane, Runner},
-    lane_thread::{Fetched, Handed},
-    once::{Answers, SessionKey, UnderWay, answers_state},
-    opener::Opener,
+    lane::Lane,
+    once::{Answers, InFlight, SessionKey, answers_state},
     peer::Peer,
     plugin_slot::{PluginSlot, Said},
     quarantine::Back,
-    schedule::{Expired, LaneId, Schedule},
-    signal::Signal,
+    schedule::{Expired, Schedule},
     storage::Storage,
     types::{Closed, Types},
 };
 use crate::{
     budget::Budgets,
     clock::{Clock, Moment},
+    lane::{ClientSlot, Fetched, Handed, LaneId, Opener, RequestRef, Runner, Signal},
     limits,
     plugins::Standing,
     run_delay::RunDelay,
@@ -79,7 +76,7 @@ pub struct Coordinator {
     /// Why it is not sound, and since when.
     pub(super) storage_error: Option<Said>,
     pub(super) answers: Answers,
-    pub(super) under_way: UnderWay,
+    pub(super) under_way: InFlight,
     /// What the sessions' names are made with.
     pub(super) session_key: SessionKey,
     /// The batch in which that is.
@@ -151,7 +148,7 @@ impl Coordinator {
             session_key: answers.key().unwrap_or(new_key),
             session_key_in: BatchNo::default(),
             answers,
-            under_way: UnderWay::new(budgets.requests.clone()),
+            under_way: InFlight::new(budgets.requests.clone()),
             budgets,
             reply: Vec::new(),
             standings: Vec::new(),
@@ -245,7 +242,7 @@ impl Coordinator {
             return;
         }
         let (client, served) = (self.clients.at(slot), &self.types[type_id]);
-        let asked = Asked {
+        let asked = RequestRef {
             client: client.id,
             session: client.session.unwrap_or_default(),
             attempt: 1,

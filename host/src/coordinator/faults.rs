@@ -10,14 +10,13 @@ use protocol::ErrorCode;
 
 use super::{
     coordinator::Coordinator,
-    lane::Runner,
-    lane_thread::LaneThread,
-    opener::{OpenFailed, OpenedLane, Opening, OpeningLane},
     plugin_slot::{Said, Step, serving_of},
-    schedule::LaneId,
     storage::Storage,
 };
-use crate::limits;
+use crate::{
+    lane::{LaneId, LaneThread, OpenFailed, OpenedLane, Opening, OpeningLane, Runner},
+    limits,
+};
 
 impl Coordinator {
     /// Has the job that runs in a lane looked at when it may be past its limit.

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 
-use super::lane_thread::Remains;
 use crate::{
+    lane::Remains,
     limits,
     plugins::{Content, Prepared},
 };

@@ -9,15 +9,11 @@ use std::{
 
 use plugin_api::description::StateDescription;
 
-use super::{
-    lane_code::{LaneCode, OpenLane},
-    lane_thread::{Abandoned, LaneThread},
-    opener::Opener,
-    plugin_slot::Said,
-    schedule::LaneId,
-    types::Closed,
+use super::{plugin_slot::Said, types::Closed};
+use crate::{
+    lane::{Abandoned, LaneId, OpenLane, Opener, Runner},
+    state::{BatchNo, LentState, SharedAccess, effects::StateId},
 };
-use crate::state::{BatchNo, LentState, SharedAccess, effects::StateId};
 
 /// One lane of a plugin that serves.
 pub struct Lane {
@@ -66,16 +62,6 @@ pub struct Origin {
     pub types: Arc<[Box<str>]>,
     /// How long a job of it may run; `None` for as long as it takes.
     pub time_limit: Option<Duration>,
-}
-
-/// Where the lane's code runs.
-pub enum Runner {
-    /// On the core thread.
-    Inline(Box<LaneCode>),
-    /// On a thread of its own.
-    Thread(LaneThread),
-    /// Nowhere: its last job did not end.
-    Gone,
 }
 
 impl Lane {

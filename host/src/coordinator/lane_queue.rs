@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use slab::Slab;
 
-use super::{
-    job::TypeId,
-    list::{Linked, List},
-};
+use super::list::{Linked, List};
+use crate::lane::TypeId;
 
 /// The jobs of one lane, in their orders.
 #[derive(Debug, Default)]

@@ -7,11 +7,10 @@ use serde_json::{Value, json};
 
 use super::{
     coordinator::{Coordinator, DISABLED},
-    job::ClientSlot,
     plugin_slot::{PluginSlot, Step},
     storage::Storage,
 };
-use crate::limits;
+use crate::{lane::ClientSlot, limits};
 
 /// What those hear that came over TCP.
 const OPERATORS_ONLY: &str = "`rm.plugin` is for operators, who come through the socket in the host's data folder. Ways \

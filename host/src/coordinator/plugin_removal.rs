@@ -7,10 +7,9 @@ use super::{
     coordinator::{Coordinator, DISABLED, REMOVED},
     lane::Lane,
     plugin_slot::{PluginSlot, Step},
-    schedule::LaneId,
     types::Closed,
 };
-use crate::limits;
+use crate::{lane::LaneId, limits};
 
 impl Coordinator {
     pub(super) fn gone(&mut self, name: &str) {

@@ -4,8 +4,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use plugin_api::description::{Description, LaneDescription};
 
-use super::{history::History, lane_code::OpenLane, schedule::LaneId, type_faults::Outages};
-use crate::plugins::{Content, Prepared};
+use super::{history::History, type_faults::Outages};
+use crate::{
+    lane::{LaneId, OpenLane},
+    plugins::{Content, Prepared},
+};
 
 /// A plugin, by the name of its file.
 #[derive(Default)]

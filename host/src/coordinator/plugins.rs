@@ -13,19 +13,17 @@ use protocol::ErrorCode;
 use super::{
     claims::conflict,
     coordinator::{Coordinator, REMOVED},
-    job::TypeId,
     lane::{Lane, Origin},
-    opener::{OpenFailed, Opened, OpenedLane, Opening, OpeningLane},
     plugin_slot::{
         PluginSlot, Said, Serving, Step, kept_lanes, log_serving, open_lane_of, serving_of,
         types_of_lane,
     },
-    schedule::LaneId,
     storage::Storage,
     type_faults::Outages,
     types::ServedType,
 };
 use crate::{
+    lane::{LaneId, OpenFailed, Opened, OpenedLane, Opening, OpeningLane, TypeId},
     limits,
     plugins::{Prepared, Standing},
 };

@@ -11,15 +11,15 @@ use protocol::{ErrorCode, Request};
 use super::{
     coordinator::Coordinator,
     host_error::closed_error,
-    job::{ClientSlot, TypeId},
-    lane_code::Misdeed,
     plugin_slot::{Said, Step},
-    schedule::LaneId,
     storage::Storage,
     type_faults::{Follows, Out},
     types::Closed,
 };
-use crate::limits;
+use crate::{
+    lane::{ClientSlot, LaneId, Misdeed, TypeId},
+    limits,
+};
 
 /// What comes back by itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

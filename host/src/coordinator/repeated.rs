@@ -7,15 +7,11 @@ use serde_json::{Value, json};
 use super::{
     coordinator::{Coordinator, HOST, SHUTTING_DOWN},
     host_error::host_error,
-    job::{Asked, ClientSlot, Job},
-    lane::Runner,
-    lane_code::Outcome,
-    lane_thread::Handed,
-    once::{Answers, Fingerprint, Joined, Looked, Origin, RequestId, UnderWayId, answers_state},
-    schedule::LaneId,
+    once::{Answers, Fingerprint, Joined, Looked, Origin, RequestId, answers_state},
     storage::{VOID, storage_unknown},
 };
 use crate::{
+    lane::{ClientSlot, Handed, InFlightId, Job, LaneId, Outcome, RequestRef, Runner},
     limits,
     state::{BatchNo, LentState},
 };
@@ -117,7 +113,7 @@ impl Coordinator {
     }
 
     /// Has a repeated request wait for the answer of the first, unless too many do.
-    fn join(&mut self, slot: ClientSlot, request: &Request<'_>, under_way: UnderWayId) {
+    fn join(&mut self, slot: ClientSlot, request: &Request<'_>, under_way: InFlightId) {
         let joined = self.under_way.joined_len(under_way);
         if joined >= limits::JOINED_MAX {
             let full =
@@ -158,7 +154,7 @@ impl Coordinator {
     pub(super) fn keep_answer(
         &mut self,
         lane: LaneId,
-        (slot, once): (ClientSlot, Option<UnderWayId>),
+        (slot, once): (ClientSlot, Option<InFlightId>),
         reply: &[u8],
         (result, changed): (&Outcome, bool),
     ) -> Vec<Joined> {
@@ -207,7 +203,7 @@ impl Coordinator {
     }
 
     /// A request with an id is answered with an error of the host's. Returns who else asked it.
-    pub(super) fn end_once(&mut self, once: Option<UnderWayId>) -> Vec<Joined> {
+    pub(super) fn end_once(&mut self, once: Option<InFlightId>) -> Vec<Joined> {
         once.map(|once| self.under_way.end(once))
             .unwrap_or_default()
     }
@@ -228,7 +224,7 @@ impl Coordinator {
             self.clients.settle(joined.slot, 1);
         };
         let client = self.clients.at(heir.slot).id;
-        let asked = Asked {
+        let asked = RequestRef {
             client,
             query_index: &heir.query_index,
             ..job.asked()
@@ -257,7 +253,7 @@ impl Coordinator {
 
     /// A request with an id that was in work is set aside: those who asked it again and have ended want no answer any
     /// more.
-    pub(super) fn let_ended_go(&mut self, once: Option<UnderWayId>) {
+    pub(super) fn let_ended_go(&mut self, once: Option<InFlightId>) {
         let Some(once) = once else { return };
         let clients = &mut self.clients;
         let ended = |slot| clients.at(slot).ended;
@@ -344,7 +340,7 @@ impl Coordinator {
     }
 
     /// Takes a request out that has not begun, wherever it is, and says in a word what it did.
-    fn take_out(&mut self, once: UnderWayId) -> Option<(Job, &'static str)> {
+    fn take_out(&mut self, once: InFlightId) -> Option<(Job, &'static str)> {
         if let Some(taken) = self.schedule.take(once) {
             let lane = self.types[taken.0.type_id].lane;
             if self.schedule.has_next(lane) {

@@ -6,15 +6,13 @@ use protocol::ErrorCode;
 
 use super::{
     coordinator::{Coordinator, SHUTTING_DOWN},
-    job::{Asked, Job, TypeId},
-    lane::Runner,
-    lane_code::{Output, Verdict},
-    lane_thread::{Fetched, Finished, Handed},
-    schedule::LaneId,
     storage::{VOID, storage_unknown},
     unrun::{EXPIRED, Unrun},
 };
-use crate::limits;
+use crate::{
+    lane::{Fetched, Finished, Handed, Job, LaneId, Output, RequestRef, Runner, TypeId, Verdict},
+    limits,
+};
 
 /// Jobs of one inline lane that are run before others get their turn.
 const INLINE_TURN: usize = 256;
@@ -71,7 +69,7 @@ impl Coordinator {
     pub(super) fn note_served(
         &mut self,
         type_id: TypeId,
-        asked: &Asked<'_>,
+        asked: &RequestRef<'_>,
         verdict: &Verdict,
         took: impl FnOnce() -> Duration,
     ) {

@@ -11,21 +11,16 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use super::{
-    job::{ClientSlot, Job, TypeId},
     lane_queue::{Arrived, LaneQueue, Waiting},
     list::{Linked, Links, List},
-    once::UnderWayId,
 };
 use crate::{
     budget::{Budget, Budgets, Spent},
+    lane::{ClientSlot, InFlightId, Job, LaneId, TypeId},
     limits,
 };
 
 mod line;
-
-/// A lane's place in the schedule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LaneId(pub u32);
 
 /// The jobs of the whole host that wait for something.
 #[derive(Debug)]
@@ -40,7 +35,7 @@ pub struct Schedule {
     /// By the time at which they are due.
     retries: BTreeSet<(u64, u32)>,
     /// Those that bear an id.
-    once: FxHashMap<UnderWayId, u32>,
+    once: FxHashMap<InFlightId, u32>,
     /// By type.
     held: Vec<Held>,
     /// What all jobs take.
@@ -297,12 +292,12 @@ impl Schedule {
     }
 
     /// Whether the job that bears an id is here: it has not begun, or is set aside.
-    pub fn holds(&self, once: UnderWayId) -> bool {
+    pub fn holds(&self, once: InFlightId) -> bool {
         self.once.contains_key(&once)
     }
 
     /// Takes out the job that bears an id, if it is here, and says in a word what it did.
-    pub fn take(&mut self, once: UnderWayId) -> Option<(Job, &'static str)> {
+    pub fn take(&mut self, once: InFlightId) -> Option<(Job, &'static str)> {
         let id = *self.once.get(&once)?;
         let did = match self.jobs[id as usize].place {
             Place::Queue => "queued",

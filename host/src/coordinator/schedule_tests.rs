@@ -1,9 +1,9 @@
 //! What runs next, without anything that runs.
 
 use super::{super::lane_queue::Refusal, *};
-use crate::coordinator::{
-    job::Asked,
-    once::{Fingerprint, RequestId, UnderWay},
+use crate::{
+    coordinator::once::{Fingerprint, InFlight, RequestId},
+    lane::RequestRef,
 };
 
 const NEVER: u64 = u64::MAX;
@@ -58,7 +58,7 @@ fn refusal() -> Refusal {
 
 fn job(number: u32, client: u32, type_id: u32, deadline_ms: u64) -> Job {
     let query_index = number.to_string();
-    let asked = Asked {
+    let asked = RequestRef {
         session: 0,
         client: u64::from(client),
         attempt: 1,
@@ -86,7 +86,7 @@ fn jobs_run_in_the_order_in_which_they_came() {
 
 #[test]
 fn what_bears_an_id_is_found_wherever_it_waits() {
-    let mut under_way = UnderWay::default();
+    let mut under_way = InFlight::default();
     let mut once = |id| under_way.begin(RequestId { session: 1, id }, Fingerprint(id), TypeId(0));
     let [queued, waiting, retrying] = [once(1), once(2), once(3)];
     let mut bench = Bench::new();
@@ -240,7 +240,7 @@ fn one_client_has_a_share_of_what_all_may_queue_and_what_leaves_makes_room() {
     let queue = |schedule: &mut Schedule, client| {
         let slot = ClientSlot(client);
         schedule.room_for(lane, slot, large.len())?;
-        let asked = Asked {
+        let asked = RequestRef {
             client: 1,
             session: 0,
             attempt: 1,

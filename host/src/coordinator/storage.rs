@@ -11,14 +11,15 @@ use super::{
     commits::Batch,
     coordinator::Coordinator,
     host_error::host_error,
-    job::ClientSlot,
-    lane::{Lane, Runner},
+    lane::Lane,
     plugin_slot::{Said, Step},
     repeated::written,
-    schedule::LaneId,
     types::Closed,
 };
-use crate::state::{BatchNo, Kept, Recovered, Store};
+use crate::{
+    lane::{ClientSlot, LaneId, Runner},
+    state::{BatchNo, Kept, Recovered, Store},
+};
 
 /// How far the way back from a failure of the disk has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

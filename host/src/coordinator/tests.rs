@@ -6,15 +6,13 @@ use std::{
 };
 
 use super::{
-    Commits, Coordinator, Opener, SessionKey, Settings, Signal,
-    job::TypeId,
-    lane::{Lane, Origin, Runner},
-    lane_thread,
+    Commits, Coordinator, SessionKey, Settings,
+    lane::{Lane, Origin},
     quarantine::Back,
-    schedule::LaneId,
 };
 use crate::{
     clock::Clock,
+    lane::{LaneId, Opener, Runner, Signal, TypeId, thread_tests},
     limits,
     state::{Access, BatchNo, SharedAccess, Store},
 };
@@ -54,7 +52,7 @@ fn lane_with_finished_job() -> Lane {
         time_limit: None,
     };
     let access = SharedAccess::new(Access::new(Vec::new(), false));
-    let runner = Runner::Thread(lane_thread::tests::with_finished_job());
+    let runner = Runner::Thread(thread_tests::with_finished_job());
     Lane::new(origin, access, runner, false)
 }
 

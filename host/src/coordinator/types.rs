@@ -6,7 +6,8 @@ use protocol::ErrorCode;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
-use super::{job::TypeId, schedule::LaneId, type_faults::TypeFaults};
+use super::type_faults::TypeFaults;
+use crate::lane::{LaneId, TypeId};
 
 /// A served request type.
 #[derive(Debug)]

@@ -7,13 +7,14 @@ use protocol::{ErrorCode, Waited, encoder};
 use super::{
     coordinator::{Coordinator, SHUTTING_DOWN},
     host_error::{closed_error, host_error},
-    job::{Job, TypeId},
-    lane_code::Outcome,
-    schedule::{Expired, LaneId},
+    schedule::Expired,
     storage::VOID,
     types::Closed,
 };
-use crate::limits::UNRUN_AT_ONCE_MAX;
+use crate::{
+    lane::{Job, LaneId, Outcome, TypeId},
+    limits::UNRUN_AT_ONCE_MAX,
+};
 
 /// How many jobs of a lane were answered or set aside in this turn without being run.
 #[derive(Debug, Default)]

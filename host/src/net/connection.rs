@@ -25,7 +25,8 @@ use super::{
 };
 use crate::{
     budget::Spent,
-    coordinator::{ClientSlot, Outlet, Peer},
+    coordinator::{Outlet, Peer},
+    lane::ClientSlot,
     limits,
 };
 

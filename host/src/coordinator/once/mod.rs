@@ -2,16 +2,16 @@
 //! requests under way. Pure: nothing here runs a request or answers one.
 
 mod answers;
+mod in_flight;
 mod name;
 mod shares;
 mod stored;
-mod under_way;
 
 pub(super) use answers::{Answers, Looked, answers_state};
+pub(super) use in_flight::{InFlight, Joined, RequestId};
 pub use name::SessionKey;
 pub use shares::Origin;
 pub use stored::{Untrue, forget_untrue};
-pub(super) use under_way::{Joined, RequestId, UnderWay, UnderWayId};
 
 use protocol::Request;
 use sha2::{Digest as _, Sha256};

@@ -1,12 +1,10 @@
 //! Who waits for a lane's state to change: set aside, in order, and tried again.
 
 use super::{
-    super::{
-        job::{Job, TypeId, Waits},
-        lane_queue::{Refusal, Waiting},
-    },
-    LaneId, ORDER, Place, Schedule,
+    super::lane_queue::{Refusal, Waiting},
+    ORDER, Place, Schedule,
 };
+use crate::lane::{Job, LaneId, TypeId, Waits};
 
 impl Schedule {
     /// Sets a job aside that was told "not yet", until the state changes: behind those of its type that wait longer.

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     clock::Clock,
-    coordinator::{Asked, LaneCode, OpenLane, Output, Verdict},
+    lane::{LaneCode, OpenLane, Output, RequestRef, Verdict},
     plugins::loader::LoadedPlugin,
     run_delay::RunDelay,
     state::{Access, LentState, SharedAccess},
@@ -85,7 +85,7 @@ impl Tried for TriedPlugin {
         };
         let payload = example.payload.as_ref();
         let payload = payload.map_or_else(String::new, ToString::to_string);
-        let asked = Asked {
+        let asked = RequestRef {
             session: 0,
             client: 1,
             attempt: 1,

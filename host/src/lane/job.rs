@@ -1,8 +1,8 @@
 //! One request inside the host, from its arrival to its reply.
 
-use smol_str::{SmolStr, SmolStrBuilder};
+use std::num::NonZeroU32;
 
-use super::once::UnderWayId;
+use smol_str::{SmolStr, SmolStrBuilder};
 
 /// A client's place in the coordinator's table. Reused; its job's `client` tells who it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,6 +11,14 @@ pub struct ClientSlot(pub u32);
 /// A request type that some plugin serves or has served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TypeId(pub u32);
+
+/// A request with an id that is in flight: where it stands among those. Small, for every job has room for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InFlightId(pub NonZeroU32);
+
+/// A lane's place in the schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneId(pub u32);
 
 /// A request that could not be answered while it was read.
 ///
@@ -32,7 +40,7 @@ pub struct Job {
     /// As [`Clock::steady_ms`](crate::clock::Clock::steady_ms) counts; `u64::MAX` for none.
     pub deadline_ms: u64,
     /// Set if it bears an id.
-    pub once: Option<UnderWayId>,
+    pub once: Option<InFlightId>,
     /// Set from when the jobber first said "not yet" until it leaves its line, also while it is tried once more.
     pub waits: Option<Box<Waits>>,
     /// The digits of `queryIndex`, then the payload's JSON: one allocation for both, or none if they are short.
@@ -57,7 +65,7 @@ pub struct Waits {
 
 impl Job {
     /// A request that has not been run yet.
-    pub fn new(slot: ClientSlot, client: u64, type_id: TypeId, asked: &Asked<'_>) -> Self {
+    pub fn new(slot: ClientSlot, client: u64, type_id: TypeId, asked: &RequestRef<'_>) -> Self {
         Self {
             slot,
             client,
@@ -75,8 +83,8 @@ impl Job {
     }
 
     /// As the lane's code takes it.
-    pub fn asked(&self) -> Asked<'_> {
-        Asked {
+    pub fn asked(&self) -> RequestRef<'_> {
+        RequestRef {
             client: self.client,
             session: self.session,
             attempt: self.attempt,
@@ -103,7 +111,7 @@ impl Job {
         self.text.len() + told
     }
 
-    /// See [`Asked::who`].
+    /// See [`RequestRef::who`].
     pub fn who(&self) -> u64 {
         self.asked().who()
     }
@@ -116,7 +124,7 @@ impl Job {
 
 /// A request as it is run: borrowed from the read buffer or from its [`Job`].
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct RequestRef<'a> {
     /// Who asked.
     pub client: u64,
     /// See [`Job::session`].
@@ -128,14 +136,14 @@ pub struct Asked<'a> {
     /// See [`Job::deadline_ms`].
     pub deadline_ms: u64,
     /// See [`Job::once`].
-    pub once: Option<UnderWayId>,
+    pub once: Option<InFlightId>,
     /// Digits.
     pub query_index: &'a str,
     /// JSON, empty if absent.
     pub payload: &'a str,
 }
 
-impl Asked<'_> {
+impl RequestRef<'_> {
     /// Who pays for what the request does: its session, else its connection. A session bears the number of the
     /// connection that began it, so that the two do not collide.
     pub fn who(&self) -> u64 {

@@ -13,12 +13,12 @@ use std::{
 };
 
 use super::{
+    batch_size::BatchSize,
+    code::{LaneCode, Outcome, Output, Verdict},
+    job::InFlightId,
+    job::LaneId,
     job::{ClientSlot, Job},
-    lane_code::{LaneCode, Outcome, Output, Verdict},
-    once::UnderWayId,
-    schedule::LaneId,
     signal::Signal,
-    window_size::WindowSize,
 };
 use crate::{
     clock::Clock,
@@ -97,7 +97,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Window {
     inbox: VecDeque<Handed>,
-    size: WindowSize,
+    size: BatchSize,
     /// The job that runs, and since when.
     entered: Option<(Handed, Instant)>,
     fetched: Fetched,
@@ -220,7 +220,7 @@ impl LaneThread {
     }
 
     /// Takes out the job that bears an id, if it is here and has not been entered.
-    pub fn take_once(&self, once: UnderWayId) -> Option<Handed> {
+    pub fn take_once(&self, once: InFlightId) -> Option<Handed> {
         let mut window = self.shared.lock();
         let bears_it = |handed: &Handed| handed.job.once == Some(once);
         if let Some(at) = window.inbox.iter().position(bears_it) {
@@ -462,5 +462,4 @@ impl Window {
 }
 
 #[cfg(test)]
-#[path = "lane_thread_tests.rs"]
-pub(super) mod tests;
+pub mod tests;

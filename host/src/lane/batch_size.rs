@@ -9,12 +9,12 @@ use crate::limits;
 
 /// Of one lane, by how long its jobs have taken of late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WindowSize {
+pub struct BatchSize {
     /// A job's time, in nanoseconds: each new one counts an eighth.
     job_ns: u64,
 }
 
-impl WindowSize {
+impl BatchSize {
     /// For jobs of which nothing is known yet.
     pub fn new() -> Self {
         Self {
@@ -38,7 +38,7 @@ impl WindowSize {
     }
 }
 
-impl Default for WindowSize {
+impl Default for BatchSize {
     fn default() -> Self {
         Self::new()
     }
@@ -53,14 +53,14 @@ mod tests {
     use super::*;
 
     /// After so many jobs of so many microseconds each.
-    fn after(size: &mut WindowSize, jobs: usize, took_us: u64) -> usize {
+    fn after(size: &mut BatchSize, jobs: usize, took_us: u64) -> usize {
         (0..jobs).for_each(|_| size.ran(Duration::from_micros(took_us)));
         size.jobs()
     }
 
     #[test]
     fn what_is_handed_over_takes_about_a_millisecond() {
-        let mut size = WindowSize::new();
+        let mut size = BatchSize::new();
         assert_eq!(size.jobs(), 32, "nothing is known yet");
         for (took_us, jobs) in [
             (1, 900..=1_024),
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn one_slow_job_is_soon_forgotten() {
-        let mut size = WindowSize::new();
+        let mut size = BatchSize::new();
         assert!(after(&mut size, 60, 1) > 900);
         assert!((30..=50).contains(&after(&mut size, 1, 200)));
         assert!(after(&mut size, 40, 1) > 800);

@@ -13,11 +13,11 @@ use std::{
 };
 
 use super::{
-    lane::Runner,
-    lane_code::{LaneCode, OpenLane},
-    lane_thread::LaneThread,
-    schedule::LaneId,
+    code::{LaneCode, OpenLane},
+    job::LaneId,
+    runner::Runner,
     signal::Signal,
+    thread::LaneThread,
 };
 use crate::{
     clock::Clock,
@@ -112,7 +112,7 @@ impl Opener {
             let states = std::mem::take(&mut lane.states);
             SharedAccess::new(Access::new(states, opening.kept))
         });
-        let under_way = UnderWay {
+        let under_way = OpeningRun {
             name: opening.name.clone(),
             anew: opening.anew,
             accesses: accesses.collect(),
@@ -156,7 +156,7 @@ impl Opener {
 
     /// Gives an opening up that takes too long: the states do not wait for it, and its thread is left to itself. It
     /// stands beside the way of the opening, whose lanes are held meanwhile.
-    fn guard(&self, ended: &mpsc::Receiver<()>, decided: &Mutex<bool>, under_way: UnderWay) {
+    fn guard(&self, ended: &mpsc::Receiver<()>, decided: &Mutex<bool>, under_way: OpeningRun) {
         let end = match self.patience {
             Some(patience) => ended.recv_timeout(patience),
             None => ended.recv().map_err(RecvTimeoutError::from),
@@ -211,13 +211,13 @@ impl Opening {
 
 /// What is being opened, as seen by who waits for it.
 #[derive(Clone)]
-struct UnderWay {
+struct OpeningRun {
     name: String,
     anew: Option<LaneId>,
     accesses: Vec<SharedAccess>,
 }
 
-impl UnderWay {
+impl OpeningRun {
     /// What the setup of the lanes has changed stays, unless that is too much for one batch.
     fn succeed(self, runners: Vec<Runner>) -> Opened {
         let told = match self.tell() {

@@ -14,7 +14,7 @@ use plugin_api::{
 };
 use protocol::{ErrorCode, encoder};
 
-use super::job::Asked;
+use super::job::RequestRef;
 use crate::{
     blame::Blamed,
     clock::{Clock, Moment},
@@ -203,7 +203,7 @@ impl LaneCode {
     pub fn run(
         &mut self,
         jobber: u32,
-        asked: &Asked<'_>,
+        asked: &RequestRef<'_>,
         clock: &Clock,
         started: Moment,
         out: Output<'_>,
@@ -261,7 +261,7 @@ impl LaneCode {
     fn answered(
         &mut self,
         jobber: u32,
-        asked: &Asked<'_>,
+        asked: &RequestRef<'_>,
         ended_ms: u64,
         out: Output<'_>,
     ) -> Verdict {
@@ -314,7 +314,7 @@ impl LaneCode {
     fn refused(
         &mut self,
         jobber: u32,
-        asked: &Asked<'_>,
+        asked: &RequestRef<'_>,
         done: u32,
         reply: &mut Vec<u8>,
     ) -> Verdict {
@@ -370,7 +370,7 @@ impl LaneCode {
     fn refuse(
         &mut self,
         jobber: u32,
-        asked: &Asked<'_>,
+        asked: &RequestRef<'_>,
         refusal: &RefusalText<'_>,
         reply: &mut Vec<u8>,
     ) -> Verdict {
@@ -392,7 +392,7 @@ impl LaneCode {
     fn jobber_error(
         &mut self,
         jobber: u32,
-        asked: &Asked<'_>,
+        asked: &RequestRef<'_>,
         reply: &mut Vec<u8>,
         fault: &str,
     ) -> Verdict {
@@ -405,7 +405,7 @@ impl LaneCode {
     fn fail(
         &mut self,
         jobber: u32,
-        asked: &Asked<'_>,
+        asked: &RequestRef<'_>,
         reply: &mut Vec<u8>,
         code: ErrorCode,
         text: &str,
@@ -421,7 +421,7 @@ impl LaneCode {
         }
     }
 
-    fn log_fault(&self, jobber: u32, asked: &Asked<'_>, fault: &dyn std::fmt::Display) {
+    fn log_fault(&self, jobber: u32, asked: &RequestRef<'_>, fault: &dyn std::fmt::Display) {
         tracing::warn!(
             plugin = %self.plugin,
             r#type = %self.types[jobber as usize],

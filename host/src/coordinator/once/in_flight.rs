@@ -5,13 +5,13 @@ use std::{collections::HashMap, num::NonZeroU32};
 use slab::Slab;
 
 use super::{
-    super::{
-        job::{ClientSlot, TypeId},
-        list::{Linked, Links, List},
-    },
+    super::list::{Linked, Links, List},
     Fingerprint,
 };
-use crate::budget::{Budget, Budgets, Spent};
+use crate::{
+    budget::{Budget, Budgets, Spent},
+    lane::{ClientSlot, InFlightId, TypeId},
+};
 
 /// A request's own number, with the session that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,16 +22,12 @@ pub struct RequestId {
     pub id: u64,
 }
 
-/// The place of a request that is under way. Small, for every job has room for one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct UnderWayId(NonZeroU32);
-
 /// All of them.
 #[derive(Debug)]
-pub struct UnderWay {
+pub struct InFlight {
     requests: Slab<One>,
     /// Clients choose the ids, so that they must not be able to make them collide.
-    by_id: HashMap<RequestId, UnderWayId>,
+    by_id: HashMap<RequestId, InFlightId>,
     /// Each stands in two lists: its request's, and its client's.
     joined: Slab<Entry>,
     /// The entries of each client, by slot.
@@ -51,7 +47,7 @@ struct One {
 #[derive(Debug)]
 struct Entry {
     joined: Joined,
-    request: UnderWayId,
+    request: InFlightId,
     links: Links<3>,
 }
 
@@ -60,7 +56,7 @@ const REQUEST: usize = 0;
 const CLIENT: usize = 1;
 
 /// What a request takes here, in bytes.
-const ONE_BYTES: usize = size_of::<One>() + size_of::<(RequestId, UnderWayId)>();
+const ONE_BYTES: usize = size_of::<One>() + size_of::<(RequestId, InFlightId)>();
 
 /// What one that has joined takes, its digits included, in bytes.
 const JOINED_BYTES: usize = size_of::<Entry>() + protocol::limits::QUERY_INDEX_BYTES_MAX;
@@ -74,13 +70,13 @@ pub struct Joined {
     pub query_index: Box<str>,
 }
 
-impl Default for UnderWay {
+impl Default for InFlight {
     fn default() -> Self {
         Self::new(Budgets::default().requests)
     }
 }
 
-impl UnderWay {
+impl InFlight {
     /// None. Those who join count in this budget.
     pub fn new(budget: Budget) -> Self {
         Self {
@@ -93,7 +89,7 @@ impl UnderWay {
     }
 
     /// The request with this id, and what it asks for.
-    pub fn find(&self, of: RequestId) -> Option<(UnderWayId, Fingerprint)> {
+    pub fn find(&self, of: RequestId) -> Option<(InFlightId, Fingerprint)> {
         let id = *self.by_id.get(&of)?;
         Some((id, self.one(id).fingerprint))
     }
@@ -104,7 +100,7 @@ impl UnderWay {
         of: RequestId,
         fingerprint: Fingerprint,
         type_id: TypeId,
-    ) -> UnderWayId {
+    ) -> InFlightId {
         self.budget.add(ONE_BYTES);
         let index = self.requests.insert(One {
             of,
@@ -113,7 +109,7 @@ impl UnderWay {
             joined: List::default(),
         });
         let number = u32::try_from(index + 1).expect("requests are bounded");
-        let id = UnderWayId(NonZeroU32::new(number).expect("it is one more than an index"));
+        let id = InFlightId(NonZeroU32::new(number).expect("it is one more than an index"));
         self.by_id.insert(of, id);
         id
     }
@@ -122,7 +118,7 @@ impl UnderWay {
     ///
     /// # Errors
     /// There is no room for one more.
-    pub fn join(&mut self, id: UnderWayId, joined: Joined) -> Result<(), Spent> {
+    pub fn join(&mut self, id: InFlightId, joined: Joined) -> Result<(), Spent> {
         self.budget.take(JOINED_BYTES)?;
         let client = joined.slot.0 as usize;
         let entry = u32::try_from(self.joined.insert(Entry {
@@ -141,7 +137,7 @@ impl UnderWay {
     }
 
     /// How many have joined it.
-    pub fn joined_len(&self, id: UnderWayId) -> usize {
+    pub fn joined_len(&self, id: InFlightId) -> usize {
         self.one(id).joined.len()
     }
 
@@ -149,7 +145,7 @@ impl UnderWay {
     pub fn leave(
         &mut self,
         client: ClientSlot,
-        mut leaves: impl FnMut(UnderWayId) -> bool,
+        mut leaves: impl FnMut(InFlightId) -> bool,
     ) -> usize {
         let Some(list) = self.clients.get(client.0 as usize) else {
             return 0;
@@ -167,7 +163,7 @@ impl UnderWay {
     /// Takes out those who have joined a request and do not want its answer any more.
     pub fn take_joined(
         &mut self,
-        id: UnderWayId,
+        id: InFlightId,
         mut is_unwanted: impl FnMut(ClientSlot) -> bool,
     ) -> Vec<Joined> {
         let list = &self.requests[index(id)].joined;
@@ -182,24 +178,24 @@ impl UnderWay {
     }
 
     /// What it asks for.
-    pub fn type_of(&self, id: UnderWayId) -> TypeId {
+    pub fn type_of(&self, id: InFlightId) -> TypeId {
         self.one(id).type_id
     }
 
     /// Which request it is.
-    pub fn of(&self, id: UnderWayId) -> (RequestId, Fingerprint) {
+    pub fn of(&self, id: InFlightId) -> (RequestId, Fingerprint) {
         let one = self.one(id);
         (one.of, one.fingerprint)
     }
 
     /// Takes out the one that joined first.
-    pub fn pop_joined(&mut self, id: UnderWayId) -> Option<Joined> {
+    pub fn pop_joined(&mut self, id: InFlightId) -> Option<Joined> {
         let first = self.one(id).joined.front()?;
         Some(self.remove(first))
     }
 
     /// It is answered, or given up. Returns who else is to hear of that.
-    pub fn end(&mut self, id: UnderWayId) -> Vec<Joined> {
+    pub fn end(&mut self, id: InFlightId) -> Vec<Joined> {
         let mut joined = Vec::new();
         while let Some(next) = self.pop_joined(id) {
             joined.push(next);
@@ -220,12 +216,12 @@ impl UnderWay {
         self.joined.remove(entry as usize).joined
     }
 
-    fn one(&self, id: UnderWayId) -> &One {
+    fn one(&self, id: InFlightId) -> &One {
         &self.requests[index(id)]
     }
 }
 
-fn index(id: UnderWayId) -> usize {
+fn index(id: InFlightId) -> usize {
     id.0.get() as usize - 1
 }
 
@@ -245,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_request_is_known_by_its_id_until_it_ends() {
-        let mut under_way = UnderWay::default();
+        let mut under_way = InFlight::default();
         let of = |session, id| RequestId { session, id };
         let first = under_way.begin(of(1, 1), Fingerprint(7), TypeId(0));
         let other = under_way.begin(of(2, 1), Fingerprint(8), TypeId(1));

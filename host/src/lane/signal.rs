@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::schedule::LaneId;
+use super::job::LaneId;
 
 /// The lanes that have something for the coordinator. One wake-up may stand for many.
 #[derive(Debug, Default)]

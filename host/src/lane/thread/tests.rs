@@ -1,12 +1,11 @@
+use std::num::NonZeroU32;
+
 use plugin_api::abi::AbiHost;
 use protocol::ErrorCode;
 
 use super::*;
 use crate::{
-    coordinator::{
-        job::{Asked, TypeId},
-        once::{Fingerprint, RequestId, UnderWay},
-    },
+    lane::job::{InFlightId, RequestRef, TypeId},
     state::{
         CallFacts, LentState,
         effects::{self, Effect},
@@ -26,17 +25,13 @@ fn without_thread() -> LaneThread {
 }
 
 /// The one after `index - 1` others.
-fn once(index: u64) -> UnderWayId {
-    let mut under_way = UnderWay::default();
-    let ids = (1..=index).map(|id| {
-        let of = RequestId { session: 1, id };
-        under_way.begin(of, Fingerprint(id), TypeId(0))
-    });
-    ids.last().expect("they count from 1")
+fn once(index: u64) -> InFlightId {
+    let index = u32::try_from(index).ok().and_then(NonZeroU32::new);
+    InFlightId(index.expect("they count from 1"))
 }
 
 fn handed(slot: u32, index: &str) -> Handed {
-    let asked = Asked {
+    let asked = RequestRef {
         session: 0,
         client: 0,
         attempt: 1,
@@ -123,7 +118,7 @@ fn a_thread_keeps_what_it_does_in_a_millisecond_and_nothing_behind_a_slow_job() 
 }
 
 /// One that has run a job, and nobody has heard of it yet.
-pub(in super::super) fn with_finished_job() -> LaneThread {
+pub(crate) fn with_finished_job() -> LaneThread {
     let thread = without_thread();
     enter(&thread, "1");
     let bytes = commit(&thread, "1");
