@@ -55,7 +55,7 @@ pub struct Client {
     /// The session that it is in, once it has said hello.
     pub session: Option<u64>,
     /// Requests that have not been answered.
-    pub owed: usize,
+    pub unanswered: usize,
     /// It sends nothing more: once nothing is owed, it gets its last words and is let go.
     pub last_words: Option<Vec<u8>>,
     /// It was let go. What had arrived from it by then may still be owed an answer.
@@ -82,7 +82,7 @@ impl Client {
 
     /// Whether a connected client is owed an answer, or has not been sent all that it was answered.
     pub fn is_to_be_told(&self) -> bool {
-        self.owed > 0 || self.outlet().has_unsent()
+        self.unanswered > 0 || self.outlet().has_unsent()
     }
 }
 
@@ -115,7 +115,7 @@ impl Clients {
             outlet: Some(outlet),
             hello: None,
             session: None,
-            owed: 0,
+            unanswered: 0,
             last_words: None,
             let_go: false,
             ended: false,
@@ -168,8 +168,8 @@ impl Clients {
     /// them.
     pub fn settle(&mut self, slot: ClientSlot, count: usize) {
         let client = &mut self.slots[slot.0 as usize];
-        client.owed -= count;
-        if client.owed > 0 {
+        client.unanswered -= count;
+        if client.unanswered > 0 {
             return;
         }
         let Some(outlet) = &client.outlet else {

@@ -15,17 +15,15 @@ use tokio::sync::Notify;
 use super::{
     builtins::check_deadline,
     clients::{Clients, Outlet},
-    commits::Commits,
-    decisions::Decisions,
+    durable::{commits::Commits, decisions::Decisions, storage::Storage},
     host_error::host_error,
     lane::Lane,
-    once::{Answers, InFlight, SessionKey, answers_state},
     peer::Peer,
-    plugin_slot::{PluginSlot, Said},
-    quarantine::Back,
+    routes::{Closed, Types},
     schedule::{Expired, Schedule},
-    storage::Storage,
-    types::{Closed, Types},
+    serving::quarantine::Back,
+    sessions::{Answers, InFlight, SessionKey, answers_state},
+    versions::slot::{PluginSlot, Said},
 };
 use crate::{
     budget::Budgets,
@@ -76,7 +74,7 @@ pub struct Coordinator {
     /// Why it is not sound, and since when.
     pub(super) storage_error: Option<Said>,
     pub(super) answers: Answers,
-    pub(super) under_way: InFlight,
+    pub(super) in_flight: InFlight,
     /// What the sessions' names are made with.
     pub(super) session_key: SessionKey,
     /// The batch in which that is.
@@ -148,7 +146,7 @@ impl Coordinator {
             session_key: answers.key().unwrap_or(new_key),
             session_key_in: BatchNo::default(),
             answers,
-            under_way: InFlight::new(budgets.requests.clone()),
+            in_flight: InFlight::new(budgets.requests.clone()),
             budgets,
             reply: Vec::new(),
             standings: Vec::new(),
@@ -248,7 +246,7 @@ impl Coordinator {
             attempt: 1,
             wait: meta.wait.or(served.wait).unwrap_or(false),
             deadline_ms: self.deadline(meta.deadline_ms.or(served.deadline_ms)),
-            once: new.map(|(of, fingerprint)| self.under_way.begin(of, fingerprint, type_id)),
+            once: new.map(|(of, fingerprint)| self.in_flight.begin(of, fingerprint, type_id)),
             query_index: request.query_index,
             payload: request.payload.unwrap_or(""),
         };
@@ -256,8 +254,8 @@ impl Coordinator {
     }
 
     /// Whether a client waits for something.
-    pub fn is_owed(&mut self, slot: ClientSlot) -> bool {
-        self.clients.at(slot).owed > 0
+    pub fn has_unanswered(&mut self, slot: ClientSlot) -> bool {
+        self.clients.at(slot).unanswered > 0
     }
 
     /// A client's bytes are no messages: it gets its last words after what it is owed.
@@ -367,7 +365,7 @@ impl Coordinator {
                 continue;
             }
             client.last_words.get_or_insert_default();
-            if client.owed == 0 {
+            if client.unanswered == 0 {
                 self.clients.settle(slot, 0);
             }
         }
@@ -428,7 +426,7 @@ impl Coordinator {
             removed += 1;
             left.extend(Some(job).filter(|job| job.once.is_some()));
         });
-        if removed < self.clients.at(slot).owed {
+        if removed < self.clients.at(slot).unanswered {
             for lane in self.lanes.iter_mut().flatten() {
                 if let Runner::Thread(thread) = lane.runner() {
                     handed.extend(thread.remove_client(slot));

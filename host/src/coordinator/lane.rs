@@ -9,7 +9,7 @@ use std::{
 
 use plugin_api::description::StateDescription;
 
-use super::{plugin_slot::Said, types::Closed};
+use super::{routes::Closed, versions::slot::Said};
 use crate::{
     lane::{Abandoned, LaneId, OpenLane, Opener, Runner},
     state::{BatchNo, LentState, SharedAccess, effects::StateId},
@@ -171,7 +171,7 @@ impl Lane {
     pub fn retire(self, opener: &Opener) {
         self.access.lock().revoke();
         match self.runner {
-            Runner::Inline(code) => opener.bury(code),
+            Runner::Inline(code) => opener.drop_off_thread(code),
             Runner::Thread(thread) => drop(thread),
             Runner::Gone => {}
         }

@@ -11,8 +11,8 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use super::{
-    lane_queue::{Arrived, LaneQueue, Waiting},
     list::{Linked, Links, List},
+    schedule::lane_queue::{Arrived, LaneQueue, Waiting},
 };
 use crate::{
     budget::{Budget, Budgets, Spent},
@@ -20,6 +20,7 @@ use crate::{
     limits,
 };
 
+mod lane_queue;
 mod line;
 
 /// The jobs of the whole host that wait for something.
@@ -488,5 +489,4 @@ impl Linked for Entry {
 }
 
 #[cfg(test)]
-#[path = "schedule_tests.rs"]
 mod tests;

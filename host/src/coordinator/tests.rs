@@ -8,7 +8,7 @@ use std::{
 use super::{
     Commits, Coordinator, SessionKey, Settings,
     lane::{Lane, Origin},
-    quarantine::Back,
+    serving::quarantine::Back,
 };
 use crate::{
     clock::Clock,

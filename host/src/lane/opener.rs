@@ -112,7 +112,7 @@ impl Opener {
             let states = std::mem::take(&mut lane.states);
             SharedAccess::new(Access::new(states, opening.kept))
         });
-        let under_way = OpeningRun {
+        let run = OpeningRun {
             name: opening.name.clone(),
             anew: opening.anew,
             accesses: accesses.collect(),
@@ -125,15 +125,15 @@ impl Opener {
             .name("opener".to_owned())
             .stack_size(PLUGIN_STACK_BYTES)
             .spawn({
-                let (opener, under_way) = (self.clone(), under_way.clone());
+                let (opener, run) = (self.clone(), run.clone());
                 let decided = Arc::clone(&decided);
                 move || {
                     let _at_work: mpsc::Sender<()> = at_work;
-                    let opened = opening.open_all(&under_way.accesses, opener.clock, &opener.signal);
+                    let opened = opening.open_all(&run.accesses, opener.clock, &opener.signal);
                     if decide(&decided) {
                         (opener.done)(match opened {
-                            Ok(runners) => under_way.succeed(runners),
-                            Err(reason) => under_way.fail(reason),
+                            Ok(runners) => run.succeed(runners),
+                            Err(reason) => run.fail(reason),
                         });
                     } else {
                         drop(opened);
@@ -143,12 +143,12 @@ impl Opener {
             });
         if let Err(error) = started {
             let reason = format!("no thread can be started to open it: {error}");
-            return (self.done)(under_way.fail(reason));
+            return (self.done)(run.fail(reason));
         }
         let opener = self.clone();
         let guarded = thread::Builder::new()
             .name("opener guard".to_owned())
-            .spawn(move || opener.guard(&ended, &decided, under_way));
+            .spawn(move || opener.guard(&ended, &decided, run));
         if let Err(error) = guarded {
             tracing::warn!("no thread can be started to give an opening up that hangs: {error}");
         }
@@ -156,7 +156,7 @@ impl Opener {
 
     /// Gives an opening up that takes too long: the states do not wait for it, and its thread is left to itself. It
     /// stands beside the way of the opening, whose lanes are held meanwhile.
-    fn guard(&self, ended: &mpsc::Receiver<()>, decided: &Mutex<bool>, under_way: OpeningRun) {
+    fn guard(&self, ended: &mpsc::Receiver<()>, decided: &Mutex<bool>, run: OpeningRun) {
         let end = match self.patience {
             Some(patience) => ended.recv_timeout(patience),
             None => ended.recv().map_err(RecvTimeoutError::from),
@@ -171,11 +171,11 @@ impl Opener {
             ),
             _ => "its code ended the thread that opened it".to_owned(),
         };
-        (self.done)(under_way.fail(reason));
+        (self.done)(run.fail(reason));
     }
 
     /// Has a plugin, or code of one, dropped.
-    pub fn bury(&self, code: Box<dyn Send>) {
+    pub fn drop_off_thread(&self, code: Box<dyn Send>) {
         let buried = thread::Builder::new()
             .name("plugin drop".to_owned())
             .stack_size(PLUGIN_STACK_BYTES);

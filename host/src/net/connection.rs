@@ -162,7 +162,7 @@ impl Connection {
                     }
                     return Poll::Pending;
                 }
-                if self.hub.coordinator.borrow_mut().is_owed(self.slot) {
+                if self.hub.coordinator.borrow_mut().has_unanswered(self.slot) {
                     // An answer waits for the disk. The coordinator wakes this task with it.
                     return Poll::Pending;
                 }
@@ -245,7 +245,7 @@ impl Connection {
         }
         let (hub, slot) = (&self.hub, self.slot);
         idle.poll(cx, || {
-            !all_sent || hub.coordinator.borrow_mut().is_owed(slot)
+            !all_sent || hub.coordinator.borrow_mut().has_unanswered(slot)
         })
     }
 

@@ -36,11 +36,15 @@ impl Idle {
     }
 
     /// Ready once the client has sent nothing for so long, and is owed nothing.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, is_owed: impl Fn() -> bool) -> Poll<()> {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        has_unanswered: impl Fn() -> bool,
+    ) -> Poll<()> {
         while self.timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
             if now >= self.active.get() + self.patience {
-                if !is_owed() {
+                if !has_unanswered() {
                     return Poll::Ready(());
                 }
                 self.active.set(now);

@@ -173,12 +173,12 @@ impl PreparationPool {
             if !worker.is_some_and(|worker| worker.is_lost) {
                 break finished;
             }
-            self.bury(finished.outcome);
+            self.drop_off_thread(finished.outcome);
             tracing::info!(plugin = %finished.name, "what hung while it was opened has come to an end");
         };
         let in_work = self.in_work.remove(&finished.name).unwrap_or_default();
         if in_work.abandoned {
-            self.bury(std::mem::replace(&mut finished.outcome, Outcome::Same));
+            self.drop_off_thread(std::mem::replace(&mut finished.outcome, Outcome::Same));
         }
         finished.again = in_work.again;
         self.begin(Instant::now());
@@ -290,7 +290,7 @@ impl PreparationPool {
     }
 
     /// To be dropped, which runs the plugin's code.
-    fn bury(&self, outcome: Outcome) {
+    fn drop_off_thread(&self, outcome: Outcome) {
         let running = self.running.clone();
         let buried = thread::Builder::new()
             .name("plugin drop".into())

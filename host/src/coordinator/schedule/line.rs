@@ -1,8 +1,8 @@
 //! Who waits for a lane's state to change: set aside, in order, and tried again.
 
 use super::{
-    super::lane_queue::{Refusal, Waiting},
     ORDER, Place, Schedule,
+    lane_queue::{Refusal, Waiting},
 };
 use crate::lane::{Job, LaneId, TypeId, Waits};
 

@@ -47,7 +47,7 @@ pub struct FileLog {
     /// The greatest that a batch brought.
     now_ms: u64,
     poisoned: bool,
-    under_way: SnapshotRunning,
+    running: SnapshotRunning,
     /// The last closed segment when a snapshot was tried.
     tried: BatchNo,
 }
@@ -110,7 +110,7 @@ impl FileLog {
             durable: recovered.last,
             now_ms: recovered.now_ms,
             poisoned: false,
-            under_way: SnapshotRunning::default(),
+            running: SnapshotRunning::default(),
             tried: BatchNo(0),
         };
         if log.newest().header().id.is_none() {
@@ -202,7 +202,7 @@ impl FileLog {
 
     /// See [`SnapshotRunning::begin`].
     pub(super) fn begin_snapshot(&self) -> Option<UntilDropped> {
-        self.under_way.begin()
+        self.running.begin()
     }
 
     /// Closes the newest segment.
@@ -293,7 +293,7 @@ impl FileLog {
     /// Removes what the snapshot stands for, and what a crash left unfinished. All of it is tried.
     fn remove_superfluous(&self) -> Result<(), OpenError> {
         let listing = Listing::of(&*self.disk, &self.folder)?;
-        let mut superfluous = match self.under_way.is() {
+        let mut superfluous = match self.running.is() {
             true => Vec::new(),
             false => listing.unfinished,
         };
@@ -427,10 +427,10 @@ impl Log for FileLog {
         if closed_bytes < due_bytes || last <= self.tried {
             return None;
         }
-        let under_way = self.under_way.begin()?;
+        let running = self.running.begin()?;
         self.tried = last;
         let sources = self.sources(self.policy.snapshot_runs_max);
-        Some(SnapshotTask::new(sources, under_way))
+        Some(SnapshotTask::new(sources, running))
     }
 
     fn snapshot_done(&mut self, done: SnapshotDone) -> Result<(), LogError> {

@@ -13,14 +13,14 @@ impl FileLog {
     /// The disk failed. Then the time is still the one that it was, or already this one.
     pub fn set_time(&mut self, now_ms: u64) -> Result<(), LogError> {
         self.close_newest()?;
-        let Some(under_way) = self.begin_snapshot() else {
+        let Some(running) = self.begin_snapshot() else {
             unreachable!("nobody makes a snapshot of a log that has just been opened");
         };
         let sources = Sources {
             now_ms: Some(now_ms),
             ..self.sources(usize::MAX)
         };
-        let done = SnapshotTask::new(sources, under_way).run()?;
+        let done = SnapshotTask::new(sources, running).run()?;
         self.snapshot_done(done)?;
         self.forget_time(now_ms);
         Ok(())

@@ -62,7 +62,7 @@ impl Drop for UntilDropped {
 #[derive(Debug)]
 pub struct SnapshotTask {
     sources: Sources,
-    under_way: UntilDropped,
+    running: UntilDropped,
 }
 
 /// A snapshot that is durable.
@@ -72,12 +72,12 @@ pub struct SnapshotDone {
     pub last: BatchNo,
     /// Its size.
     pub bytes: u64,
-    _under_way: UntilDropped,
+    _running: UntilDropped,
 }
 
 impl SnapshotTask {
-    pub(super) fn new(sources: Sources, under_way: UntilDropped) -> Self {
-        Self { sources, under_way }
+    pub(super) fn new(sources: Sources, running: UntilDropped) -> Self {
+        Self { sources, running }
     }
 
     /// Makes the snapshot. It takes long, and the disk's time; call it where nobody waits. The memory that it needs
@@ -90,7 +90,7 @@ impl SnapshotTask {
         Ok(SnapshotDone {
             last,
             bytes,
-            _under_way: self.under_way,
+            _running: self.running,
         })
     }
 }

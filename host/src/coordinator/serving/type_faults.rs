@@ -159,7 +159,7 @@ fn forget<T>(times: &mut VecDeque<T>, is_old: impl Fn(&T) -> bool) {
     }
 }
 
-pub(super) fn is_past(at: Instant, window: Duration, now: Instant) -> bool {
+pub(in crate::coordinator) fn is_past(at: Instant, window: Duration, now: Instant) -> bool {
     now.saturating_duration_since(at) > window
 }
 

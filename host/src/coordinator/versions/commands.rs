@@ -5,10 +5,10 @@ use protocol::{ErrorCode, Request};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
+use super::slot::{PluginSlot, Step};
+use crate::coordinator::{
     coordinator::{Coordinator, DISABLED},
-    plugin_slot::{PluginSlot, Step},
-    storage::Storage,
+    durable::storage::Storage,
 };
 use crate::{lane::ClientSlot, limits};
 
@@ -36,7 +36,7 @@ enum Do {
 
 impl Coordinator {
     /// Answers `rm.plugins`.
-    pub(super) fn list_plugins(&mut self, slot: ClientSlot, request: &Request<'_>) {
+    pub(in crate::coordinator) fn list_plugins(&mut self, slot: ClientSlot, request: &Request<'_>) {
         let plugins: Vec<Value> = self
             .plugins
             .iter()
@@ -56,7 +56,11 @@ impl Coordinator {
     }
 
     /// Answers `rm.plugin`.
-    pub(super) fn command_plugin(&mut self, slot: ClientSlot, request: &Request<'_>) {
+    pub(in crate::coordinator) fn command_plugin(
+        &mut self,
+        slot: ClientSlot,
+        request: &Request<'_>,
+    ) {
         let (client, peer) = {
             let client = self.clients.at(slot);
             (client.id, client.peer)

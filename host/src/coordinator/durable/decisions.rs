@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use plugin_api::description::StateDescription;
 use serde::{Deserialize, Serialize};
 
-use super::coordinator::{Coordinator, HOST};
+use crate::coordinator::coordinator::{Coordinator, HOST};
 use crate::{
     plugins::{Decided, RolledBackTo},
     state::{LentState, Store, effects},
@@ -27,7 +27,7 @@ fn decisions_state() -> StateDescription {
 
 /// See the file's head.
 #[derive(Debug, Default)]
-pub(super) struct Decisions {
+pub(in crate::coordinator) struct Decisions {
     lent: LentState,
     /// What changes is told, to be kept.
     is_told: bool,
@@ -53,7 +53,7 @@ pub struct Decision {
 
 impl Decisions {
     /// Takes them out of the store.
-    pub(super) fn recovered(store: &mut Store, is_told: bool) -> Self {
+    pub(in crate::coordinator) fn recovered(store: &mut Store, is_told: bool) -> Self {
         let lent = store.take(HOST, &decisions_state());
         let all = lent.map.iter().filter_map(|(name, decision)| {
             let name = String::from_utf8(name.to_vec()).ok()?;
@@ -94,7 +94,7 @@ impl Decisions {
         untaken
     }
 
-    pub(super) fn of(&self, name: &str) -> Option<&Decision> {
+    pub(in crate::coordinator) fn of(&self, name: &str) -> Option<&Decision> {
         self.all.get(name)
     }
 
@@ -163,7 +163,12 @@ impl Coordinator {
     }
 
     /// Notes that a plugin was taken out of service, or put back.
-    pub(super) fn decide_disabled(&mut self, name: &str, disabled: bool, by: String) {
+    pub(in crate::coordinator) fn decide_disabled(
+        &mut self,
+        name: &str,
+        disabled: bool,
+        by: String,
+    ) {
         let before = self.decisions.of(name).cloned().unwrap_or_default();
         let at_ms = self.clock.now_ms();
         self.decide(
@@ -178,7 +183,7 @@ impl Coordinator {
     }
 
     /// Notes that what was installed is, or is not, what the plugin's file holds.
-    pub(super) fn decide_version(&mut self, name: &str) {
+    pub(in crate::coordinator) fn decide_version(&mut self, name: &str) {
         let slot = self.slot(name);
         let serving = slot.serving.as_ref().map(|serving| &serving.prepared);
         let (Some(serving), Some(dropped)) = (serving, slot.dropped) else {
@@ -214,7 +219,7 @@ impl Coordinator {
     }
 
     /// Its file is gone, and with it what was decided of it.
-    pub(super) fn forget_decision(&mut self, name: &str) {
+    pub(in crate::coordinator) fn forget_decision(&mut self, name: &str) {
         if self.decisions.of(name).is_some() {
             self.decisions.decided.push(Decided {
                 name: name.to_owned(),
@@ -225,7 +230,7 @@ impl Coordinator {
     }
 
     /// The state has been read back. What was decided meanwhile goes with its next batch.
-    pub(super) fn decisions_recovered(&mut self) {
+    pub(in crate::coordinator) fn decisions_recovered(&mut self) {
         for (name, decision) in self.decisions.recover(&mut self.store) {
             self.decide(&name, decision);
         }

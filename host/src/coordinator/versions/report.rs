@@ -5,10 +5,8 @@ use std::time::Instant;
 use plugin_api::description::LaneDescription;
 use serde_json::{Map, Value, json};
 
-use super::{
-    coordinator::Coordinator,
-    plugin_slot::{PluginSlot, Said, Step},
-};
+use super::slot::{PluginSlot, Said, Step};
+use crate::coordinator::coordinator::Coordinator;
 use crate::{
     plugins::Prepared,
     ready::{NotServing, Readiness},
@@ -16,7 +14,7 @@ use crate::{
 
 impl Coordinator {
     /// One plugin, as `rm.plugins` lists it.
-    pub(super) fn report(&self, name: &str, plugin: &PluginSlot) -> Value {
+    pub(in crate::coordinator) fn report(&self, name: &str, plugin: &PluginSlot) -> Value {
         let shown = plugin.shown();
         let content = shown.map(|shown| shown.content);
         let swapping = matches!(plugin.step, Step::Pausing(_) | Step::Opening(_));
@@ -105,7 +103,7 @@ impl Coordinator {
     }
 
     /// Notes what its types have served for the version that served it.
-    pub(super) fn note_counts(&mut self, name: &str) {
+    pub(in crate::coordinator) fn note_counts(&mut self, name: &str) {
         let served = self.served_lately(name);
         for type_id in self.types_of(name) {
             self.types[type_id].served = 0;
@@ -133,7 +131,7 @@ impl Coordinator {
     }
 
     /// What the host is and is not doing, in short.
-    pub(super) fn status(&self) -> Value {
+    pub(in crate::coordinator) fn status(&self) -> Value {
         let readiness = self.readiness();
         let others = readiness.others.iter();
         let others: Map<String, Value> = others

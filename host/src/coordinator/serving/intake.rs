@@ -4,7 +4,8 @@ use std::{rc::Rc, time::Duration};
 
 use protocol::{ErrorCode, encoder};
 
-use super::{coordinator::Coordinator, running::debug_start, schedule::Full};
+use super::dispatch::debug_start;
+use crate::coordinator::{coordinator::Coordinator, schedule::Full};
 use crate::{
     lane::{ClientSlot, Job, LaneId, Output, RequestRef, Runner, TypeId, Verdict},
     limits,
@@ -12,7 +13,12 @@ use crate::{
 
 impl Coordinator {
     /// Runs a request where it stands, or queues it.
-    pub(super) fn asked(&mut self, slot: ClientSlot, type_id: TypeId, asked: &RequestRef<'_>) {
+    pub(in crate::coordinator) fn asked(
+        &mut self,
+        slot: ClientSlot,
+        type_id: TypeId,
+        asked: &RequestRef<'_>,
+    ) {
         let served = &self.types[type_id];
         let (id, jobber) = (served.lane, served.jobber);
         let lane = self.lanes[id.0 as usize]
@@ -52,7 +58,7 @@ impl Coordinator {
                             let reply = std::mem::take(&mut self.reply);
                             self.keep_answer(id, (slot, asked.once), &reply, (&result, changed));
                             if !self.send_or_hold(id, slot, &reply, changed) {
-                                self.clients.at(slot).owed += 1;
+                                self.clients.at(slot).unanswered += 1;
                             }
                             self.reply = reply;
                         } else {
@@ -63,7 +69,7 @@ impl Coordinator {
                         }
                     }
                     verdict if self.has_room(id, slot, type_id, asked) => {
-                        self.clients.at(slot).owed += 1;
+                        self.clients.at(slot).unanswered += 1;
                         let job = Job::new(slot, asked.client, type_id, asked);
                         self.set_aside(id, job, verdict);
                     }
@@ -84,7 +90,7 @@ impl Coordinator {
         }
         self.schedule
             .queue(lane, Job::new(slot, asked.client, type_id, asked));
-        self.clients.at(slot).owed += 1;
+        self.clients.at(slot).unanswered += 1;
         self.mark(lane);
     }
 
@@ -97,10 +103,10 @@ impl Coordinator {
         asked: &RequestRef<'_>,
     ) -> bool {
         let text_bytes = asked.query_index.len() + asked.payload.len();
-        let owed = self.clients.at(slot).owed;
+        let unanswered = self.clients.at(slot).unanswered;
         let full = match self.schedule.room_for(lane, slot, text_bytes) {
-            Ok(()) if owed < limits::CLIENT_JOBS_MAX => return true,
-            Ok(()) => format!("{owed} requests of this connection are queued already"),
+            Ok(()) if unanswered < limits::CLIENT_JOBS_MAX => return true,
+            Ok(()) => format!("{unanswered} requests of this connection are queued already"),
             Err(Full::Jobs(jobs)) => format!("{jobs} requests are queued already"),
             Err(Full::Bytes(bytes)) => format!("requests of {bytes} bytes are queued already"),
             Err(Full::Client(bytes)) => {
@@ -112,13 +118,13 @@ impl Coordinator {
         self.busy(slot, &type_name, asked.query_index, &full);
         if let Some(once) = asked.once {
             // It has come just now, so nobody has joined it.
-            self.under_way.end(once);
+            self.in_flight.end(once);
         }
         false
     }
 
     /// Answers that something is full.
-    pub(super) fn busy(
+    pub(in crate::coordinator) fn busy(
         &mut self,
         slot: ClientSlot,
         type_name: &str,

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use plugin_api::description::{Description, LaneDescription};
 
-use super::{history::History, type_faults::Outages};
+use super::history::History;
+use crate::coordinator::serving::type_faults::Outages;
 use crate::{
     lane::{LaneId, OpenLane},
     plugins::{Content, Prepared},
@@ -12,52 +13,52 @@ use crate::{
 
 /// A plugin, by the name of its file.
 #[derive(Default)]
-pub(super) struct PluginSlot {
-    pub(super) serving: Option<Serving>,
-    pub(super) step: Step,
+pub(in crate::coordinator) struct PluginSlot {
+    pub(in crate::coordinator) serving: Option<Serving>,
+    pub(in crate::coordinator) step: Step,
     /// Came while another one was on its way, or while the disk fails.
-    pub(super) next: Option<Box<Prepared>>,
+    pub(in crate::coordinator) next: Option<Box<Prepared>>,
     /// Its file is gone, or it was disabled: it serves what is queued, and then no more.
-    pub(super) removing: bool,
+    pub(in crate::coordinator) removing: bool,
     /// Why it was taken out of service for a time.
-    pub(super) quarantined: Option<Said>,
+    pub(in crate::coordinator) quarantined: Option<Said>,
     /// When that ends by itself.
-    pub(super) back_at: Option<Instant>,
+    pub(in crate::coordinator) back_at: Option<Instant>,
     /// How often this version was.
-    pub(super) outages: Outages,
+    pub(in crate::coordinator) outages: Outages,
     /// Jobs of it that did not end in time.
-    pub(super) stuck: usize,
+    pub(in crate::coordinator) stuck: usize,
     /// An operator took it out of service.
-    pub(super) disabled: bool,
+    pub(in crate::coordinator) disabled: bool,
     /// What is to serve once it is enabled.
-    pub(super) kept: Option<Box<Prepared>>,
+    pub(in crate::coordinator) kept: Option<Box<Prepared>>,
     /// The version that served before the one that serves.
-    pub(super) previous: Option<Box<Prepared>>,
+    pub(in crate::coordinator) previous: Option<Box<Prepared>>,
     /// Why the last version that came does not serve.
-    pub(super) last_error: Option<Said>,
+    pub(in crate::coordinator) last_error: Option<Said>,
     /// Since when it waits, is going or is disabled, on the host's clock.
-    pub(super) waits_since_ms: u64,
+    pub(in crate::coordinator) waits_since_ms: u64,
     /// What its files held when they were last prepared.
-    pub(super) latest: Option<Content>,
+    pub(in crate::coordinator) latest: Option<Content>,
     /// What its files held when they last came; `None` once they are gone.
-    pub(super) dropped: Option<Content>,
+    pub(in crate::coordinator) dropped: Option<Content>,
     /// Who told it to go back to the version before, until that serves.
-    pub(super) told_by: Option<String>,
+    pub(in crate::coordinator) told_by: Option<String>,
     /// All that have served.
-    pub(super) history: History,
+    pub(in crate::coordinator) history: History,
 }
 
 /// A fault, for operators.
 #[derive(Clone, Debug)]
-pub(super) struct Said {
-    pub(super) text: String,
+pub(in crate::coordinator) struct Said {
+    pub(in crate::coordinator) text: String,
     /// On the host's clock.
-    pub(super) at_ms: u64,
+    pub(in crate::coordinator) at_ms: u64,
 }
 
 /// How far a new version has come.
 #[derive(Default)]
-pub(super) enum Step {
+pub(in crate::coordinator) enum Step {
     #[default]
     None,
     /// Waits for another plugin that serves one of its types.
@@ -69,18 +70,21 @@ pub(super) enum Step {
 }
 
 /// The version that serves.
-pub(super) struct Serving {
-    pub(super) prepared: Box<Prepared>,
+pub(in crate::coordinator) struct Serving {
+    pub(in crate::coordinator) prepared: Box<Prepared>,
     /// On the host's clock.
-    pub(super) since_ms: u64,
+    pub(in crate::coordinator) since_ms: u64,
     /// In the order of the description.
-    pub(super) lanes: Vec<LaneId>,
+    pub(in crate::coordinator) lanes: Vec<LaneId>,
 }
 
 impl PluginSlot {
     /// Keeps what is to serve once it is enabled. What served when it was disabled is the version before then.
     /// Returns what is of no use any more.
-    pub(super) fn keep(&mut self, prepared: Box<Prepared>) -> Option<Box<Prepared>> {
+    pub(in crate::coordinator) fn keep(
+        &mut self,
+        prepared: Box<Prepared>,
+    ) -> Option<Box<Prepared>> {
         let content = prepared.content;
         let replaced = self.kept.replace(prepared)?;
         if replaced.content != content && self.history.is_present(replaced.content) {
@@ -91,7 +95,7 @@ impl PluginSlot {
     }
 
     /// Takes out a version that waits for another plugin.
-    pub(super) fn take_blocked(&mut self) -> Option<Box<Prepared>> {
+    pub(in crate::coordinator) fn take_blocked(&mut self) -> Option<Box<Prepared>> {
         match std::mem::take(&mut self.step) {
             Step::Blocked(prepared) => Some(prepared),
             step => {
@@ -102,7 +106,7 @@ impl PluginSlot {
     }
 
     /// Whether the version with this content serves, and goes on to.
-    pub(super) fn serves(&self, content: Content) -> bool {
+    pub(in crate::coordinator) fn serves(&self, content: Content) -> bool {
         let serving = self.serving.as_ref();
         serving.is_some_and(|serving| serving.prepared.content == content)
             && self.quarantined.is_none()
@@ -110,7 +114,7 @@ impl PluginSlot {
     }
 
     /// What is on its way to serve, or waits for that.
-    pub(super) fn coming(&self) -> Option<&Prepared> {
+    pub(in crate::coordinator) fn coming(&self) -> Option<&Prepared> {
         match &self.step {
             Step::None => self.next.as_deref().or(self.kept.as_deref()),
             Step::Blocked(prepared) | Step::Pausing(prepared) | Step::Opening(prepared) => {
@@ -120,25 +124,25 @@ impl PluginSlot {
     }
 
     /// What serves, else what is to.
-    pub(super) fn shown(&self) -> Option<&Prepared> {
+    pub(in crate::coordinator) fn shown(&self) -> Option<&Prepared> {
         let serving = self.serving.as_ref().map(|serving| &*serving.prepared);
         serving.or_else(|| self.coming())
     }
 
     /// Whether its file is gone, and it still serves what is queued.
-    pub(super) fn has_lost_its_file(&self) -> bool {
+    pub(in crate::coordinator) fn has_lost_its_file(&self) -> bool {
         // One that is disabled is on its way out too, and has its file.
         self.removing && self.dropped.is_none()
     }
 
     /// Whether its file is gone, and nothing of it serves any more.
-    pub(super) fn is_gone(&self) -> bool {
+    pub(in crate::coordinator) fn is_gone(&self) -> bool {
         let is_idle = matches!(self.step, Step::None) && !self.removing && !self.disabled;
         is_idle && self.next.is_none() && self.serving.is_none() && self.last_error.is_none()
     }
 
     /// What it serves, and what it is about to serve.
-    pub(super) fn claims(&self) -> impl Iterator<Item = &Description> {
+    pub(in crate::coordinator) fn claims(&self) -> impl Iterator<Item = &Description> {
         let coming = match &self.step {
             Step::Pausing(prepared) | Step::Opening(prepared) => Some(&prepared.description),
             Step::None | Step::Blocked(_) => None,
@@ -151,7 +155,7 @@ impl PluginSlot {
     }
 }
 
-pub(super) fn serves(description: &Description, type_name: &str) -> bool {
+pub(in crate::coordinator) fn serves(description: &Description, type_name: &str) -> bool {
     description
         .lanes
         .iter()
@@ -160,7 +164,10 @@ pub(super) fn serves(description: &Description, type_name: &str) -> bool {
 
 /// For each new lane the old one whose place, id and queue it takes: the only one that had any of its
 /// types, and none besides. Its jobs need not be moved then.
-pub(super) fn kept_lanes(old: Option<&Serving>, new: &Description) -> Vec<Option<LaneId>> {
+pub(in crate::coordinator) fn kept_lanes(
+    old: Option<&Serving>,
+    new: &Description,
+) -> Vec<Option<LaneId>> {
     let old: Vec<(LaneId, &LaneDescription)> = old.map_or_else(Vec::new, |old| {
         old.lanes
             .iter()
@@ -186,7 +193,7 @@ fn lane_serves(lane: &LaneDescription, type_name: &str) -> bool {
 }
 
 /// The version of a plugin that serves.
-pub(super) fn serving_of<'a>(
+pub(in crate::coordinator) fn serving_of<'a>(
     plugins: &'a BTreeMap<String, PluginSlot>,
     name: &str,
 ) -> Option<&'a Serving> {
@@ -194,7 +201,7 @@ pub(super) fn serving_of<'a>(
 }
 
 /// Says which types a version serves from now on.
-pub(super) fn log_serving(name: &str, prepared: &Prepared, old: Option<&Serving>) {
+pub(in crate::coordinator) fn log_serving(name: &str, prepared: &Prepared, old: Option<&Serving>) {
     let types: Vec<&str> = prepared
         .description
         .lanes
@@ -212,12 +219,12 @@ pub(super) fn log_serving(name: &str, prepared: &Prepared, old: Option<&Serving>
 }
 
 /// Opens the lanes of a version.
-pub(super) fn open_lane_of(prepared: &Prepared) -> OpenLane {
+pub(in crate::coordinator) fn open_lane_of(prepared: &Prepared) -> OpenLane {
     let plugin = Arc::clone(&prepared.plugin);
     Arc::new(move |lane, host| plugin.open_lane(lane, host))
 }
 
 /// The request type of each jobber of a lane.
-pub(super) fn types_of_lane(lane: &LaneDescription) -> Arc<[Box<str>]> {
+pub(in crate::coordinator) fn types_of_lane(lane: &LaneDescription) -> Arc<[Box<str>]> {
     lane.types().map(Into::into).collect()
 }

@@ -10,7 +10,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use super::super::peer::{Peer, peer_network};
+use crate::coordinator::peer::{Peer, peer_network};
 use crate::limits::{self, SESSION_SHARE_BYTES};
 
 /// Where a session's clients come from: an IPv4 address, an IPv6 network of 64 bits, which one machine can have to itself,
@@ -23,7 +23,7 @@ impl Origin {
     pub(super) const UNKNOWN: Self = Self(None);
 
     /// Of whoever is at the other end.
-    pub(in super::super) fn of(peer: Peer) -> Self {
+    pub(in crate::coordinator) fn of(peer: Peer) -> Self {
         let Peer::Client(address) = peer else {
             return Self::UNKNOWN;
         };

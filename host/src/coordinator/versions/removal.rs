@@ -3,16 +3,16 @@
 
 use protocol::ErrorCode;
 
-use super::{
+use super::slot::{PluginSlot, Step};
+use crate::coordinator::{
     coordinator::{Coordinator, DISABLED, REMOVED},
     lane::Lane,
-    plugin_slot::{PluginSlot, Step},
-    types::Closed,
+    routes::Closed,
 };
 use crate::{lane::LaneId, limits};
 
 impl Coordinator {
-    pub(super) fn gone(&mut self, name: &str) {
+    pub(in crate::coordinator) fn gone(&mut self, name: &str) {
         let slot = self.slot(name);
         (slot.disabled, slot.latest, slot.dropped) = (false, None, None);
         let outdated = [slot.next.take(), slot.kept.take(), slot.take_blocked()];
@@ -27,7 +27,7 @@ impl Coordinator {
     }
 
     /// Takes nothing new for a plugin; once all that is queued is served, it goes.
-    pub(super) fn close(&mut self, name: &str, text: &str) {
+    pub(in crate::coordinator) fn close(&mut self, name: &str, text: &str) {
         let now_ms = self.clock.now_ms();
         let slot = self.slot(name);
         (slot.removing, slot.waits_since_ms) = (true, now_ms);
@@ -43,7 +43,7 @@ impl Coordinator {
     }
 
     /// Closes what was opened while its plugin was on its way out.
-    pub(super) fn close_again(&mut self, name: &str) {
+    pub(in crate::coordinator) fn close_again(&mut self, name: &str) {
         let slot = self.slot(name);
         if slot.removing {
             let text = if slot.disabled { DISABLED } else { REMOVED };
@@ -51,7 +51,7 @@ impl Coordinator {
         }
     }
 
-    pub(super) fn remove_if_idle(&mut self, name: &str) {
+    pub(in crate::coordinator) fn remove_if_idle(&mut self, name: &str) {
         let slot = self.slot(name);
         if !slot.removing || !matches!(slot.step, Step::None) {
             return;
@@ -123,7 +123,7 @@ impl Coordinator {
     }
 
     /// Tries again what waited for another plugin to go.
-    pub(super) fn unblock(&mut self) {
+    pub(in crate::coordinator) fn unblock(&mut self) {
         let mut blocked = Vec::new();
         for slot in self.plugins.values_mut() {
             blocked.extend(slot.take_blocked());

@@ -8,13 +8,13 @@ use std::{
 
 use protocol::{ErrorCode, Request};
 
-use super::{
+use super::type_faults::{Follows, Out};
+use crate::coordinator::{
     coordinator::Coordinator,
+    durable::storage::Storage,
     host_error::closed_error,
-    plugin_slot::{Said, Step},
-    storage::Storage,
-    type_faults::{Follows, Out},
-    types::Closed,
+    routes::Closed,
+    versions::slot::{Said, Step},
 };
 use crate::{
     lane::{ClientSlot, LaneId, Misdeed, TypeId},
@@ -23,7 +23,7 @@ use crate::{
 
 /// What comes back by itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Back {
+pub(in crate::coordinator) enum Back {
     /// A type of a plugin that serves.
     Type(TypeId),
     /// A plugin, by the name of its file.
@@ -35,7 +35,13 @@ const RETRY_MIN: Duration = Duration::from_secs(1);
 
 impl Coordinator {
     /// The plugin did wrong on a request of `who` that is more than this request's matter.
-    pub(super) fn failed_on(&mut self, id: LaneId, type_id: TypeId, who: u64, misdeed: Misdeed) {
+    pub(in crate::coordinator) fn failed_on(
+        &mut self,
+        id: LaneId,
+        type_id: TypeId,
+        who: u64,
+        misdeed: Misdeed,
+    ) {
         let plugin = Rc::clone(&self.lane(id).origin.plugin);
         match misdeed {
             Misdeed::HasNoCode if self.slot(&plugin).quarantined.is_none() => {
@@ -62,7 +68,12 @@ impl Coordinator {
     }
 
     /// A job of this type did not end in time.
-    pub(super) fn got_stuck(&mut self, plugin: &str, type_id: TypeId, now: Instant) {
+    pub(in crate::coordinator) fn got_stuck(
+        &mut self,
+        plugin: &str,
+        type_id: TypeId,
+        now: Instant,
+    ) {
         let stuck = self.slot(plugin).history.stuck_threads();
         let many = stuck >= limits::STUCK_THREADS_MAX;
         let faults = self.types[type_id].faults.get_or_insert_default();
@@ -112,7 +123,7 @@ impl Coordinator {
     }
 
     /// Takes a whole plugin out of service for a time. What it is asked is answered with the reason.
-    pub(super) fn quarantine(&mut self, name: &str, reason: &str) {
+    pub(in crate::coordinator) fn quarantine(&mut self, name: &str, reason: &str) {
         let (now, at_ms, first) = (
             Instant::now(),
             self.clock.now_ms(),
@@ -149,7 +160,7 @@ impl Coordinator {
     }
 
     /// Answers a request whose type takes nothing, or nothing of this client; false if it is taken.
-    pub(super) fn refuses(
+    pub(in crate::coordinator) fn refuses(
         &mut self,
         slot: ClientSlot,
         type_id: TypeId,
@@ -168,7 +179,7 @@ impl Coordinator {
     }
 
     /// Why a request of `who` for a type is refused that others are served.
-    pub(super) fn is_shut_out(&self, type_id: TypeId, who: u64) -> Option<Closed> {
+    pub(in crate::coordinator) fn is_shut_out(&self, type_id: TypeId, who: u64) -> Option<Closed> {
         let faults = self.types[type_id].faults.as_ref()?;
         let now = Instant::now();
         let until = faults.shut_out_until(who, now)?;
@@ -185,13 +196,13 @@ impl Coordinator {
     }
 
     /// When the next time out of service is over. While the host stops nothing comes back.
-    pub(super) fn next_back(&self) -> Option<Instant> {
+    pub(in crate::coordinator) fn next_back(&self) -> Option<Instant> {
         let (due, _) = self.back_at.first().filter(|_| !self.stopping)?;
         Some(*due)
     }
 
     /// Brings back whose time is over.
-    pub(super) fn end_quarantines(&mut self) {
+    pub(in crate::coordinator) fn end_quarantines(&mut self) {
         if self.back_at.is_empty() || self.stopping {
             return;
         }
@@ -260,7 +271,7 @@ impl Coordinator {
     }
 
     /// Opens the version that serves once more, unless another one is about to take over.
-    pub(super) fn open_all_anew(&mut self, name: &str) {
+    pub(in crate::coordinator) fn open_all_anew(&mut self, name: &str) {
         let slot = self.slot(name);
         if !matches!(slot.step, Step::None | Step::Blocked(_)) {
             return;
@@ -279,7 +290,7 @@ impl Coordinator {
     }
 
     /// An operator wants a plugin back now, and all its types.
-    pub(super) fn bring_back(&mut self, name: &str) {
+    pub(in crate::coordinator) fn bring_back(&mut self, name: &str) {
         if self.slot(name).quarantined.is_some() {
             return self.open_all_anew(name);
         }

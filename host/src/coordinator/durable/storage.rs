@@ -7,14 +7,14 @@ use plugin_api::description::StateDescription;
 use protocol::{ErrorCode, encoder};
 use serde_json::{Value, json};
 
-use super::{
-    commits::Batch,
+use super::commits::Batch;
+use crate::coordinator::{
     coordinator::Coordinator,
     host_error::host_error,
     lane::Lane,
-    plugin_slot::{Said, Step},
-    repeated::written,
-    types::Closed,
+    routes::Closed,
+    sessions::repeats::written,
+    versions::slot::{Said, Step},
 };
 use crate::{
     lane::{ClientSlot, LaneId, Runner},
@@ -35,7 +35,7 @@ pub enum Storage {
 
 impl Coordinator {
     /// Sends a lane's reply, or keeps it until all that it may tell of is durable. Says whether it was sent.
-    pub(super) fn send_or_hold(
+    pub(in crate::coordinator) fn send_or_hold(
         &mut self,
         lane: LaneId,
         slot: ClientSlot,
@@ -59,7 +59,7 @@ impl Coordinator {
     /// Takes over what a plugin's code has changed when it was opened: its states are from now on what the plugin
     /// `declared`, by its own name. That goes with the same batch as the changes, so that a migrated state and its
     /// schema are durable together or not at all.
-    pub(super) fn take_effects(
+    pub(in crate::coordinator) fn take_effects(
         &mut self,
         lane: LaneId,
         declared: (&str, &[StateDescription]),
@@ -82,7 +82,7 @@ impl Coordinator {
     }
 
     /// Whether a lane has to wait until more of what was changed is durable.
-    pub(super) fn is_held_up(&self, lane: LaneId) -> bool {
+    pub(in crate::coordinator) fn is_held_up(&self, lane: LaneId) -> bool {
         let lane = self.lanes[lane.0 as usize].as_ref();
         lane.is_some_and(Lane::waits_for_disk) && self.commits.are_full()
     }
@@ -116,13 +116,13 @@ impl Coordinator {
     }
 
     /// About how much memory the states take, in bytes. What was answered to requests with ids is one of them.
-    pub(super) fn state_memory(&self) -> usize {
+    pub(in crate::coordinator) fn state_memory(&self) -> usize {
         let lanes = self.lanes.iter().flatten().map(Lane::state_memory);
         self.store.memory() + self.answers.memory() + lanes.sum::<usize>()
     }
 
     /// How the keeping of the state is, for operators.
-    pub(super) fn storage_report(&self) -> Value {
+    pub(in crate::coordinator) fn storage_report(&self) -> Value {
         match &self.storage_error {
             None => json!({ "state": "sound" }),
             Some(Said { text, at_ms }) => {
@@ -186,7 +186,7 @@ impl Coordinator {
     }
 
     /// While the state is not what is durable, nothing is begun that needs it.
-    pub(super) fn close_kept(&mut self, name: &str) {
+    pub(in crate::coordinator) fn close_kept(&mut self, name: &str) {
         for type_id in self.types_of(name) {
             if self.lane(self.types[type_id].lane).is_kept {
                 let closed = &mut self.types[type_id].closed;
@@ -201,7 +201,7 @@ impl Coordinator {
     }
 
     /// Has the state read back as soon as nobody works on it.
-    pub(super) fn step_storage(&mut self) {
+    pub(in crate::coordinator) fn step_storage(&mut self) {
         if self.storage != Storage::Quieting {
             return;
         }
@@ -277,7 +277,7 @@ impl Coordinator {
         let plugin = Rc::clone(&self.lane(id).origin.plugin);
         let inline = match self.lane(id).take_runner() {
             Runner::Inline(code) => {
-                self.opener.bury(code);
+                self.opener.drop_off_thread(code);
                 true
             }
             Runner::Thread(_) | Runner::Gone => false,
@@ -289,7 +289,11 @@ impl Coordinator {
 }
 
 /// Writes the error of a request that may count or not.
-pub(super) fn storage_unknown(out: &mut Vec<u8>, type_name: &str, query_index: &str) {
+pub(in crate::coordinator) fn storage_unknown(
+    out: &mut Vec<u8>,
+    type_name: &str,
+    query_index: &str,
+) {
     let code = ErrorCode::StorageFailed.as_str();
     let outcome = [("outcome", "\"unknown\"")];
     encoder::error_with(out, type_name, query_index, code, UNKNOWN, &outcome);
@@ -300,4 +304,4 @@ const UNKNOWN: &str = "the disk failed while this was written: whether it counts
                        then for what is so";
 
 /// The same of one that has changed nothing.
-pub(super) const VOID: &str = "the state cannot be kept at the moment, because the disk fails; nothing was changed, try again later";
+pub(in crate::coordinator) const VOID: &str = "the state cannot be kept at the moment, because the disk fails; nothing was changed, try again later";

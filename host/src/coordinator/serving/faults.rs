@@ -8,10 +8,10 @@ use std::{
 
 use protocol::ErrorCode;
 
-use super::{
+use crate::coordinator::{
     coordinator::Coordinator,
-    plugin_slot::{Said, Step, serving_of},
-    storage::Storage,
+    durable::storage::Storage,
+    versions::slot::{Said, Step, serving_of},
 };
 use crate::{
     lane::{LaneId, LaneThread, OpenFailed, OpenedLane, Opening, OpeningLane, Runner},
@@ -20,7 +20,7 @@ use crate::{
 
 impl Coordinator {
     /// Has the job that runs in a lane looked at when it may be past its limit.
-    pub(super) fn watch(&mut self, id: LaneId, now: Instant) {
+    pub(in crate::coordinator) fn watch(&mut self, id: LaneId, now: Instant) {
         let lane = self.lane(id);
         if lane.watched_until.is_some() {
             return;
@@ -35,7 +35,7 @@ impl Coordinator {
     }
 
     /// Has the job that runs in a lane given up when a new version has waited for it long enough.
-    pub(super) fn cut_at(&mut self, id: LaneId, at: Instant) {
+    pub(in crate::coordinator) fn cut_at(&mut self, id: LaneId, at: Instant) {
         let lane = self.lane(id);
         lane.cut_at = Some(at);
         if lane.watched_until.is_none_or(|due| at < due) {
@@ -52,7 +52,7 @@ impl Coordinator {
     }
 
     /// Looks at the lanes whose jobs may be past their limit.
-    pub(super) fn look_at_watches(&mut self) {
+    pub(in crate::coordinator) fn look_at_watches(&mut self) {
         let now = Instant::now();
         while let Some((due, id)) = self.watches.first().copied()
             && due <= now
@@ -121,7 +121,7 @@ impl Coordinator {
                 client = handed.job.client,
                 "a job did not end in time: its client is told, nothing that it did counts"
             );
-            self.answer_unrun(&handed.job, ErrorCode::Timeout, super::running::TIMED_OUT);
+            self.answer_unrun(&handed.job, ErrorCode::Timeout, super::dispatch::TIMED_OUT);
             self.has_left(id, &handed.job);
         } else {
             tracing::error!(
@@ -148,7 +148,7 @@ impl Coordinator {
     }
 
     /// Opens the code of a lane that has none, on its state.
-    pub(super) fn open_anew(&mut self, id: LaneId, inline: bool) {
+    pub(in crate::coordinator) fn open_anew(&mut self, id: LaneId, inline: bool) {
         let kept = self.commits.are_kept();
         let lane = self.lane(id);
         (lane.paused, lane.opening) = (true, true);
@@ -169,7 +169,11 @@ impl Coordinator {
     }
 
     /// A single lane has been opened anew, or could not be.
-    pub(super) fn opened_anew(&mut self, id: LaneId, result: Result<Vec<OpenedLane>, OpenFailed>) {
+    pub(in crate::coordinator) fn opened_anew(
+        &mut self,
+        id: LaneId,
+        result: Result<Vec<OpenedLane>, OpenFailed>,
+    ) {
         let plugin = Rc::clone(&self.lane(id).origin.plugin);
         self.lane(id).opening = false;
         match result {
@@ -200,7 +204,7 @@ impl Coordinator {
     }
 
     /// Lets a plugin's lanes go on, unless something else holds them.
-    pub(super) fn resume(&mut self, name: &str) {
+    pub(in crate::coordinator) fn resume(&mut self, name: &str) {
         let slot = self.slot(name);
         if slot.quarantined.is_some() || matches!(slot.step, Step::Pausing(_) | Step::Opening(_)) {
             return;
@@ -220,7 +224,7 @@ impl Coordinator {
     }
 
     /// An inline call has been made.
-    pub(super) fn took(&mut self, id: LaneId, took_us: u64) {
+    pub(in crate::coordinator) fn took(&mut self, id: LaneId, took_us: u64) {
         self.turn_us += took_us;
         if took_us > limits::INLINE_CALL_MS_MAX * 1_000 {
             // A call that only waited for a processor has held up nobody.

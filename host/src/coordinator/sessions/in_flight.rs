@@ -4,10 +4,8 @@ use std::{collections::HashMap, num::NonZeroU32};
 
 use slab::Slab;
 
-use super::{
-    super::list::{Linked, Links, List},
-    Fingerprint,
-};
+use super::Fingerprint;
+use crate::coordinator::list::{Linked, Links, List};
 use crate::{
     budget::{Budget, Budgets, Spent},
     lane::{ClientSlot, InFlightId, TypeId},
@@ -241,29 +239,29 @@ mod tests {
 
     #[test]
     fn a_request_is_known_by_its_id_until_it_ends() {
-        let mut under_way = InFlight::default();
+        let mut in_flight = InFlight::default();
         let of = |session, id| RequestId { session, id };
-        let first = under_way.begin(of(1, 1), Fingerprint(7), TypeId(0));
-        let other = under_way.begin(of(2, 1), Fingerprint(8), TypeId(1));
-        assert_eq!(under_way.find(of(1, 1)), Some((first, Fingerprint(7))));
-        assert_eq!(under_way.find(of(1, 2)), None);
+        let first = in_flight.begin(of(1, 1), Fingerprint(7), TypeId(0));
+        let other = in_flight.begin(of(2, 1), Fingerprint(8), TypeId(1));
+        assert_eq!(in_flight.find(of(1, 1)), Some((first, Fingerprint(7))));
+        assert_eq!(in_flight.find(of(1, 2)), None);
         let joined = |slot| Joined {
             slot: ClientSlot(slot),
             query_index: "1".into(),
         };
         for slot in [2, 3, 4, 5] {
-            under_way.join(first, joined(slot)).expect("there is room");
+            in_flight.join(first, joined(slot)).expect("there is room");
         }
-        under_way.join(other, joined(2)).expect("there is room");
-        assert_eq!(under_way.leave(ClientSlot(2), |id| id == first), 1);
-        assert_eq!(under_way.leave(ClientSlot(9), |_| true), 0);
-        assert_eq!(under_way.joined_len(first), 3);
-        let unwanted = under_way.take_joined(other, |slot| slot == ClientSlot(2));
+        in_flight.join(other, joined(2)).expect("there is room");
+        assert_eq!(in_flight.leave(ClientSlot(2), |id| id == first), 1);
+        assert_eq!(in_flight.leave(ClientSlot(9), |_| true), 0);
+        assert_eq!(in_flight.joined_len(first), 3);
+        let unwanted = in_flight.take_joined(other, |slot| slot == ClientSlot(2));
         assert_eq!(unwanted, [joined(2)]);
-        assert_eq!(under_way.type_of(other), TypeId(1));
-        assert_eq!(under_way.pop_joined(first), Some(joined(3)));
-        assert_eq!(under_way.end(first), [joined(4), joined(5)]);
-        assert_eq!(under_way.find(of(1, 1)), None);
-        assert_eq!(under_way.find(of(2, 1)), Some((other, Fingerprint(8))));
+        assert_eq!(in_flight.type_of(other), TypeId(1));
+        assert_eq!(in_flight.pop_joined(first), Some(joined(3)));
+        assert_eq!(in_flight.end(first), [joined(4), joined(5)]);
+        assert_eq!(in_flight.find(of(1, 1)), None);
+        assert_eq!(in_flight.find(of(2, 1)), Some((other, Fingerprint(8))));
     }
 }

@@ -4,32 +4,32 @@ use std::collections::BTreeMap;
 
 use slab::Slab;
 
-use super::list::{Linked, List};
+use crate::coordinator::list::{Linked, List};
 use crate::lane::TypeId;
 
 /// The jobs of one lane, in their orders.
 #[derive(Debug, Default)]
-pub(super) struct LaneQueue {
-    pub(super) queue: List,
-    pub(super) waiting: Vec<Waiting>,
+pub(in crate::coordinator) struct LaneQueue {
+    pub(in crate::coordinator) queue: List,
+    pub(in crate::coordinator) waiting: Vec<Waiting>,
     /// To be run again, in the order in which they said so.
-    pub(super) retrying: List,
-    pub(super) text_bytes: usize,
+    pub(in crate::coordinator) retrying: List,
+    pub(in crate::coordinator) text_bytes: usize,
 }
 
 /// The jobs of one type that the jobber said "not yet" to, longest first.
 #[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) type_id: TypeId,
+pub(in crate::coordinator) struct Waiting {
+    pub(in crate::coordinator) type_id: TypeId,
     jobs: List,
     /// How many of them arrived in each span of [`ARRIVALS`], so that a place is told without going through all.
     arrived: BTreeMap<u64, usize>,
     /// The code that the longest waiting one was refused with.
-    pub(super) code: Box<str>,
+    pub(in crate::coordinator) code: Box<str>,
     /// The state has changed since then.
-    pub(super) worth_a_try: bool,
+    pub(in crate::coordinator) worth_a_try: bool,
     /// The longest waiting one is out, being tried: no other may overtake it meanwhile.
-    pub(super) in_trial: bool,
+    pub(in crate::coordinator) in_trial: bool,
 }
 
 /// Arrivals that are counted together.
@@ -39,7 +39,7 @@ const ARRIVALS: u64 = 256;
 pub type Refusal = (Box<str>, Box<str>);
 
 /// An entry that began to wait at some time.
-pub(super) trait Arrived {
+pub(in crate::coordinator) trait Arrived {
     /// See [`Waits::arrival`](super::job::Waits::arrival).
     fn arrival(&self) -> u64;
 }
@@ -57,24 +57,24 @@ impl Waiting {
     }
 
     /// What it waits for may be there now.
-    pub(super) fn changed(&mut self) {
+    pub(in crate::coordinator) fn changed(&mut self) {
         self.worth_a_try = self.jobs.len() > 0 || self.in_trial;
     }
 
     /// Whether its first job is to be tried.
-    pub(super) fn is_next(&self) -> bool {
+    pub(in crate::coordinator) fn is_next(&self) -> bool {
         self.worth_a_try && !self.in_trial && self.jobs.len() > 0
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::coordinator) fn len(&self) -> usize {
         self.jobs.len()
     }
 
-    pub(super) fn front(&self) -> Option<u32> {
+    pub(in crate::coordinator) fn front(&self) -> Option<u32> {
         self.jobs.front()
     }
 
-    pub(super) fn iter<'a, const W: usize, T: Linked>(
+    pub(in crate::coordinator) fn iter<'a, const W: usize, T: Linked>(
         &self,
         slab: &'a Slab<T>,
     ) -> impl Iterator<Item = u32> + use<'a, W, T> {
@@ -82,7 +82,7 @@ impl Waiting {
     }
 
     /// Adds a job behind all others or, if it is `back` from a trial, before them.
-    pub(super) fn add<const W: usize>(
+    pub(in crate::coordinator) fn add<const W: usize>(
         &mut self,
         slab: &mut Slab<impl Linked + Arrived>,
         id: u32,
@@ -98,7 +98,7 @@ impl Waiting {
         }
     }
 
-    pub(super) fn unlink<const W: usize>(
+    pub(in crate::coordinator) fn unlink<const W: usize>(
         &mut self,
         slab: &mut Slab<impl Linked + Arrived>,
         id: u32,
@@ -113,7 +113,7 @@ impl Waiting {
     }
 
     /// The place in the line of a job that stands in it, from 1.
-    pub(super) fn place<const W: usize>(
+    pub(in crate::coordinator) fn place<const W: usize>(
         &self,
         slab: &Slab<impl Linked + Arrived>,
         id: u32,
@@ -127,12 +127,12 @@ impl Waiting {
 }
 
 impl LaneQueue {
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::coordinator) fn len(&self) -> usize {
         let waiting: usize = self.waiting.iter().map(Waiting::len).sum();
         self.queue.len() + waiting + self.retrying.len()
     }
 
-    pub(super) fn waiting_of(&mut self, type_id: TypeId) -> &mut Waiting {
+    pub(in crate::coordinator) fn waiting_of(&mut self, type_id: TypeId) -> &mut Waiting {
         let known = self.waiting.iter().position(|of| of.type_id == type_id);
         let index = known.unwrap_or_else(|| {
             self.waiting.push(Waiting::new(type_id));

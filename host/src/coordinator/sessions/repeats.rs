@@ -4,11 +4,11 @@
 use protocol::{Cancel, ErrorCode, Reply, Request, encoder, limits::SEPARATOR};
 use serde_json::{Value, json};
 
-use super::{
+use super::{Answers, Fingerprint, Joined, Looked, Origin, RequestId, answers_state};
+use crate::coordinator::{
     coordinator::{Coordinator, HOST, SHUTTING_DOWN},
+    durable::storage::{VOID, storage_unknown},
     host_error::host_error,
-    once::{Answers, Fingerprint, Joined, Looked, Origin, RequestId, answers_state},
-    storage::{VOID, storage_unknown},
 };
 use crate::{
     lane::{ClientSlot, Handed, InFlightId, Job, LaneId, Outcome, RequestRef, Runner},
@@ -18,7 +18,7 @@ use crate::{
 
 impl Coordinator {
     /// Has a client go on with the session of that name, or with its own. Returns the name.
-    pub(super) fn enter_session(
+    pub(in crate::coordinator) fn enter_session(
         &mut self,
         slot: ClientSlot,
         resumed: Option<&str>,
@@ -46,14 +46,14 @@ impl Coordinator {
     }
 
     /// A client goes, or goes on with another session.
-    pub(super) fn leave_session(&mut self, slot: ClientSlot) {
+    pub(in crate::coordinator) fn leave_session(&mut self, slot: ClientSlot) {
         if let Some(session) = self.clients.at(slot).session {
             self.answers.leave(session, self.clock.steady_ms());
         }
     }
 
     /// Deals with a request that was asked before. One that was not is to be run: returns what it is known by.
-    pub(super) fn recognise(
+    pub(in crate::coordinator) fn recognise(
         &mut self,
         slot: ClientSlot,
         request: &Request<'_>,
@@ -66,9 +66,9 @@ impl Coordinator {
             self.refuse_while_unsound(slot, request, of);
             return None;
         }
-        if let Some((under_way, first)) = self.under_way.find(of) {
+        if let Some((in_flight, first)) = self.in_flight.find(of) {
             if first == fingerprint {
-                self.join(slot, request, under_way);
+                self.join(slot, request, in_flight);
             } else {
                 self.fail(slot, request, ErrorCode::IdConflict, CONFLICT);
             }
@@ -113,8 +113,8 @@ impl Coordinator {
     }
 
     /// Has a repeated request wait for the answer of the first, unless too many do.
-    fn join(&mut self, slot: ClientSlot, request: &Request<'_>, under_way: InFlightId) {
-        let joined = self.under_way.joined_len(under_way);
+    fn join(&mut self, slot: ClientSlot, request: &Request<'_>, in_flight: InFlightId) {
+        let joined = self.in_flight.joined_len(in_flight);
         if joined >= limits::JOINED_MAX {
             let full =
                 format!("{joined} have asked for the same request again and wait for its answer");
@@ -125,8 +125,8 @@ impl Coordinator {
         }
         let query_index = request.query_index.into();
         let joined = Joined { slot, query_index };
-        match self.under_way.join(under_way, joined) {
-            Ok(()) => self.clients.at(slot).owed += 1,
+        match self.in_flight.join(in_flight, joined) {
+            Ok(()) => self.clients.at(slot).unanswered += 1,
             Err(spent) => {
                 let full = spent.to_string();
                 self.busy(slot, &request.type_name, request.query_index, &full);
@@ -135,10 +135,14 @@ impl Coordinator {
     }
 
     /// Answers `busy` where a client has too many requests open, or too much is on its way to the disk already.
-    pub(super) fn has_too_much_open(&mut self, slot: ClientSlot, request: &Request<'_>) -> bool {
-        let owed = self.clients.at(slot).owed;
-        let full = if owed >= limits::CLIENT_JOBS_MAX {
-            format!("{owed} requests of this connection are queued already")
+    pub(in crate::coordinator) fn has_too_much_open(
+        &mut self,
+        slot: ClientSlot,
+        request: &Request<'_>,
+    ) -> bool {
+        let unanswered = self.clients.at(slot).unanswered;
+        let full = if unanswered >= limits::CLIENT_JOBS_MAX {
+            format!("{unanswered} requests of this connection are queued already")
         } else if self.commits.are_full() {
             "the disk has not taken yet what was changed before".to_owned()
         } else {
@@ -151,7 +155,7 @@ impl Coordinator {
     /// Keeps what a request with an id is answered with, in the batch of what it changed. Returns who else asked it.
     ///
     /// What the host answers in a jobber's place is not kept: nothing was changed, and it may be asked again.
-    pub(super) fn keep_answer(
+    pub(in crate::coordinator) fn keep_answer(
         &mut self,
         lane: LaneId,
         (slot, once): (ClientSlot, Option<InFlightId>),
@@ -163,7 +167,7 @@ impl Coordinator {
         };
         if let Outcome::Answered | Outcome::Refused(_) = result {
             self.declare_answers();
-            let (of, fingerprint) = self.under_way.of(once);
+            let (of, fingerprint) = self.in_flight.of(once);
             let (result, now_ms) = (written(reply).result, self.clock.steady_ms());
             let effects = self.commits.effects();
             let origin = Origin::of(self.clients.at(slot).peer);
@@ -178,11 +182,16 @@ impl Coordinator {
             lane.answers_are_kept = true;
             lane.last_change = lane.last_change.max(latest);
         }
-        self.under_way.end(once)
+        self.in_flight.end(once)
     }
 
     /// Gives the same answer to those who asked the same again.
-    pub(super) fn answer_joined(&mut self, lane: LaneId, joined: Vec<Joined>, reply: &[u8]) {
+    pub(in crate::coordinator) fn answer_joined(
+        &mut self,
+        lane: LaneId,
+        joined: Vec<Joined>,
+        reply: &[u8],
+    ) {
         if joined.is_empty() {
             return;
         }
@@ -203,19 +212,19 @@ impl Coordinator {
     }
 
     /// A request with an id is answered with an error of the host's. Returns who else asked it.
-    pub(super) fn end_once(&mut self, once: Option<InFlightId>) -> Vec<Joined> {
-        once.map(|once| self.under_way.end(once))
+    pub(in crate::coordinator) fn end_once(&mut self, once: Option<InFlightId>) -> Vec<Joined> {
+        once.map(|once| self.in_flight.end(once))
             .unwrap_or_default()
     }
 
     /// A client has gone, and its request with it. If another connection has asked the same, it is that one's now.
-    pub(super) fn hand_on(&mut self, job: Job) {
+    pub(in crate::coordinator) fn hand_on(&mut self, job: Job) {
         let Some(once) = job.once else {
             return;
         };
         let heir = loop {
-            let Some(joined) = self.under_way.pop_joined(once) else {
-                self.under_way.end(once);
+            let Some(joined) = self.in_flight.pop_joined(once) else {
+                self.in_flight.end(once);
                 return;
             };
             if !self.clients.at(joined.slot).ended {
@@ -245,25 +254,25 @@ impl Coordinator {
 
     /// A client that has ended, or `gone` altogether, wants no answer any more to what it asked again and what has not
     /// begun. One whose connection is closed wants none at all. Returns how many of its requests that were.
-    pub(super) fn leave_joined(&mut self, slot: ClientSlot, gone: bool) -> usize {
+    pub(in crate::coordinator) fn leave_joined(&mut self, slot: ClientSlot, gone: bool) -> usize {
         let schedule = &self.schedule;
-        self.under_way
+        self.in_flight
             .leave(slot, |once| gone || schedule.holds(once))
     }
 
     /// A request with an id that was in work is set aside: those who asked it again and have ended want no answer any
     /// more.
-    pub(super) fn let_ended_go(&mut self, once: Option<InFlightId>) {
+    pub(in crate::coordinator) fn let_ended_go(&mut self, once: Option<InFlightId>) {
         let Some(once) = once else { return };
         let clients = &mut self.clients;
         let ended = |slot| clients.at(slot).ended;
-        for joined in self.under_way.take_joined(once, ended) {
+        for joined in self.in_flight.take_joined(once, ended) {
             self.clients.settle(joined.slot, 1);
         }
     }
 
     /// Answers `rm.cancel`.
-    pub(super) fn cancel(&mut self, slot: ClientSlot, request: &Request<'_>) {
+    pub(in crate::coordinator) fn cancel(&mut self, slot: ClientSlot, request: &Request<'_>) {
         let asked = Cancel::parse(request.payload).and_then(|cancel| {
             let session = self.clients.at(slot).session;
             session
@@ -280,7 +289,7 @@ impl Coordinator {
         if self.has_too_much_open(slot, request) {
             return;
         }
-        let was = match self.under_way.find(of) {
+        let was = match self.in_flight.find(of) {
             Some((once, _)) => match self.take_out(once) {
                 Some((job, did)) => {
                     let batch = self.note_cancelled(of);
@@ -308,7 +317,7 @@ impl Coordinator {
     }
 
     /// The state was read back: what was answered is what is durable.
-    pub(super) fn answers_recovered(&mut self) {
+    pub(in crate::coordinator) fn answers_recovered(&mut self) {
         let lent = self.store.take(HOST, &answers_state());
         let (is_told, now_ms) = (self.commits.are_kept(), self.clock.steady_ms());
         // Before the new ones are counted.
@@ -330,7 +339,7 @@ impl Coordinator {
 
     fn refuse_while_unsound(&mut self, slot: ClientSlot, request: &Request<'_>, of: RequestId) {
         let is_new =
-            self.under_way.find(of).is_none() && self.answers.look_at_any(of).0 == Looked::New;
+            self.in_flight.find(of).is_none() && self.answers.look_at_any(of).0 == Looked::New;
         if is_new {
             return self.fail(slot, request, ErrorCode::StorageFailed, VOID);
         }
@@ -349,7 +358,7 @@ impl Coordinator {
             return Some(taken);
         }
         // It may lie on its lane's thread, which has not entered it yet.
-        let lane = self.types[self.under_way.type_of(once)].lane;
+        let lane = self.types[self.in_flight.type_of(once)].lane;
         let of = self.lanes[lane.0 as usize].as_mut()?;
         let Runner::Thread(thread) = of.runner() else {
             return None;
@@ -421,7 +430,7 @@ impl Coordinator {
 
     /// Answers a request of the host's own once a batch is durable. `undone`: what it did has not happened if the batch
     /// never comes to be.
-    pub(super) fn answer_once_durable(
+    pub(in crate::coordinator) fn answer_once_durable(
         &mut self,
         (batch, undone): (BatchNo, bool),
         slot: ClientSlot,
@@ -437,7 +446,7 @@ impl Coordinator {
     /// Sends a reply once a batch is durable, if it is not yet.
     fn send_once_durable(&mut self, batch: BatchNo, slot: ClientSlot, reply: &[u8], undone: bool) {
         if self.commits.are_kept() && self.commits.is_awaited(batch) {
-            self.clients.at(slot).owed += 1;
+            self.clients.at(slot).unanswered += 1;
             self.commits.hold(batch, slot, reply, undone);
         } else {
             self.clients.reply(slot, |out| out.extend_from_slice(reply));
@@ -460,7 +469,7 @@ impl Coordinator {
 }
 
 /// A reply as the host has written it.
-pub(super) fn written(reply: &[u8]) -> Reply<'_> {
+pub(in crate::coordinator) fn written(reply: &[u8]) -> Reply<'_> {
     let json = reply.strip_suffix(&SEPARATOR).unwrap_or(reply);
     Reply::parse(json).expect("the host has written it")
 }

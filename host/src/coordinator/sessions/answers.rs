@@ -450,5 +450,4 @@ impl Answers {
 }
 
 #[cfg(test)]
-#[path = "answers_tests.rs"]
 mod tests;

@@ -12,15 +12,17 @@ use protocol::ErrorCode;
 
 use super::{
     claims::conflict,
-    coordinator::{Coordinator, REMOVED},
-    lane::{Lane, Origin},
-    plugin_slot::{
+    slot::{
         PluginSlot, Said, Serving, Step, kept_lanes, log_serving, open_lane_of, serving_of,
         types_of_lane,
     },
-    storage::Storage,
-    type_faults::Outages,
-    types::ServedType,
+};
+use crate::coordinator::{
+    coordinator::{Coordinator, REMOVED},
+    durable::storage::Storage,
+    lane::{Lane, Origin},
+    routes::ServedType,
+    serving::type_faults::Outages,
 };
 use crate::{
     lane::{LaneId, OpenFailed, Opened, OpenedLane, Opening, OpeningLane, TypeId},
@@ -41,7 +43,7 @@ impl Coordinator {
     }
 
     /// Goes on with whatever waited for jobs to end.
-    pub(super) fn step_plugins(&mut self) {
+    pub(in crate::coordinator) fn step_plugins(&mut self) {
         let names: Vec<String> = self
             .plugins
             .iter()
@@ -54,7 +56,7 @@ impl Coordinator {
         }
     }
 
-    pub(super) fn begin(&mut self, prepared: Box<Prepared>) {
+    pub(in crate::coordinator) fn begin(&mut self, prepared: Box<Prepared>) {
         let name = prepared.name.clone();
         if self.storage != Storage::Sound {
             // It would get a state that is not what is durable.
@@ -148,7 +150,7 @@ impl Coordinator {
     }
 
     /// Takes the states of a plugin's lanes back into the store. The lanes stand still.
-    pub(super) fn lend_states_back(&mut self, name: &str) {
+    pub(in crate::coordinator) fn lend_states_back(&mut self, name: &str) {
         let Some(serving) = serving_of(&self.plugins, name) else {
             return;
         };
@@ -194,7 +196,7 @@ impl Coordinator {
     }
 
     /// Goes on with what came while something else was on its way.
-    pub(super) fn begin_next(&mut self, name: &str) {
+    pub(in crate::coordinator) fn begin_next(&mut self, name: &str) {
         let Some(slot) = self.plugins.get_mut(name) else {
             return;
         };
@@ -382,28 +384,28 @@ impl Coordinator {
         }
     }
 
-    pub(super) fn close_lane(&mut self, id: LaneId) {
+    pub(in crate::coordinator) fn close_lane(&mut self, id: LaneId) {
         self.schedule.close_lane(id);
         if let Some(lane) = self.lanes[id.0 as usize].take() {
             lane.retire(&self.opener);
         }
     }
 
-    pub(super) fn slot(&mut self, name: &str) -> &mut PluginSlot {
+    pub(in crate::coordinator) fn slot(&mut self, name: &str) -> &mut PluginSlot {
         self.plugins.entry(name.to_owned()).or_default()
     }
 
-    pub(super) fn lane(&mut self, id: LaneId) -> &mut Lane {
+    pub(in crate::coordinator) fn lane(&mut self, id: LaneId) -> &mut Lane {
         self.lanes[id.0 as usize]
             .as_mut()
             .expect("a serving lane is open")
     }
 
-    pub(super) fn lanes_of(&self, name: &str) -> Vec<LaneId> {
+    pub(in crate::coordinator) fn lanes_of(&self, name: &str) -> Vec<LaneId> {
         serving_of(&self.plugins, name).map_or_else(Vec::new, |serving| serving.lanes.clone())
     }
 
-    pub(super) fn types_of(&self, name: &str) -> Vec<TypeId> {
+    pub(in crate::coordinator) fn types_of(&self, name: &str) -> Vec<TypeId> {
         let types = self
             .types
             .iter()
@@ -412,13 +414,13 @@ impl Coordinator {
     }
 
     /// Has a version dropped that is of no use any more, which runs the plugin's code.
-    pub(super) fn outdated(&self, version: Option<Box<Prepared>>) {
+    pub(in crate::coordinator) fn outdated(&self, version: Option<Box<Prepared>>) {
         if let Some(version) = version {
-            self.opener.bury(version);
+            self.opener.drop_off_thread(version);
         }
     }
 
-    pub(super) fn refused(&mut self, name: &str, reason: &str) {
+    pub(in crate::coordinator) fn refused(&mut self, name: &str, reason: &str) {
         let at_ms = self.clock.now_ms();
         let slot = self.slot(name);
         slot.last_error = Some(Said {

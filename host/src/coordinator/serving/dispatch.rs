@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use protocol::ErrorCode;
 
-use super::{
+use super::unrun::{EXPIRED, Unrun};
+use crate::coordinator::{
     coordinator::{Coordinator, SHUTTING_DOWN},
-    storage::{VOID, storage_unknown},
-    unrun::{EXPIRED, Unrun},
+    durable::storage::{VOID, storage_unknown},
 };
 use crate::{
     lane::{Fetched, Finished, Handed, Job, LaneId, Output, RequestRef, Runner, TypeId, Verdict},
@@ -37,7 +37,7 @@ impl Coordinator {
     }
 
     /// Has the core loop look at a lane.
-    pub(super) fn mark(&mut self, lane: LaneId) {
+    pub(in crate::coordinator) fn mark(&mut self, lane: LaneId) {
         let of = self.lanes[lane.0 as usize]
             .as_mut()
             .expect("only open lanes get jobs");
@@ -48,7 +48,7 @@ impl Coordinator {
         }
     }
 
-    pub(super) fn state_changed(&mut self, lane: LaneId) {
+    pub(in crate::coordinator) fn state_changed(&mut self, lane: LaneId) {
         self.schedule.state_changed(lane);
         if self.schedule.has_next(lane) {
             self.mark(lane);
@@ -56,7 +56,7 @@ impl Coordinator {
     }
 
     /// Takes back what a lane's thread has not entered.
-    pub(super) fn take_back(&mut self, id: LaneId) {
+    pub(in crate::coordinator) fn take_back(&mut self, id: LaneId) {
         let lane = self.lanes[id.0 as usize]
             .as_mut()
             .expect("only open lanes are paused");
@@ -66,7 +66,7 @@ impl Coordinator {
         }
     }
 
-    pub(super) fn note_served(
+    pub(in crate::coordinator) fn note_served(
         &mut self,
         type_id: TypeId,
         asked: &RequestRef<'_>,
@@ -95,7 +95,7 @@ impl Coordinator {
     }
 
     /// Begins what a lane may begin.
-    pub(super) fn run(&mut self, id: LaneId) {
+    pub(in crate::coordinator) fn run(&mut self, id: LaneId) {
         if self.gives_up(id) {
             return;
         }
@@ -197,7 +197,7 @@ impl Coordinator {
     }
 
     /// Fetches what a lane's thread has finished, and gives it more.
-    pub(super) fn fetch(&mut self, id: LaneId) {
+    pub(in crate::coordinator) fn fetch(&mut self, id: LaneId) {
         let Some(lane) = self.lanes.get_mut(id.0 as usize).and_then(Option::as_mut) else {
             return;
         };
@@ -210,7 +210,7 @@ impl Coordinator {
     }
 
     /// Leads what a lane's thread has finished to its replies.
-    pub(super) fn take_fetched(&mut self, id: LaneId, mut fetched: Fetched) {
+    pub(in crate::coordinator) fn take_fetched(&mut self, id: LaneId, mut fetched: Fetched) {
         let (mut replies, mut effects) = (&fetched.replies[..], &fetched.effects[..]);
         let counts = !self.commits.have_failed();
         let misdeeds = fetched.finished.iter().filter_map(|one| {
@@ -303,7 +303,7 @@ impl Coordinator {
 
     /// A job is out of the schedule for good. If it stood in line, and was out to be tried once more, the next one is
     /// tried.
-    pub(super) fn has_left(&mut self, lane: LaneId, job: &Job) {
+    pub(in crate::coordinator) fn has_left(&mut self, lane: LaneId, job: &Job) {
         if job.is_in_line() {
             self.waits_no_more(lane, job.type_id);
         }
@@ -316,7 +316,12 @@ impl Coordinator {
         }
     }
 
-    pub(super) fn set_aside(&mut self, lane: LaneId, mut job: Job, verdict: Verdict) {
+    pub(in crate::coordinator) fn set_aside(
+        &mut self,
+        lane: LaneId,
+        mut job: Job,
+        verdict: Verdict,
+    ) {
         match verdict {
             Verdict::TryAgain => {
                 job.attempt += 1;
@@ -339,7 +344,11 @@ impl Coordinator {
     }
 
     /// Puts jobs that were handed out, but not begun, back where they stood; the last one comes first.
-    pub(super) fn put_back(&mut self, lane: LaneId, handed: impl Iterator<Item = Handed>) {
+    pub(in crate::coordinator) fn put_back(
+        &mut self,
+        lane: LaneId,
+        handed: impl Iterator<Item = Handed>,
+    ) {
         for Handed { job, .. } in handed {
             match self.runs_no_more(job.type_id, false) {
                 None => self.schedule.put_back(lane, job),
@@ -353,8 +362,9 @@ impl Coordinator {
 }
 
 /// The time, if somebody will read how long a job took.
-pub(super) fn debug_start() -> Option<Instant> {
+pub(in crate::coordinator) fn debug_start() -> Option<Instant> {
     tracing::enabled!(tracing::Level::DEBUG).then(Instant::now)
 }
 
-pub(super) const TIMED_OUT: &str = "the jobber did not end in time; nothing that it did counts";
+pub(in crate::coordinator) const TIMED_OUT: &str =
+    "the jobber did not end in time; nothing that it did counts";

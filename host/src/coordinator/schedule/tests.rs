@@ -1,8 +1,8 @@
 //! What runs next, without anything that runs.
 
-use super::{super::lane_queue::Refusal, *};
+use super::{lane_queue::Refusal, *};
 use crate::{
-    coordinator::once::{Fingerprint, InFlight, RequestId},
+    coordinator::sessions::{Fingerprint, InFlight, RequestId},
     lane::RequestRef,
 };
 
@@ -86,8 +86,8 @@ fn jobs_run_in_the_order_in_which_they_came() {
 
 #[test]
 fn what_bears_an_id_is_found_wherever_it_waits() {
-    let mut under_way = InFlight::default();
-    let mut once = |id| under_way.begin(RequestId { session: 1, id }, Fingerprint(id), TypeId(0));
+    let mut in_flight = InFlight::default();
+    let mut once = |id| in_flight.begin(RequestId { session: 1, id }, Fingerprint(id), TypeId(0));
     let [queued, waiting, retrying] = [once(1), once(2), once(3)];
     let mut bench = Bench::new();
     for (number, once) in [(0, queued), (1, waiting), (2, retrying)] {

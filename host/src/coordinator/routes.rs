@@ -6,7 +6,7 @@ use protocol::ErrorCode;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
-use super::type_faults::TypeFaults;
+use super::serving::type_faults::TypeFaults;
 use crate::lane::{LaneId, TypeId};
 
 /// A served request type.

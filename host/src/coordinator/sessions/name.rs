@@ -14,12 +14,12 @@ impl SessionKey {
     pub const BYTES: usize = 16;
 
     /// The name of a session.
-    pub(in super::super) fn name(self, session: u64) -> String {
+    pub(in crate::coordinator) fn name(self, session: u64) -> String {
         format!("{session:x}-{:016x}", self.seal(session))
     }
 
     /// The session of that name, if it was given under this key.
-    pub(in super::super) fn session(self, name: &str) -> Option<u64> {
+    pub(in crate::coordinator) fn session(self, name: &str) -> Option<u64> {
         let (session, seal) = name.split_once('-')?;
         let session = u64::from_str_radix(session, 16).ok()?;
         let seal = u64::from_str_radix(seal, 16).ok()?;

@@ -1,6 +1,7 @@
 //! What the folder of plugins tells: a version has come, was refused, or is the one that serves; a file is gone.
 
-use super::{coordinator::Coordinator, plugin_slot::Step};
+use super::slot::Step;
+use crate::coordinator::coordinator::Coordinator;
 use crate::plugins::PluginEvent;
 
 impl Coordinator {
@@ -29,7 +30,7 @@ impl Coordinator {
                     }
                     Step::None | Step::Blocked(_) if slot.serves(prepared.content) => {
                         self.is_back(&prepared.name);
-                        self.opener.bury(prepared);
+                        self.opener.drop_off_thread(prepared);
                     }
                     Step::None | Step::Blocked(_) => self.begin(prepared),
                     Step::Pausing(_) | Step::Opening(_) => {

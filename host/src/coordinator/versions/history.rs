@@ -15,7 +15,7 @@ use crate::{
 
 /// See the file's head.
 #[derive(Default)]
-pub(super) struct History {
+pub(in crate::coordinator) struct History {
     /// The one that serves, or did before it was disabled.
     present: Option<Version>,
     /// The latest first.
@@ -72,7 +72,7 @@ impl Version {
 
 impl History {
     /// From now on `prepared` serves. What served before retires, unless it is the same.
-    pub(super) fn begins(&mut self, prepared: &Prepared, now_ms: u64) {
+    pub(in crate::coordinator) fn begins(&mut self, prepared: &Prepared, now_ms: u64) {
         let is_it = |version: &Version| version.content == prepared.content;
         if self.present.as_ref().is_some_and(is_it) {
             let present = self.present.as_mut().expect("it has just been looked at");
@@ -88,7 +88,7 @@ impl History {
     }
 
     /// What serves does so no more.
-    pub(super) fn ends(&mut self, now_ms: u64) {
+    pub(in crate::coordinator) fn ends(&mut self, now_ms: u64) {
         let Some(mut ended) = self.present.take() else {
             return;
         };
@@ -102,21 +102,21 @@ impl History {
     }
 
     /// Its jobbers were run so often.
-    pub(super) fn served(&mut self, times: u64) {
+    pub(in crate::coordinator) fn served(&mut self, times: u64) {
         if let Some(present) = &mut self.present {
             present.served += times;
         }
     }
 
     /// One of its jobbers has panicked.
-    pub(super) fn panicked(&mut self) {
+    pub(in crate::coordinator) fn panicked(&mut self) {
         if let Some(present) = &mut self.present {
             present.panics += 1;
         }
     }
 
     /// A job of it, begun then, was given up.
-    pub(super) fn got_stuck(&mut self, thread: Remains, since_ms: u64) {
+    pub(in crate::coordinator) fn got_stuck(&mut self, thread: Remains, since_ms: u64) {
         if let Some(present) = &mut self.present {
             present.stuck.retain(|stuck| stuck.thread.are_there());
             present.stuck.push(Stuck { thread, since_ms });
@@ -124,54 +124,54 @@ impl History {
     }
 
     /// Since when a job runs of the version that serves that was given up.
-    pub(super) fn stuck_since_ms(&self) -> Option<u64> {
+    pub(in crate::coordinator) fn stuck_since_ms(&self) -> Option<u64> {
         let present = self.present.as_ref()?;
         present.still_stuck().map(|stuck| stuck.since_ms).min()
     }
 
     /// How many threads jobs of the version that serves still hold that were given up.
-    pub(super) fn stuck_threads(&self) -> usize {
+    pub(in crate::coordinator) fn stuck_threads(&self) -> usize {
         self.present.iter().flat_map(Version::still_stuck).count()
     }
 
     /// Whether the version with this content serves, or did before it was disabled.
-    pub(super) fn is_present(&self, content: Content) -> bool {
+    pub(in crate::coordinator) fn is_present(&self, content: Content) -> bool {
         let present = self.present.as_ref();
         present.is_some_and(|present| present.content == content)
     }
 
     /// Whether no version of it has ever served.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::coordinator) fn is_empty(&self) -> bool {
         self.present.is_none() && self.retired.is_empty()
     }
 
     /// When the last version of it ended.
-    pub(super) fn ended_ms(&self) -> Option<u64> {
+    pub(in crate::coordinator) fn ended_ms(&self) -> Option<u64> {
         self.retired.front()?.until_ms
     }
 
     /// What the version with this content did: how often it was run, and how often it panicked.
-    pub(super) fn counts(&self, content: Option<Content>) -> (u64, u64) {
+    pub(in crate::coordinator) fn counts(&self, content: Option<Content>) -> (u64, u64) {
         let all = self.present.iter().chain(&self.retired);
         let found = all.clone().find(|version| Some(version.content) == content);
         found.map_or((0, 0), |version| (version.served, version.panics))
     }
 
     /// The last one that retired: its version, the beginning of its hash and that of its configuration's.
-    pub(super) fn last(&self) -> Option<(&str, &str, Option<&str>)> {
+    pub(in crate::coordinator) fn last(&self) -> Option<(&str, &str, Option<&str>)> {
         let last = self.retired.front()?;
         Some((&last.version, &last.hash, last.config.as_deref()))
     }
 
     /// Threads that are stuck in the version that serves.
-    pub(super) fn stuck_report(&self) -> Value {
+    pub(in crate::coordinator) fn stuck_report(&self) -> Value {
         let present = self.present.as_ref();
         present.map_or(Value::Null, Version::stuck_report)
     }
 
     /// All that served, but for what is `shown`, the latest first; and how many more there were. `rollback` would
     /// be brought back.
-    pub(super) fn retired_report(
+    pub(in crate::coordinator) fn retired_report(
         &self,
         shown: Option<Content>,
         rollback: Option<Content>,

@@ -4,12 +4,12 @@
 use plugin_api::rules;
 use protocol::{ErrorCode, Waited, encoder};
 
-use super::{
+use crate::coordinator::{
     coordinator::{Coordinator, SHUTTING_DOWN},
+    durable::storage::VOID,
     host_error::{closed_error, host_error},
+    routes::Closed,
     schedule::Expired,
-    storage::VOID,
-    types::Closed,
 };
 use crate::{
     lane::{Job, LaneId, Outcome, TypeId},
@@ -18,20 +18,20 @@ use crate::{
 
 /// How many jobs of a lane were answered or set aside in this turn without being run.
 #[derive(Debug, Default)]
-pub(super) struct Unrun(usize);
+pub(in crate::coordinator) struct Unrun(usize);
 
 impl Unrun {
     /// Whether the others have their turn first.
-    pub(super) fn is_enough(&self) -> bool {
+    pub(in crate::coordinator) fn is_enough(&self) -> bool {
         self.0 >= UNRUN_AT_ONCE_MAX
     }
 }
 
 /// How a lane's code ends a job whose deadline has passed.
-pub(super) const EXPIRED: Outcome = Outcome::Failed(ErrorCode::Expired);
+pub(in crate::coordinator) const EXPIRED: Outcome = Outcome::Failed(ErrorCode::Expired);
 
 impl Coordinator {
-    pub(super) fn time_passed(&mut self) {
+    pub(in crate::coordinator) fn time_passed(&mut self) {
         let mut expired = std::mem::take(&mut self.expired);
         let mut ready = Vec::new();
         let now_ms = self.clock.steady_ms();
@@ -51,20 +51,20 @@ impl Coordinator {
     }
 
     /// Has a lane begin nothing more, and answers all that it has not begun.
-    pub(super) fn halt(&mut self, lane: LaneId, why: Closed) {
+    pub(in crate::coordinator) fn halt(&mut self, lane: LaneId, why: Closed) {
         self.lane(lane).paused = true;
         self.take_back(lane);
         self.give_up(lane, why);
     }
 
     /// Answers all that a lane holds and has not begun, in as many turns as that takes.
-    pub(super) fn give_up(&mut self, lane: LaneId, why: Closed) {
+    pub(in crate::coordinator) fn give_up(&mut self, lane: LaneId, why: Closed) {
         self.lane(lane).gives_up = Some(why);
         self.gives_up(lane);
     }
 
     /// Whether a lane only gives up what it holds. Goes on with that.
-    pub(super) fn gives_up(&mut self, id: LaneId) -> bool {
+    pub(in crate::coordinator) fn gives_up(&mut self, id: LaneId) -> bool {
         let Some(lane) = self.lanes[id.0 as usize].as_mut() else {
             return false;
         };
@@ -88,14 +88,14 @@ impl Coordinator {
     }
 
     /// Answers a job that was taken out of the schedule.
-    pub(super) fn answer_unrun(&mut self, job: &Job, code: ErrorCode, text: &str) {
+    pub(in crate::coordinator) fn answer_unrun(&mut self, job: &Job, code: ErrorCode, text: &str) {
         self.answer_all(job, |out, type_name, index| {
             host_error(out, type_name, index, code, text);
         });
     }
 
     /// The same of one whose type takes nothing.
-    pub(super) fn answer_closed(&mut self, job: &Job, closed: &Closed) {
+    pub(in crate::coordinator) fn answer_closed(&mut self, job: &Job, closed: &Closed) {
         self.answer_all(job, |out, type_name, index| {
             closed_error(out, type_name, index, closed);
         });
@@ -103,7 +103,7 @@ impl Coordinator {
 
     /// Answers a job whose deadline has passed; of one that stood in line it is told what it waited for, for how long,
     /// and in which `place`.
-    pub(super) fn answer_expired(&mut self, job: &Job, place: Option<usize>) {
+    pub(in crate::coordinator) fn answer_expired(&mut self, job: &Job, place: Option<usize>) {
         let code = ErrorCode::Expired;
         let Some(waits) = &job.waits else {
             return self.answer_unrun(job, code, rules::EXPIRED_UNSERVED);
@@ -127,7 +127,11 @@ impl Coordinator {
     }
 
     /// Answers all who have asked for a job with an error. Where it bears an id, that is free again.
-    pub(super) fn answer_all(&mut self, job: &Job, write: impl Fn(&mut Vec<u8>, &str, &str)) {
+    pub(in crate::coordinator) fn answer_all(
+        &mut self,
+        job: &Job,
+        write: impl Fn(&mut Vec<u8>, &str, &str),
+    ) {
         let type_name = &self.types[job.type_id].name;
         self.clients
             .reply(job.slot, |out| write(out, type_name, job.query_index()));
@@ -142,7 +146,7 @@ impl Coordinator {
     }
 
     /// Takes the next job of a lane that is really to be run; none once `unrun` is enough for this turn.
-    pub(super) fn next(&mut self, id: LaneId, unrun: &mut Unrun) -> Option<Job> {
+    pub(in crate::coordinator) fn next(&mut self, id: LaneId, unrun: &mut Unrun) -> Option<Job> {
         let before = unrun.0;
         let mut found = None;
         while found.is_none() && !unrun.is_enough() {
@@ -191,7 +195,11 @@ impl Coordinator {
     /// Why a job of this type can only be given up. What a removed plugin has queued still runs on it, but what
     /// a job waits for may never come; on a quarantined one, or one whose state is not what is durable, nothing
     /// runs.
-    pub(super) fn runs_no_more(&self, type_id: TypeId, waits: bool) -> Option<Closed> {
+    pub(in crate::coordinator) fn runs_no_more(
+        &self,
+        type_id: TypeId,
+        waits: bool,
+    ) -> Option<Closed> {
         let closed = self.types[type_id].closed.as_ref().filter(|closed| {
             let nothing_runs = [ErrorCode::Quarantined, ErrorCode::StorageFailed];
             waits || nothing_runs.contains(&closed.code)

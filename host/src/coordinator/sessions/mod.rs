@@ -4,11 +4,12 @@
 mod answers;
 mod in_flight;
 mod name;
+pub(in crate::coordinator) mod repeats;
 mod shares;
 mod stored;
 
-pub(super) use answers::{Answers, Looked, answers_state};
-pub(super) use in_flight::{InFlight, Joined, RequestId};
+pub(in crate::coordinator) use answers::{Answers, Looked, answers_state};
+pub(in crate::coordinator) use in_flight::{InFlight, Joined, RequestId};
 pub use name::SessionKey;
 pub use shares::Origin;
 pub use stored::{Untrue, forget_untrue};
@@ -19,11 +20,11 @@ use sha2::{Digest as _, Sha256};
 /// Tells one request from another, in the memory and in the log. The first bytes of a SHA-256 over type and payload, as
 /// they were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fingerprint(pub u64);
+pub(in crate::coordinator) struct Fingerprint(pub u64);
 
 impl Fingerprint {
     /// Of what a request asks for.
-    pub(super) fn of(request: &Request<'_>) -> Self {
+    pub(in crate::coordinator) fn of(request: &Request<'_>) -> Self {
         let mut hash = Sha256::new();
         hash.update((request.type_name.len() as u64).to_le_bytes());
         hash.update(request.type_name.as_bytes());

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use plugin_api::description::LaneDescription;
 
-use super::plugin_slot::{PluginSlot, serves};
+use super::slot::{PluginSlot, serves};
 use crate::plugins::Prepared;
 
 /// Why a version cannot serve yet: another plugin that has what this one claims.
-pub(super) fn conflict(
+pub(in crate::coordinator) fn conflict(
     plugins: &BTreeMap<String, PluginSlot>,
     prepared: &Prepared,
 ) -> Option<String> {
