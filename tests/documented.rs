@@ -1,6 +1,10 @@
 //! What the docs show of a program is what it says.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// What a program prints for `--help`, for no terminal and with no flag in its environment.
 fn help(program: &Path, of: &[&str]) -> String {
@@ -48,4 +52,61 @@ fn each_flag_of_the_host_can_be_given_in_the_environment() {
         count += 1;
     }
     assert!(count > 10, "the flags are found: {said}");
+}
+
+/// Where the files lie that a page names by the end of their path.
+const ROOTS: [&str; 8] = [
+    "",
+    "host",
+    "host/src",
+    "plugin-api/src",
+    "protocol/src",
+    "client/src",
+    "cli/src",
+    "tests",
+];
+
+/// The file or folder that a page calls `name`.
+fn named(name: &str) -> Option<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let ways = ROOTS.iter().flat_map(|root| {
+        let path = workspace.join(root).join(name.trim_end_matches('/'));
+        [path.with_extension("rs"), path]
+    });
+    ways.into_iter().find(|path| path.exists())
+}
+
+#[test]
+fn every_file_that_the_page_on_the_house_names_is_there() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/architecture.md");
+    let text = fs::read_to_string(page).expect("the page is there");
+    let is_path = |word: &&str| {
+        let letters = word.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"/_-.".contains(&byte)
+        });
+        letters && word.trim_end_matches('/').contains('/') && !word.starts_with('/')
+    };
+    let words = text.split('`').skip(1).step_by(2).filter(is_path);
+    let mut count = 0;
+    for word in words {
+        assert!(named(word).is_some(), "nothing is called `{word}`");
+        count += 1;
+    }
+    assert!(count > 60, "the page names {count} files");
+
+    // What it says where to look for is there.
+    let (_, table) = text.split_once("## Where things are").expect("it has them");
+    let (table, _) = table.split_once("\n## ").expect("more follows");
+    let rows: Vec<_> = table.lines().filter(|line| line.contains('?')).collect();
+    assert!(rows.len() >= 10, "{table}");
+    for row in rows {
+        let words: Vec<_> = row.split('`').skip(1).step_by(2).collect();
+        let file = named(words[0]).expect("it was looked for");
+        let code = fs::read_to_string(file).expect("it is a file");
+        let function = words[1];
+        let is_there = ["(", "<"]
+            .iter()
+            .any(|end| code.contains(&format!("fn {function}{end}")));
+        assert!(is_there || function.contains('/'), "{row}");
+    }
 }
