@@ -45,7 +45,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(address) => address.fmt(f),
-            None => f.write_str("before the start"),
+            None => f.write_str("an operator, or from before the start"),
         }
     }
 }

@@ -79,7 +79,8 @@ impl Coordinator {
             })
             .and_then(|command| {
                 let told = command.r#do;
-                tracing::info!(plugin = %command.name, command = ?told, by = %peer, client, "told by an operator");
+                // Not `client`: what those bring about is left out of the log where it is too much.
+                tracing::info!(plugin = %command.name, command = ?told, by = %peer, connection = client, "told by an operator");
                 self.command(&command, &peer.to_string())
                     .map(|()| command)
             });
