@@ -92,6 +92,8 @@ pub struct Clients {
     next_id: u64,
     unflushed: Vec<Rc<dyn Outlet>>,
     budgets: Budgets,
+    /// All but operators were let go, for the host stops: who enters now is let go at once.
+    dismissed: bool,
 }
 
 impl Clients {
@@ -102,6 +104,7 @@ impl Clients {
             next_id: first_id,
             unflushed: Vec::new(),
             budgets,
+            dismissed: false,
         }
     }
 
@@ -120,10 +123,29 @@ impl Clients {
             let_go: false,
             ended: false,
         });
-        (
-            ClientSlot(u32::try_from(slot).expect("connections are bounded")),
-            id,
-        )
+        let slot = ClientSlot(u32::try_from(slot).expect("connections are bounded"));
+        if self.dismissed && !peer.is_operator() {
+            self.let_go(slot);
+        }
+        (slot, id)
+    }
+
+    /// Lets all clients go, each with what it is owed, and those that come later. Operators are answered until the host ends.
+    pub fn dismiss(&mut self) {
+        self.dismissed = true;
+        for slot in self.slots() {
+            if !self.at(slot).peer.is_operator() {
+                self.let_go(slot);
+            }
+        }
+    }
+
+    fn let_go(&mut self, slot: ClientSlot) {
+        let client = self.at(slot);
+        client.last_words.get_or_insert_default();
+        if client.unanswered == 0 {
+            self.settle(slot, 0);
+        }
     }
 
     /// The client in a slot.

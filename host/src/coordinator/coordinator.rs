@@ -357,18 +357,9 @@ impl Coordinator {
             && self.lanes.iter().flatten().all(|lane| !lane.is_busy())
     }
 
-    /// Lets all clients go, each with what it is owed. Operators are answered until the host ends.
+    /// Lets all clients go, see [`Clients::dismiss`].
     pub fn dismiss_clients(&mut self) {
-        for slot in self.clients.slots() {
-            let client = self.clients.at(slot);
-            if client.peer.is_operator() {
-                continue;
-            }
-            client.last_words.get_or_insert_default();
-            if client.unanswered == 0 {
-                self.clients.settle(slot, 0);
-            }
-        }
+        self.clients.dismiss();
     }
 
     /// Whether a client is owed an answer, or has not been sent all that it was answered.

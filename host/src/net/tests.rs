@@ -143,6 +143,27 @@ fn what_had_come_when_the_host_lets_go_is_answered_though_the_tasks_turn_is_over
 }
 
 #[test]
+fn who_was_accepted_as_the_host_let_go_is_answered_and_let_go_as_well() {
+    core_runtime().unwrap().block_on(async {
+        let hub = hub();
+        hub.coordinator.borrow_mut().dismiss_clients();
+        let (mut client, mut connection) = connected(&hub).await;
+        client.write_all(PING).unwrap();
+        let mut answer = Vec::new();
+        // Its end comes behind the answer.
+        while client.read_to_end(&mut answer).is_err() {
+            assert!(polled(&mut connection).await.is_none());
+            yield_now().await;
+        }
+        assert!(String::from_utf8(answer).unwrap().contains("\"pong\""));
+        drop(client);
+        while polled(&mut connection).await.is_none() {
+            yield_now().await;
+        }
+    });
+}
+
+#[test]
 fn a_client_that_reads_little_by_little_is_kept_and_one_that_does_not_is_let_go() {
     let runtime = core_runtime().unwrap();
     runtime.block_on(async {
