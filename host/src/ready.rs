@@ -1,6 +1,56 @@
 //! The ready line: that the host serves, and what of what it was given it does not serve.
 
+use std::fmt;
+
 use protocol::shown::OneLine;
+use serde::Serialize;
+
+/// How it is with a plugin, in the words of `rm.plugins`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PluginState {
+    /// Its types are served.
+    Serving,
+    /// They are served, and what they change cannot be kept at the moment.
+    Degraded,
+    /// A job of it does not end, or a lane has no code.
+    Stuck,
+    /// It was taken out of service for a time.
+    Quarantined,
+    /// An operator has disabled it.
+    Disabled,
+    /// Its file is gone: what is queued is still served.
+    Removing,
+    /// It is about to be opened, or waits for something to be.
+    Waiting,
+    /// Its file is gone, and so is it.
+    Retired,
+    /// It cannot serve.
+    Refused,
+}
+
+impl PluginState {
+    /// Whether requests for its types are taken.
+    pub fn serves(self) -> bool {
+        matches!(self, Self::Serving | Self::Stuck | Self::Degraded)
+    }
+}
+
+impl fmt::Display for PluginState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Serving => "serving",
+            Self::Degraded => "degraded",
+            Self::Stuck => "stuck",
+            Self::Quarantined => "quarantined",
+            Self::Disabled => "disabled",
+            Self::Removing => "removing",
+            Self::Waiting => "waiting",
+            Self::Retired => "retired",
+            Self::Refused => "refused",
+        })
+    }
+}
 
 /// What serves once all that was in the plugin folder at the start has been looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,8 +66,8 @@ pub struct Readiness {
 pub struct NotServing {
     /// NAME of its file.
     pub name: String,
-    /// In the words of `rm.plugins`.
-    pub state: &'static str,
+    /// How it is with it.
+    pub state: PluginState,
     /// Why, as far as that is known.
     pub error: Option<String>,
 }
@@ -69,7 +119,7 @@ mod tests {
             serving: vec!["counter".to_owned(), "tickets".to_owned()],
             others: vec![NotServing {
                 name: "hall\n".to_owned(),
-                state: "refused",
+                state: PluginState::Refused,
                 error: Some("why".to_owned()),
             }],
         }

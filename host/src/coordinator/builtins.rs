@@ -1,11 +1,45 @@
 //! The request types that the host serves itself, at once and without a lane.
 
 use plugin_api::rules::offer::{BUILT_IN, RESERVED_PREFIX};
-use protocol::{ErrorCode, Hello, Meta, Request, encoder};
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
-use super::coordinator::Coordinator;
+use protocol::{ErrorCode, Hello, Meta, Request, encoder, limits::HELLO_VERSION};
+use serde::Serialize;
+
+use super::{coordinator::Coordinator, schedule::Held};
 use crate::{lane::ClientSlot, limits, logging::OneLine};
+
+/// What `ping` is answered with.
+#[derive(Debug, Serialize)]
+struct Pong {
+    /// Counts up with each, from 0.
+    pong: u64,
+}
+
+/// What `rm.hello` is answered with.
+#[derive(Debug, Serialize)]
+struct Welcome<'a> {
+    v: u32,
+    server: &'a str,
+    session: &'a str,
+}
+
+/// What `srvQueuePrint` is answered with.
+#[derive(Debug, Serialize)]
+struct QueueReport<'a> {
+    /// All requests of the host that have not begun.
+    length: usize,
+    /// Of those types only that have something.
+    types: BTreeMap<&'a str, Held>,
+}
+
+/// An answer of the host's own as JSON, its keys in the order of the alphabet.
+pub(super) fn json_text(answer: &impl Serialize) -> String {
+    let answer = serde_json::to_value(answer);
+    answer
+        .expect("it has texts for keys, and no floats")
+        .to_string()
+}
 
 impl Coordinator {
     /// Answers a request whose type no plugin serves: a built-in one, or an unknown one.
@@ -31,7 +65,7 @@ impl Coordinator {
             "ping" => {
                 let pong = self.pongs;
                 self.pongs += 1;
-                self.answer(slot, request, &json!({ "pong": pong }));
+                self.answer(slot, request, &json_text(&Pong { pong }));
             }
             "errMsgFromClient" => {
                 // As it was sent: a number or a text that no tree could hold comes back too.
@@ -40,10 +74,10 @@ impl Coordinator {
                 let shown = &err[..err.floor_char_boundary(limits::CLIENT_TEXT_LOG_BYTES)];
                 tracing::warn!(client = self.clients.at(slot).id, err = %OneLine(shown), "{msg}");
                 let result = format!("{{\"msg\":\"{msg}\",\"err\":{err}}}");
-                self.answer_with(slot, request, &result);
+                self.answer(slot, request, &result);
             }
             "srvQueuePrint" => {
-                let queue = self.queue_report();
+                let queue = json_text(&self.queue_report());
                 tracing::info!(name = %self.settings.name, client = self.clients.at(slot).id, "queue: {queue}");
                 self.answer(slot, request, &queue);
             }
@@ -53,7 +87,7 @@ impl Coordinator {
             },
             "rm.cancel" => self.cancel(slot, request),
             "rm.status" => {
-                let status = self.status();
+                let status = json_text(&self.status());
                 self.answer(slot, request, &status);
             }
             "rm.plugins" => self.list_plugins(slot, request),
@@ -78,16 +112,22 @@ impl Coordinator {
         };
         self.clients.at(slot).hello = Some(hello.meta);
         let server = concat!("rm-host ", env!("CARGO_PKG_VERSION"));
-        let result = json!({ "v": 1, "server": server, "session": session });
+        let result = Welcome {
+            v: HELLO_VERSION,
+            server,
+            session: &session,
+        };
         // After a restart the name is worth nothing without the key.
-        self.answer_once_durable((self.session_key_in, true), slot, request, &result);
+        self.answer_once_durable(
+            (self.session_key_in, true),
+            slot,
+            request,
+            &json_text(&result),
+        );
     }
 
-    pub(super) fn answer(&mut self, slot: ClientSlot, request: &Request<'_>, result: &Value) {
-        self.answer_with(slot, request, &result.to_string());
-    }
-
-    fn answer_with(&mut self, slot: ClientSlot, request: &Request<'_>, result: &str) {
+    /// Answers with a JSON text.
+    pub(super) fn answer(&mut self, slot: ClientSlot, request: &Request<'_>, result: &str) {
         self.clients.reply(slot, |out| {
             encoder::reply(
                 out,
@@ -99,22 +139,15 @@ impl Coordinator {
     }
 
     /// What is queued, by type: those types only that have something.
-    fn queue_report(&self) -> Value {
-        let mut types = Map::new();
-        for (id, served) in self.types.iter() {
+    fn queue_report(&self) -> QueueReport<'_> {
+        let types = self.types.iter().filter_map(|(id, served)| {
             let held = self.schedule.held(id);
-            if held != Default::default() {
-                types.insert(
-                    served.name.to_string(),
-                    json!({
-                        "queued": held.queued,
-                        "waiting": held.waiting,
-                        "retrying": held.retrying,
-                    }),
-                );
-            }
+            (held != Held::default()).then_some((&*served.name, held))
+        });
+        QueueReport {
+            length: self.schedule.len(),
+            types: types.collect(),
         }
-        json!({ "length": self.schedule.len(), "types": types })
     }
 }
 

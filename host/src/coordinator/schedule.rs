@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
+use serde::Serialize;
 use slab::Slab;
 
 use super::{
@@ -95,7 +96,7 @@ pub enum Full {
 }
 
 /// What a lane holds, by type.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Held {
     /// To be run as soon as the lane is free.
     pub queued: usize,

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use plugin_api::description::StateDescription;
 use serde::{Deserialize, Serialize};
 
-use crate::coordinator::coordinator::{Coordinator, HOST};
 use crate::{
+    coordinator::coordinator::{Coordinator, HOST},
     plugins::{Decided, RolledBackTo},
     state::{LentState, Store, effects},
 };

@@ -5,18 +5,18 @@ use std::{rc::Rc, time::Duration};
 
 use plugin_api::description::StateDescription;
 use protocol::{ErrorCode, encoder};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::commits::Batch;
-use crate::coordinator::{
-    coordinator::Coordinator,
-    host_error::host_error,
-    lane::Lane,
-    routes::Closed,
-    sessions::repeats::written,
-    versions::slot::{Said, Step},
-};
 use crate::{
+    coordinator::{
+        coordinator::Coordinator,
+        host_error::host_error,
+        lane::Lane,
+        routes::Closed,
+        sessions::repeats::written,
+        versions::slot::{Said, Step},
+    },
     lane::{ClientSlot, LaneId, Runner},
     state::{BatchNo, Kept, Recovered, Store},
 };
@@ -31,6 +31,16 @@ pub enum Storage {
     Quieting,
     /// The state is being read back.
     Rebuilding,
+}
+
+/// How the keeping of the state is, for operators.
+#[derive(Debug, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub(in crate::coordinator) enum StorageReport<'a> {
+    /// What jobs change is kept.
+    Sound,
+    /// It is not, since then, on the host's clock, and why.
+    Failed { since_ms: u64, error: &'a str },
 }
 
 impl Coordinator {
@@ -122,12 +132,13 @@ impl Coordinator {
     }
 
     /// How the keeping of the state is, for operators.
-    pub(in crate::coordinator) fn storage_report(&self) -> Value {
+    pub(in crate::coordinator) fn storage_report(&self) -> StorageReport<'_> {
         match &self.storage_error {
-            None => json!({ "state": "sound" }),
-            Some(Said { text, at_ms }) => {
-                json!({ "state": "failed", "since_ms": at_ms, "error": text })
-            }
+            None => StorageReport::Sound,
+            Some(Said { text, at_ms }) => StorageReport::Failed {
+                since_ms: *at_ms,
+                error: text,
+            },
         }
     }
 

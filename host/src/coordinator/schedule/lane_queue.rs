@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use slab::Slab;
 
-use crate::coordinator::list::{Linked, List};
-use crate::lane::TypeId;
+use crate::{
+    coordinator::list::{Linked, List},
+    lane::TypeId,
+};
 
 /// The jobs of one lane, in their orders.
 #[derive(Debug, Default)]

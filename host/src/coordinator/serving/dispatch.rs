@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use protocol::ErrorCode;
 
 use super::unrun::{EXPIRED, Unrun};
-use crate::coordinator::{
-    coordinator::{Coordinator, SHUTTING_DOWN},
-    durable::storage::{VOID, storage_unknown},
-};
 use crate::{
+    coordinator::{
+        coordinator::{Coordinator, SHUTTING_DOWN},
+        durable::storage::{VOID, storage_unknown},
+    },
     lane::{Fetched, Finished, Handed, Job, LaneId, Output, RequestRef, Runner, TypeId, Verdict},
     limits,
 };

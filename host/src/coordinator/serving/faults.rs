@@ -8,12 +8,12 @@ use std::{
 
 use protocol::ErrorCode;
 
-use crate::coordinator::{
-    coordinator::Coordinator,
-    durable::storage::Storage,
-    versions::slot::{Said, Step, serving_of},
-};
 use crate::{
+    coordinator::{
+        coordinator::Coordinator,
+        durable::storage::Storage,
+        versions::slot::{Said, Step, serving_of},
+    },
     lane::{LaneId, LaneThread, OpenFailed, OpenedLane, Opening, OpeningLane, Runner},
     limits,
 };

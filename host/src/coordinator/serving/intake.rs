@@ -5,8 +5,8 @@ use std::{rc::Rc, time::Duration};
 use protocol::{ErrorCode, encoder};
 
 use super::dispatch::debug_start;
-use crate::coordinator::{coordinator::Coordinator, schedule::Full};
 use crate::{
+    coordinator::{coordinator::Coordinator, schedule::Full},
     lane::{ClientSlot, Job, LaneId, Output, RequestRef, Runner, TypeId, Verdict},
     limits,
 };

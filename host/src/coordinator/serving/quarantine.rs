@@ -9,14 +9,14 @@ use std::{
 use protocol::{ErrorCode, Request};
 
 use super::type_faults::{Follows, Out};
-use crate::coordinator::{
-    coordinator::Coordinator,
-    durable::storage::Storage,
-    host_error::closed_error,
-    routes::Closed,
-    versions::slot::{Said, Step},
-};
 use crate::{
+    coordinator::{
+        coordinator::Coordinator,
+        durable::storage::Storage,
+        host_error::closed_error,
+        routes::Closed,
+        versions::slot::{Said, Step},
+    },
     lane::{ClientSlot, LaneId, Misdeed, TypeId},
     limits,
 };

@@ -4,14 +4,14 @@
 use plugin_api::rules;
 use protocol::{ErrorCode, Waited, encoder};
 
-use crate::coordinator::{
-    coordinator::{Coordinator, SHUTTING_DOWN},
-    durable::storage::VOID,
-    host_error::{closed_error, host_error},
-    routes::Closed,
-    schedule::Expired,
-};
 use crate::{
+    coordinator::{
+        coordinator::{Coordinator, SHUTTING_DOWN},
+        durable::storage::VOID,
+        host_error::{closed_error, host_error},
+        routes::Closed,
+        schedule::Expired,
+    },
     lane::{Job, LaneId, Outcome, TypeId},
     limits::UNRUN_AT_ONCE_MAX,
 };

@@ -5,9 +5,9 @@ use std::{collections::HashMap, num::NonZeroU32};
 use slab::Slab;
 
 use super::Fingerprint;
-use crate::coordinator::list::{Linked, Links, List};
 use crate::{
     budget::{Budget, Budgets, Spent},
+    coordinator::list::{Linked, Links, List},
     lane::{ClientSlot, InFlightId, TypeId},
 };
 

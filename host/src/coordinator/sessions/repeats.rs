@@ -2,19 +2,29 @@
 //! waits for it; what was answered stands in the same batch as what the job changed. And `rm.cancel`, which takes one back.
 
 use protocol::{Cancel, ErrorCode, Reply, Request, encoder, limits::SEPARATOR};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::{Answers, Fingerprint, Joined, Looked, Origin, RequestId, answers_state};
-use crate::coordinator::{
-    coordinator::{Coordinator, HOST, SHUTTING_DOWN},
-    durable::storage::{VOID, storage_unknown},
-    host_error::host_error,
-};
 use crate::{
+    coordinator::{
+        builtins::json_text,
+        coordinator::{Coordinator, HOST, SHUTTING_DOWN},
+        durable::storage::{VOID, storage_unknown},
+        host_error::host_error,
+    },
     lane::{ClientSlot, Handed, InFlightId, Job, LaneId, Outcome, RequestRef, Runner},
     limits,
     state::{BatchNo, LentState},
 };
+
+/// What `rm.cancel` is answered with.
+#[derive(Debug, Serialize)]
+struct Cancelled {
+    /// It is not served, now or later.
+    cancelled: bool,
+    /// What had become of it.
+    was: &'static str,
+}
 
 impl Coordinator {
     /// Has a client go on with the session of that name, or with its own. Returns the name.
@@ -312,8 +322,13 @@ impl Coordinator {
             },
         };
         let cancelled = !matches!(was, "running" | "answered");
-        let result = json!({ "cancelled": cancelled, "was": was });
-        self.answer_once_durable((self.commits.latest(), true), slot, request, &result);
+        let result = Cancelled { cancelled, was };
+        self.answer_once_durable(
+            (self.commits.latest(), true),
+            slot,
+            request,
+            &json_text(&result),
+        );
     }
 
     /// The state was read back: what was answered is what is durable.
@@ -435,11 +450,11 @@ impl Coordinator {
         (batch, undone): (BatchNo, bool),
         slot: ClientSlot,
         request: &Request<'_>,
-        result: &Value,
+        result: &str,
     ) {
         let mut reply = Vec::new();
         let (type_name, index) = (&request.type_name, request.query_index);
-        encoder::reply(&mut reply, type_name, index, result.to_string().as_bytes());
+        encoder::reply(&mut reply, type_name, index, result.as_bytes());
         self.send_once_durable(batch, slot, &reply, undone);
     }
 

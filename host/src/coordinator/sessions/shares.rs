@@ -10,8 +10,10 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use crate::coordinator::peer::{Peer, peer_network};
-use crate::limits::{self, SESSION_SHARE_BYTES};
+use crate::{
+    coordinator::peer::{Peer, peer_network},
+    limits::{self, SESSION_SHARE_BYTES},
+};
 
 /// Where a session's clients come from: an IPv4 address, an IPv6 network of 64 bits, which one machine can have to itself,
 /// or this machine. None of a session that was there before the host started, or of an operator's.

@@ -2,20 +2,43 @@
 //! file that was seen, `rm.plugin` enables, disables, reloads or rolls back one of them.
 
 use protocol::{ErrorCode, Request};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
-use super::slot::{PluginSlot, Step};
-use crate::coordinator::{
-    coordinator::{Coordinator, DISABLED},
-    durable::storage::Storage,
+use super::{
+    report::PluginReport,
+    slot::{PluginSlot, Step},
 };
-use crate::{lane::ClientSlot, limits};
+use crate::{
+    coordinator::{
+        builtins::json_text,
+        coordinator::{Coordinator, DISABLED},
+        durable::storage::{Storage, StorageReport},
+    },
+    lane::ClientSlot,
+    limits,
+};
 
 /// What those hear that came over TCP.
 const OPERATORS_ONLY: &str = "`rm.plugin` is for operators, who come through the socket in the host's data folder. Ways \
      out: 1. on the host's machine, as the host's user: rm-cli plugins --data DIR, with the host's data folder; 2. start \
      the host with --operators-over-tcp: whoever reaches its port may then disable, reload and roll back plugins";
+
+/// What `rm.plugins` is answered with.
+#[derive(Debug, Serialize)]
+struct PluginList<'a> {
+    durability: &'static str,
+    storage: StorageReport<'a>,
+    plugins: Vec<PluginReport<'a>>,
+    memory: MemoryReport,
+}
+
+/// What the states take, in bytes, about.
+#[derive(Debug, Serialize)]
+struct MemoryReport {
+    states_bytes: usize,
+    /// What the next start will need.
+    next_start_bytes: usize,
+}
 
 /// The payload of `rm.plugin`.
 #[derive(Debug, Deserialize)]
@@ -37,21 +60,20 @@ enum Do {
 impl Coordinator {
     /// Answers `rm.plugins`.
     pub(in crate::coordinator) fn list_plugins(&mut self, slot: ClientSlot, request: &Request<'_>) {
-        let plugins: Vec<Value> = self
-            .plugins
-            .iter()
-            .map(|(name, plugin)| self.report(name, plugin))
-            .collect();
-        let states = self.state_memory();
-        let list = json!({
-            "durability": self.settings.durability,
-            "storage": self.storage_report(),
-            "plugins": plugins,
-            "memory": {
-                "states_bytes": states,
-                "next_start_bytes": limits::next_start_bytes(states),
+        let plugins = self.plugins.iter();
+        let states_bytes = self.state_memory();
+        let list = PluginList {
+            durability: self.settings.durability,
+            storage: self.storage_report(),
+            plugins: plugins
+                .map(|(name, plugin)| self.report(name, plugin))
+                .collect(),
+            memory: MemoryReport {
+                states_bytes,
+                next_start_bytes: limits::next_start_bytes(states_bytes),
             },
-        });
+        };
+        let list = json_text(&list);
         self.answer(slot, request, &list);
     }
 
@@ -87,8 +109,8 @@ impl Coordinator {
         match done {
             Ok(command) => {
                 let plugin = self.plugins.get(&command.name);
-                let report = plugin.map(|plugin| self.report(&command.name, plugin));
-                let report = report.unwrap_or_else(|| json!({}));
+                let report = plugin.map(|plugin| json_text(&self.report(&command.name, plugin)));
+                let report = report.unwrap_or_else(|| "{}".to_owned());
                 // What was decided is to outlive the process from the moment that it is answered. A batch that the disk
                 // does not take undoes nothing of it: it is kept once the disk is back.
                 match self.storage {

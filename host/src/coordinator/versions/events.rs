@@ -1,8 +1,7 @@
 //! What the folder of plugins tells: a version has come, was refused, or is the one that serves; a file is gone.
 
 use super::slot::Step;
-use crate::coordinator::coordinator::Coordinator;
-use crate::plugins::PluginEvent;
+use crate::{coordinator::coordinator::Coordinator, plugins::PluginEvent};
 
 impl Coordinator {
     /// The folder of plugins has changed.

@@ -5,13 +5,40 @@
 
 use std::collections::VecDeque;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::{
     lane::Remains,
     limits,
     plugins::{Content, Prepared},
 };
+
+/// Threads whose jobs do not end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(in crate::coordinator) struct StuckReport {
+    count: usize,
+    /// Since when the first of them has been stuck, in milliseconds since 1970.
+    since_ms: u64,
+}
+
+/// A version that served, and does not any more.
+#[derive(Debug, Serialize)]
+pub(in crate::coordinator) struct RetiredReport<'a> {
+    version: &'a str,
+    /// The beginning of the library's SHA-256, in hex.
+    hash: &'a str,
+    /// The same of its configuration, if it had one.
+    config: Option<&'a str>,
+    /// From when until when it served last, in milliseconds since 1970.
+    since_ms: u64,
+    until_ms: Option<u64>,
+    /// Requests that it answered.
+    served: u64,
+    panics: u64,
+    stuck_threads: Option<StuckReport>,
+    /// Whether `rollback` would bring it back.
+    rollback: bool,
+}
 
 /// See the file's head.
 #[derive(Default)]
@@ -61,12 +88,10 @@ impl Version {
         self.stuck.iter().filter(|stuck| stuck.thread.are_there())
     }
 
-    fn stuck_report(&self) -> Value {
-        let since_ms = self.still_stuck().map(|stuck| stuck.since_ms).min();
-        since_ms.map_or(
-            Value::Null,
-            |since_ms| json!({ "count": self.still_stuck().count(), "since_ms": since_ms }),
-        )
+    fn stuck_report(&self) -> Option<StuckReport> {
+        let since_ms = self.still_stuck().map(|stuck| stuck.since_ms).min()?;
+        let count = self.still_stuck().count();
+        Some(StuckReport { count, since_ms })
     }
 }
 
@@ -164,9 +189,8 @@ impl History {
     }
 
     /// Threads that are stuck in the version that serves.
-    pub(in crate::coordinator) fn stuck_report(&self) -> Value {
-        let present = self.present.as_ref();
-        present.map_or(Value::Null, Version::stuck_report)
+    pub(in crate::coordinator) fn stuck_report(&self) -> Option<StuckReport> {
+        self.present.as_ref()?.stuck_report()
     }
 
     /// All that served, but for what is `shown`, the latest first; and how many more there were. `rollback` would
@@ -175,21 +199,19 @@ impl History {
         &self,
         shown: Option<Content>,
         rollback: Option<Content>,
-    ) -> (Vec<Value>, u64) {
+    ) -> (Vec<RetiredReport<'_>>, u64) {
         let versions = self.present.iter().chain(&self.retired);
         let retired = versions.filter(|version| Some(version.content) != shown);
-        let retired = retired.map(|version| {
-            json!({
-                "version": version.version,
-                "hash": version.hash,
-                "config": version.config,
-                "since_ms": version.since_ms,
-                "until_ms": version.until_ms,
-                "served": version.served,
-                "panics": version.panics,
-                "stuck_threads": version.stuck_report(),
-                "rollback": Some(version.content) == rollback,
-            })
+        let retired = retired.map(|version| RetiredReport {
+            version: &version.version,
+            hash: &version.hash,
+            config: version.config.as_deref(),
+            since_ms: version.since_ms,
+            until_ms: version.until_ms,
+            served: version.served,
+            panics: version.panics,
+            stuck_threads: version.stuck_report(),
+            rollback: Some(version.content) == rollback,
         });
         (retired.collect(), self.forgotten)
     }

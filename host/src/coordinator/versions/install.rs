@@ -17,14 +17,14 @@ use super::{
         types_of_lane,
     },
 };
-use crate::coordinator::{
-    coordinator::{Coordinator, REMOVED},
-    durable::storage::Storage,
-    lane::{Lane, Origin},
-    routes::ServedType,
-    serving::type_faults::Outages,
-};
 use crate::{
+    coordinator::{
+        coordinator::{Coordinator, REMOVED},
+        durable::storage::Storage,
+        lane::{Lane, Origin},
+        routes::ServedType,
+        serving::type_faults::Outages,
+    },
     lane::{LaneId, OpenFailed, Opened, OpenedLane, Opening, OpeningLane, TypeId},
     limits,
     plugins::{Prepared, Standing},

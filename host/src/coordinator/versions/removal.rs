@@ -4,12 +4,15 @@
 use protocol::ErrorCode;
 
 use super::slot::{PluginSlot, Step};
-use crate::coordinator::{
-    coordinator::{Coordinator, DISABLED, REMOVED},
-    lane::Lane,
-    routes::Closed,
+use crate::{
+    coordinator::{
+        coordinator::{Coordinator, DISABLED, REMOVED},
+        lane::Lane,
+        routes::Closed,
+    },
+    lane::LaneId,
+    limits,
 };
-use crate::{lane::LaneId, limits};
 
 impl Coordinator {
     pub(in crate::coordinator) fn gone(&mut self, name: &str) {

@@ -1,20 +1,108 @@
 //! What an operator sees of one plugin: its state, the version that serves or is to, and those that did.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
-use plugin_api::description::LaneDescription;
-use serde_json::{Map, Value, json};
+use plugin_api::description::{LaneDescription, StateDescription};
+use serde::Serialize;
 
-use super::slot::{PluginSlot, Said, Step};
-use crate::coordinator::coordinator::Coordinator;
-use crate::{
-    plugins::Prepared,
-    ready::{NotServing, Readiness},
+use super::{
+    history::{RetiredReport, StuckReport},
+    slot::{PluginSlot, Said, Step},
 };
+use crate::{
+    coordinator::{coordinator::Coordinator, durable::storage::StorageReport},
+    plugins::Prepared,
+    ready::{NotServing, PluginState, Readiness},
+};
+
+/// One plugin, as `rm.plugins` lists it. Times are milliseconds since 1970.
+#[derive(Debug, Serialize)]
+pub(in crate::coordinator) struct PluginReport<'a> {
+    name: &'a str,
+    state: PluginState,
+    file: Option<String>,
+    /// What it calls itself.
+    declared: Option<&'a str>,
+    version: Option<&'a str>,
+    /// The beginning of the library's SHA-256, in hex.
+    hash: Option<&'a str>,
+    /// The same of its configuration, if it has one.
+    config: Option<&'a str>,
+    since_ms: Option<u64>,
+    lanes: Option<Vec<LaneReport<'a>>>,
+    /// Why it does not serve, or why the latest file does not.
+    error: Option<&'a str>,
+    error_ms: Option<u64>,
+    /// Requests that this version has answered.
+    served: u64,
+    panics: u64,
+    /// When its time out of service is over.
+    back_ms: Option<u64>,
+    out_of_service: Vec<OutOfService<'a>>,
+    /// Clients whose requests a type of it refuses for a time.
+    shut_out: usize,
+    /// Jobs that did not end, since the host started.
+    stuck: usize,
+    stuck_threads: Option<StuckReport>,
+    /// The version that is about to take over.
+    coming: Option<VersionReport<'a>>,
+    /// The version that `rollback` would bring back.
+    previous: Option<VersionReport<'a>>,
+    retired: Vec<RetiredReport<'a>>,
+    /// Older ones that are not remembered any more.
+    retired_forgotten: u64,
+}
+
+/// One version of a plugin.
+#[derive(Debug, Serialize)]
+struct VersionReport<'a> {
+    version: &'a str,
+    hash: &'a str,
+    config: Option<&'a str>,
+}
+
+/// One lane of a plugin, in the wire's own words, whatever a plugin's description grows to.
+#[derive(Debug, Serialize)]
+struct LaneReport<'a> {
+    /// It was inline and is not any more.
+    moved: Option<Moved<'a>>,
+    inline: bool,
+    states: &'a [StateDescription],
+    types: Vec<&'a str>,
+}
+
+/// Why a lane was moved off the core thread, and when.
+#[derive(Debug, Serialize)]
+struct Moved<'a> {
+    since_ms: u64,
+    why: &'a str,
+}
+
+/// A type that serves nobody for a time.
+#[derive(Debug, Serialize)]
+struct OutOfService<'a> {
+    r#type: &'a str,
+    since_ms: u64,
+    until_ms: u64,
+    why: &'a str,
+}
+
+/// What the host is and is not doing, in short.
+#[derive(Debug, Serialize)]
+pub(in crate::coordinator) struct StatusReport<'a> {
+    storage: StorageReport<'a>,
+    stopping: bool,
+    serving: Vec<String>,
+    not_serving: BTreeMap<String, PluginState>,
+}
 
 impl Coordinator {
     /// One plugin, as `rm.plugins` lists it.
-    pub(in crate::coordinator) fn report(&self, name: &str, plugin: &PluginSlot) -> Value {
+    pub(in crate::coordinator) fn report<'a>(
+        &'a self,
+        name: &'a str,
+        plugin: &'a PluginSlot,
+    ) -> PluginReport<'a> {
         let shown = plugin.shown();
         let content = shown.map(|shown| shown.content);
         let swapping = matches!(plugin.step, Step::Pausing(_) | Step::Opening(_));
@@ -28,33 +116,34 @@ impl Coordinator {
         let version = shown.map(|shown| &*shown.description.version);
         let hash = shown.map(|shown| &*shown.hash);
         let config = shown.and_then(|shown| shown.config_hash.as_deref());
-        json!({
-            "name": name,
-            "state": state,
-            "file": shown.map(|shown| shown.file.display().to_string()),
-            "declared": shown.map(|shown| &shown.description.name),
-            "version": version.or(last.map(|(version, ..)| version)),
-            "hash": hash.or(last.map(|(_, hash, _)| hash)),
-            "config": config.or(last.and_then(|(.., config)| config)),
-            "since_ms": since_ms(plugin, state),
-            "lanes": shown.map(|shown| self.lanes_report(plugin, shown)),
-            "error": error.map(|error| &error.text),
-            "error_ms": error.map(|error| error.at_ms),
-            "served": served + self.served_lately(name),
-            "panics": panics,
-            "back_ms": plugin.quarantined.as_ref().and(plugin.back_at).map(|at| self.ms_of(at)),
-            "out_of_service": self.out_of_service(name),
-            "shut_out": self.shut_out(name),
-            "stuck": plugin.stuck,
-            "stuck_threads": plugin.history.stuck_report(),
-            "coming": plugin.coming().filter(|_| swapping).map(version_report),
-            "previous": previous.map(version_report),
-            "retired": retired,
-            "retired_forgotten": forgotten,
-        })
+        let back_at = plugin.quarantined.as_ref().and(plugin.back_at);
+        PluginReport {
+            name,
+            state,
+            file: shown.map(|shown| shown.file.display().to_string()),
+            declared: shown.map(|shown| &*shown.description.name),
+            version: version.or(last.map(|(version, ..)| version)),
+            hash: hash.or(last.map(|(_, hash, _)| hash)),
+            config: config.or(last.and_then(|(.., config)| config)),
+            since_ms: since_ms(plugin, state),
+            lanes: shown.map(|shown| self.lanes_report(plugin, shown)),
+            error: error.map(|error| &*error.text),
+            error_ms: error.map(|error| error.at_ms),
+            served: served + self.served_lately(name),
+            panics,
+            back_ms: back_at.map(|at| self.ms_of(at)),
+            out_of_service: self.out_of_service(name),
+            shut_out: self.shut_out(name),
+            stuck: plugin.stuck,
+            stuck_threads: plugin.history.stuck_report(),
+            coming: plugin.coming().filter(|_| swapping).map(version_report),
+            previous: previous.map(version_report),
+            retired,
+            retired_forgotten: forgotten,
+        }
     }
 
-    fn lanes_report(&self, plugin: &PluginSlot, shown: &Prepared) -> Vec<Value> {
+    fn lanes_report<'a>(&'a self, plugin: &PluginSlot, shown: &'a Prepared) -> Vec<LaneReport<'a>> {
         let serving = plugin.serving.as_ref().map(|serving| &serving.lanes);
         let lanes = shown.description.lanes.iter().enumerate();
         let lanes = lanes.map(|(index, described)| {
@@ -66,16 +155,16 @@ impl Coordinator {
     }
 
     /// Types of it that serve nobody for a time.
-    fn out_of_service(&self, name: &str) -> Vec<Value> {
+    fn out_of_service(&self, name: &str) -> Vec<OutOfService<'_>> {
         let types = self.types.iter().filter(|(_, of)| *of.plugin == *name);
         let out = types.filter_map(|(_, served)| {
             let out = served.faults.as_ref()?.out()?;
-            Some(json!({
-                "type": &*served.name,
-                "since_ms": out.since_ms,
-                "until_ms": self.ms_of(out.until),
-                "why": out.why,
-            }))
+            Some(OutOfService {
+                r#type: &served.name,
+                since_ms: out.since_ms,
+                until_ms: self.ms_of(out.until),
+                why: &out.why,
+            })
         });
         out.collect()
     }
@@ -116,7 +205,7 @@ impl Coordinator {
         let mut readiness = Readiness::default();
         for (name, plugin) in self.plugins.iter().filter(|(_, plugin)| !plugin.is_gone()) {
             let state = self.state_of(plugin);
-            if matches!(state, "serving" | "stuck" | "degraded") {
+            if state.serves() {
                 readiness.serving.push(name.clone());
             } else {
                 let error = plugin.last_error.as_ref().or(plugin.quarantined.as_ref());
@@ -131,18 +220,14 @@ impl Coordinator {
     }
 
     /// What the host is and is not doing, in short.
-    pub(in crate::coordinator) fn status(&self) -> Value {
-        let readiness = self.readiness();
-        let others = readiness.others.iter();
-        let others: Map<String, Value> = others
-            .map(|of| (of.name.clone(), Value::from(of.state)))
-            .collect();
-        json!({
-            "storage": self.storage_report(),
-            "stopping": self.stopping,
-            "serving": readiness.serving,
-            "not_serving": others,
-        })
+    pub(in crate::coordinator) fn status(&self) -> StatusReport<'_> {
+        let Readiness { serving, others } = self.readiness();
+        StatusReport {
+            storage: self.storage_report(),
+            stopping: self.stopping,
+            serving,
+            not_serving: others.into_iter().map(|of| (of.name, of.state)).collect(),
+        }
     }
 
     /// Whether a state of it cannot be kept at the moment, so that what needs it is refused.
@@ -152,60 +237,62 @@ impl Coordinator {
         self.storage_error.is_some() && lanes.any(|lane| lane.is_kept)
     }
 
-    fn state_of(&self, plugin: &PluginSlot) -> &'static str {
+    fn state_of(&self, plugin: &PluginSlot) -> PluginState {
         let lanes = plugin.serving.iter().flat_map(|serving| &serving.lanes);
         let mut lanes = lanes.filter_map(|lane| self.lanes.get(lane.0 as usize)?.as_ref());
         if plugin.quarantined.is_some() {
-            "quarantined"
+            PluginState::Quarantined
         } else if plugin.disabled {
-            "disabled"
+            PluginState::Disabled
         } else if plugin.removing {
-            "removing"
+            PluginState::Removing
         } else if plugin.serving.is_some() {
             let is_stuck = plugin.history.stuck_since_ms().is_some()
                 || lanes.any(|lane| lane.opening || lane.has_no_code());
             match is_stuck {
-                true => "stuck",
-                false if self.is_degraded(plugin) => "degraded",
-                false => "serving",
+                true => PluginState::Stuck,
+                false if self.is_degraded(plugin) => PluginState::Degraded,
+                false => PluginState::Serving,
             }
         } else if !matches!(plugin.step, Step::None) || plugin.next.is_some() {
-            "waiting"
+            PluginState::Waiting
         } else if plugin.is_gone() {
-            "retired"
+            PluginState::Retired
         } else {
-            "refused"
+            PluginState::Refused
         }
     }
 }
 
 /// Since when a plugin has been in its state.
-fn since_ms(plugin: &PluginSlot, state: &str) -> Option<u64> {
+fn since_ms(plugin: &PluginSlot, state: PluginState) -> Option<u64> {
     let serving = plugin.serving.as_ref().map(|serving| serving.since_ms);
     match state {
-        "quarantined" => plugin.quarantined.as_ref().map(|said| said.at_ms),
-        "stuck" => plugin.history.stuck_since_ms().or(serving),
-        "serving" | "degraded" => serving,
-        "refused" => plugin.last_error.as_ref().map(|said| said.at_ms),
-        "retired" => plugin.history.ended_ms(),
+        PluginState::Quarantined => plugin.quarantined.as_ref().map(|said| said.at_ms),
+        PluginState::Stuck => plugin.history.stuck_since_ms().or(serving),
+        PluginState::Serving | PluginState::Degraded => serving,
+        PluginState::Refused => plugin.last_error.as_ref().map(|said| said.at_ms),
+        PluginState::Retired => plugin.history.ended_ms(),
         _ => Some(plugin.waits_since_ms),
     }
 }
 
-fn version_report(prepared: &Prepared) -> Value {
-    json!({
-        "version": prepared.description.version,
-        "hash": prepared.hash,
-        "config": prepared.config_hash,
-    })
+fn version_report(prepared: &Prepared) -> VersionReport<'_> {
+    VersionReport {
+        version: &prepared.description.version,
+        hash: &prepared.hash,
+        config: prepared.config_hash.as_deref(),
+    }
 }
 
-/// The wire's own words, whatever a plugin's description grows to.
-fn lane_report(lane: &LaneDescription, moved: Option<&Said>) -> Value {
-    json!({
-        "moved": moved.map(|said| json!({ "since_ms": said.at_ms, "why": said.text })),
-        "inline": lane.inline,
-        "states": lane.states,
-        "types": lane.types().collect::<Vec<_>>(),
-    })
+fn lane_report<'a>(lane: &'a LaneDescription, moved: Option<&'a Said>) -> LaneReport<'a> {
+    LaneReport {
+        moved: moved.map(|said| Moved {
+            since_ms: said.at_ms,
+            why: &said.text,
+        }),
+        inline: lane.inline,
+        states: &lane.states,
+        types: lane.types().collect(),
+    }
 }

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use plugin_api::description::{Description, LaneDescription};
 
 use super::history::History;
-use crate::coordinator::serving::type_faults::Outages;
 use crate::{
+    coordinator::serving::type_faults::Outages,
     lane::{LaneId, OpenLane},
     plugins::{Content, Prepared},
 };
