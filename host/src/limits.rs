@@ -32,7 +32,7 @@ pub const KEEP_ALIVE_TRIES_MAX: u32 = 3;
 pub const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
 
 /// Tasks of the core thread that run before it looks at the sockets again.
-pub const TASKS_BETWEEN_LOOKS: u32 = 16;
+pub const TASKS_BETWEEN_LOOKS: u32 = 61;
 
 /// After an answer that closes a connection: how long, and how much, is still read and thrown away, so that
 /// the answer is not lost to a reset.
