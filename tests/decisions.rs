@@ -126,6 +126,28 @@ fn what_was_rolled_back_stays_so_until_a_new_file_comes() {
 }
 
 #[test]
+fn a_rollback_that_waits_is_kept_though_what_serves_is_opened_anew_meanwhile() {
+    let host = TestHost::plan()
+        .library("versioned", &fixture("versioned_1"))
+        .start();
+    host.drop_in("versioned", &fixture("versioned_2"), SERVES);
+    host.drop_in("successor", &fixture("successor"), SERVES);
+    let from = host.log().len();
+    tell(&host, "versioned", "rollback");
+    host.said_of(from, "versioned", &["waits"]);
+    let from = host.log().len();
+    tell(&host, "versioned", "reload");
+    host.said_of(from, "versioned", SERVES);
+    let from = host.log().len();
+    host.remove("successor");
+    host.said_of(from, "versioned", SERVES);
+    assert_eq!(version(&mut host.connect()), 1);
+    let host = restarted(host);
+    host.said_of(0, "versioned", &["stays rolled back"]);
+    assert_eq!(version(&mut host.connect()), 1);
+}
+
+#[test]
 fn a_backup_carries_what_was_decided() {
     let host = TestHost::plan()
         .plugin("tickets")

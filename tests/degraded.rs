@@ -235,3 +235,40 @@ fn a_file_that_is_taken_out_while_the_disk_fails_takes_along_what_was_decided_of
     let host = plan.library("versioned", &fixture("versioned_2")).start();
     assert_eq!(version(&mut host.connect()), 2);
 }
+
+#[test]
+fn of_two_versions_that_came_one_after_the_other_and_wait_the_later_serves() {
+    let disk = Disk::new();
+    let host = start(&disk);
+    host.drop_in("renamed", &fixture("versioned_2"), &["waits"]);
+    fails(&host, &disk);
+    host.drop_in("renamed", &fixture("versioned_3"), WAITS);
+    // What the first one waited for goes while the disk still fails.
+    let from = host.log().len();
+    fs::remove_file(host.folder().join("libversioned.so")).expect("it is there");
+    host.said_of(from, "versioned", &["removed; its states are kept"]);
+    let from = host.log().len();
+    host.recovers_from(&disk, "fail");
+    host.said_of(from, "renamed", SERVES);
+    assert_eq!(version(&mut host.connect()), 3);
+}
+
+#[test]
+fn what_is_enabled_while_the_disk_fails_can_be_rolled_back_as_before() {
+    let disk = Disk::new();
+    let host = start(&disk);
+    host.drop_in("versioned", &fixture("versioned_2"), SERVES);
+    let (gate, mut client) = (Gate::new(), host.connect());
+    client.tell("getVersionAtGate", gate.payload("old"));
+    let at_gate = gate.entered();
+    tell(&host, "disable");
+    fails(&host, &disk);
+    let from = host.log().len();
+    tell(&host, "enable");
+    at_gate.release();
+    host.said_of(from, "versioned", &["removed; its states are kept"]);
+    host.recovers_from(&disk, "fail");
+    host.said_of(from, "versioned", SERVES);
+    tell_until_it_serves(&host, "rollback");
+    assert_eq!(version(&mut host.connect()), 1);
+}

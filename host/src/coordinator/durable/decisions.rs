@@ -191,14 +191,16 @@ impl Coordinator {
         };
         let (to, from) = (serving.content.to_string(), dropped.to_string());
         let source = serving.source.clone();
-        let told_by = slot.told_by.take();
+        // What is opened anew meanwhile is another version.
+        let content = serving.content;
+        let told_by = slot.told_by.take_if(|(to, _)| *to == content);
         let before = self.decisions.of(name).cloned().unwrap_or_default();
         // A reload, or what is opened at the start, decides nothing new.
         let holds =
             |of: &RolledBackTo| told_by.is_some() || before.rolled_back.as_ref() == Some(of);
         let rolled_back = Some(RolledBackTo { from, to });
         let rolled_back = rolled_back.filter(|of| of.from != of.to && holds(of));
-        let by = told_by.unwrap_or_default();
+        let by = told_by.map_or_else(String::new, |(_, by)| by);
         if before.rolled_back == rolled_back {
             return;
         }

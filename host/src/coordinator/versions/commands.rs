@@ -181,7 +181,7 @@ impl Coordinator {
                 let previous = plugin.previous.clone().ok_or_else(|| {
                     format!("no version of `{name}` served before the one that serves now")
                 })?;
-                plugin.told_by = Some(by.to_owned());
+                plugin.told_by = Some((previous.content, by.to_owned()));
                 self.begin(previous);
             }
         }

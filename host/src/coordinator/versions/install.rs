@@ -58,6 +58,9 @@ impl Coordinator {
 
     pub(in crate::coordinator) fn begin(&mut self, prepared: Box<Prepared>) {
         let name = prepared.name.clone();
+        // What came before it under this name, and waited, is outdated.
+        let blocked = self.slot(&name).take_blocked();
+        self.outdated(blocked);
         if self.storage != Storage::Sound {
             // It would get a state that is not what is durable.
             tracing::info!(
@@ -68,9 +71,6 @@ impl Coordinator {
             let outdated = self.slot(&name).next.replace(prepared);
             return self.outdated(outdated);
         }
-        // What came before it under this name, and waited, is outdated.
-        let blocked = self.slot(&name).take_blocked();
-        self.outdated(blocked);
         // Its file is back. Whatever comes of that, the version that serves stays.
         self.slot(&name).removing = false;
         for type_id in self.types_of(&name) {

@@ -47,7 +47,9 @@ impl Coordinator {
 
     /// Closes what was opened while its plugin was on its way out.
     pub(in crate::coordinator) fn close_again(&mut self, name: &str) {
-        let slot = self.slot(name);
+        let Some(slot) = self.plugins.get(name) else {
+            return;
+        };
         if slot.removing {
             let text = if slot.disabled { DISABLED } else { REMOVED };
             self.close(name, text);
@@ -98,12 +100,19 @@ impl Coordinator {
     fn retire(&mut self, name: &str) {
         let now_ms = self.clock.now_ms();
         let mut slot = std::mem::take(self.slot(name));
-        for outdated in [slot.previous.take(), slot.kept.take(), slot.take_blocked()] {
+        // What comes meanwhile can be rolled back as it could have been.
+        let previous = match slot.next {
+            Some(_) => None,
+            None => slot.previous.take(),
+        };
+        for outdated in [previous, slot.kept.take(), slot.take_blocked()] {
             self.outdated(outdated);
         }
         let PluginSlot {
             mut history,
             next,
+            previous,
+            told_by,
             latest,
             dropped,
             ..
@@ -114,6 +123,7 @@ impl Coordinator {
         } else {
             let slot = self.slot(name);
             (slot.history, slot.next) = (history, next);
+            (slot.previous, slot.told_by) = (previous, told_by);
             (slot.latest, slot.dropped) = (latest, dropped);
         }
         let gone = self.plugins.iter().filter(|(_, slot)| slot.is_gone());

@@ -42,8 +42,8 @@ pub(in crate::coordinator) struct PluginSlot {
     pub(in crate::coordinator) latest: Option<Content>,
     /// What its files held when they last came; `None` once they are gone.
     pub(in crate::coordinator) dropped: Option<Content>,
-    /// Who told it to go back to the version before, until that serves.
-    pub(in crate::coordinator) told_by: Option<String>,
+    /// To which version it was told to go back, and by whom, until that serves.
+    pub(in crate::coordinator) told_by: Option<(Content, String)>,
     /// All that have served.
     pub(in crate::coordinator) history: History,
 }
