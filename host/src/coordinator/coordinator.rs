@@ -357,7 +357,7 @@ impl Coordinator {
             && self.lanes.iter().flatten().all(|lane| !lane.is_busy())
     }
 
-    /// Lets all clients go, see [`Clients::dismiss`].
+    /// Lets all clients go, each with what it is owed, and those that come later. Operators are answered until the host ends.
     pub fn dismiss_clients(&mut self) {
         self.clients.dismiss();
     }
