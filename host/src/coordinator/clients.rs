@@ -37,15 +37,15 @@ pub trait Outlet {
 pub struct KeptFor {
     /// Replies that it has not read.
     pub replies: usize,
-    /// A message that it has begun.
+    /// Bytes of a message that has begun to come and is not whole.
     pub message: usize,
 }
 
 /// A connected client, or what is left of one that has gone while a job of it runs.
 pub struct Client {
-    /// Never used for two clients.
+    /// The number of its connection, never used for another one.
     pub id: u64,
-    /// Who it is.
+    /// Who is at the other end of its connection.
     pub peer: Peer,
     /// Where its replies go. None once its connection is closed: the slot is kept for what is still owed, and holds
     /// nothing else.
@@ -86,7 +86,7 @@ impl Client {
     }
 }
 
-/// All of them, by slot.
+/// All clients, by slot. Who is gone keeps the slot until the answers that it waited for have ended.
 pub struct Clients {
     slots: Slab<Client>,
     next_id: u64,
@@ -108,7 +108,7 @@ impl Clients {
         }
     }
 
-    /// Lets a client in.
+    /// Lets a client in. Returns its slot and its number.
     pub fn enter(&mut self, outlet: Rc<dyn Outlet>, peer: Peer) -> (ClientSlot, u64) {
         let id = self.next_id;
         self.next_id += 1;
@@ -153,7 +153,7 @@ impl Clients {
         &mut self.slots[slot.0 as usize]
     }
 
-    /// The connected ones' slots.
+    /// The slots of all clients that are connected.
     pub fn slots(&self) -> Vec<ClientSlot> {
         let connected = self.slots.iter().filter(|(_, client)| !client.is_gone());
         connected
@@ -229,7 +229,7 @@ impl Clients {
     /// Whether an answer of so many bytes can be given to a client again, beside what it has not read yet.
     ///
     /// # Errors
-    /// There is no room.
+    /// The budget that has no room for it.
     pub fn has_room_for_reply(&self, slot: ClientSlot, bytes: usize) -> Result<(), Spent> {
         let outlet = self.slots[slot.0 as usize].outlet();
         let unsent = outlet.unsent().len();

@@ -65,7 +65,7 @@ pub struct Coordinator {
     pub(super) clients: Clients,
     pub(super) types: Types,
     pub(super) schedule: Schedule,
-    /// By lane id.
+    /// The lanes, by their ids; `None` for an id that is free.
     pub(super) lanes: Vec<Option<Lane>>,
     pub(super) plugins: BTreeMap<String, PluginSlot>,
     pub(super) store: Store,
@@ -77,7 +77,7 @@ pub struct Coordinator {
     pub(super) in_flight: InFlight,
     /// What the sessions' names are made with.
     pub(super) session_key: SessionKey,
-    /// The batch in which that is.
+    /// The batch in which the key of the sessions' names is stored.
     pub(super) session_key_in: BatchNo,
     /// A reply on its way to where it is sent or held.
     pub(super) reply: Vec<u8>,

@@ -162,7 +162,7 @@ impl Lane {
         self.access.lock().take_states()
     }
 
-    /// Gives its states back.
+    /// Gives the states back that [`Lane::take_states`] took.
     pub fn put_states(&self, states: Vec<LentState>) {
         self.access.lock().put_states(states);
     }

@@ -12,7 +12,7 @@ pub enum Peer {
     Client(SocketAddr),
     /// A process of this machine that may open the operators' socket.
     Operator {
-        /// The user that it runs as.
+        /// The user that the operator's process runs as.
         uid: u32,
         /// Its id, where the system tells.
         process: Option<i32>,

@@ -9,12 +9,12 @@ use slab::Slab;
 use super::serving::type_faults::TypeFaults;
 use crate::lane::{LaneId, TypeId};
 
-/// A served request type.
+/// A request type that a plugin serves.
 #[derive(Debug)]
 pub struct ServedType {
-    /// As requests name it.
+    /// The type, as requests name it.
     pub name: Rc<str>,
-    /// What it runs in.
+    /// The lane that its requests run in.
     pub lane: LaneId,
     /// Which of the lane's jobbers serves it.
     pub jobber: u32,
@@ -24,7 +24,7 @@ pub struct ServedType {
     pub deadline_ms: Option<u64>,
     /// Whether its requests wait by default.
     pub wait: Option<bool>,
-    /// Nothing new is taken.
+    /// Why no request of it is taken at the moment, if that is so.
     pub closed: Option<Closed>,
     /// What this version of it did wrong, if anything.
     pub faults: Option<Box<TypeFaults>>,
@@ -42,16 +42,16 @@ impl ServedType {
 /// Why a type is served no more, or not now.
 #[derive(Clone, Debug)]
 pub struct Closed {
-    /// For programs.
+    /// The refusal's code, for programs.
     pub code: ErrorCode,
-    /// For people.
+    /// The refusal's sentence, for people.
     pub text: Rc<str>,
     /// When that ends by itself, if it does.
     pub until: Option<Instant>,
 }
 
 impl Closed {
-    /// Until something happens.
+    /// Closed until something happens that opens it again, and not for a time.
     pub fn new(code: ErrorCode, text: &str) -> Self {
         Self {
             code,
@@ -70,7 +70,7 @@ pub struct Types {
 }
 
 impl Types {
-    /// The type of that name.
+    /// The number of the type that requests call `name`.
     pub fn find(&self, name: &str) -> Option<TypeId> {
         self.by_name.get(name).copied()
     }
@@ -102,7 +102,7 @@ impl Types {
         self.types.get_mut(id.0 as usize)
     }
 
-    /// In the order of their names.
+    /// All types, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (TypeId, &ServedType)> {
         let mut types: Vec<_> = self.types.iter().collect();
         types.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));

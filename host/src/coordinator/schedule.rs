@@ -36,11 +36,11 @@ pub struct Schedule {
     deadlines: BTreeMap<u64, List>,
     /// By the time at which they are due.
     retries: BTreeSet<(u64, u32)>,
-    /// Those that bear an id.
+    /// The places, in `jobs`, of those jobs that bear an id.
     once: FxHashMap<InFlightId, u32>,
-    /// By type.
+    /// How many jobs of each type wait, and for what; by type id.
     held: Vec<Held>,
-    /// What all jobs take.
+    /// The bytes of all jobs count in this budget.
     requests: Budget,
     jobs_max: usize,
     /// How long a job may wait for the state to change; `u64::MAX` for as long as its deadline lets it.
@@ -52,7 +52,7 @@ pub struct Schedule {
 /// A job whose deadline has passed.
 #[derive(Debug)]
 pub struct Expired {
-    /// The job, out of all lists.
+    /// The job, which is in no list any more.
     pub job: Job,
     /// Where it stood in its line, from 1, if it stood in one.
     pub place: Option<usize>,
@@ -69,7 +69,7 @@ struct Entry {
 /// What a job takes beside its text, in bytes.
 const JOB_BYTES: usize = size_of::<Entry>();
 
-/// The list that orders a job.
+/// In which list a job stands that orders it: each job is in one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Queue,
@@ -77,7 +77,7 @@ enum Place {
     Retry { due_ms: u64 },
 }
 
-/// The places of a job's links.
+/// The indexes of a job's links: one pair for each list that it stands in.
 const ORDER: usize = 0;
 const CLIENT: usize = 1;
 const DEADLINE: usize = 2;
@@ -85,17 +85,17 @@ const DEADLINE: usize = 2;
 /// Why a job was not queued.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Full {
-    /// The lane has this many jobs.
+    /// The lane has so many jobs, which is as many as it may have.
     Jobs(usize),
     /// This many bytes of requests are queued.
     Bytes(usize),
     /// This many are, of this client.
     Client(usize),
-    /// The host has no room.
+    /// The host has no room for its bytes.
     Host(Spent),
 }
 
-/// What a lane holds, by type.
+/// How many jobs of one type a lane holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Held {
     /// To be run as soon as the lane is free.
@@ -131,7 +131,7 @@ impl Schedule {
         self.requests = requests;
     }
 
-    /// Makes room for a lane.
+    /// Opens a lane without jobs. Returns its id, which may have been another one's before.
     pub fn open_lane(&mut self) -> LaneId {
         LaneId(
             u32::try_from(self.lanes.insert(LaneQueue::default())).expect("fewer than 2^32 lanes"),
@@ -147,7 +147,7 @@ impl Schedule {
     /// Whether a lane takes one more job.
     ///
     /// # Errors
-    /// It is full.
+    /// The lane, or the host, is full.
     pub fn room_for(
         &self,
         lane: LaneId,
@@ -357,7 +357,7 @@ impl Schedule {
         homeless
     }
 
-    /// What waits of one type.
+    /// How many jobs of a type wait, and for what.
     pub fn held(&self, type_id: TypeId) -> Held {
         self.held
             .get(type_id.0 as usize)

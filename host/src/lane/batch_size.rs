@@ -22,7 +22,7 @@ impl BatchSize {
         }
     }
 
-    /// A job has been run.
+    /// Counts a job that took so long.
     pub fn ran(&mut self, took: Duration) {
         // One that took for ever is one that fills a window.
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);

@@ -54,7 +54,7 @@ pub struct Output<'a> {
     pub effects: Option<&'a mut Vec<u8>>,
 }
 
-/// What became of a request.
+/// What became of a request that met its jobber.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The reply is written; it leaves once this request's effects count.
@@ -70,7 +70,7 @@ pub enum Verdict {
     Wait {
         /// What a client that does not wait is told.
         code: Box<str>,
-        /// The same, for people.
+        /// The sentence of the refusal, for people.
         message: Box<str>,
     },
     /// Nothing is written and nothing has changed: the job no longer counts.
@@ -102,7 +102,7 @@ impl Verdict {
 /// See [`Verdict::misdeed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misdeed {
-    /// A jobber panicked.
+    /// A jobber panicked in the run.
     Panicked,
     /// The lane's code could not be made anew after a panic.
     HasNoCode,
@@ -111,16 +111,16 @@ pub enum Misdeed {
 /// How a request ended, for the log and the counters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// With a result.
+    /// The reply bears a result.
     Answered,
-    /// Refused by the jobber.
+    /// The jobber refused it, with that code.
     Refused(Box<str>),
-    /// With an error of the host's.
+    /// The reply bears an error of the host's.
     Failed(ErrorCode),
 }
 
 impl Outcome {
-    /// One word for the log.
+    /// The outcome in one word, for the log.
     pub fn word(&self) -> &str {
         match self {
             Self::Answered => "ok",

@@ -31,15 +31,15 @@ pub struct Job {
     pub client: u64,
     /// The session that its client was in, or 0.
     pub session: u64,
-    /// What it asks for.
+    /// The type that it asks for.
     pub type_id: TypeId,
-    /// From 1.
+    /// Which run of it this is, from 1: one more after each "try again".
     pub attempt: u8,
     /// Set aside instead of refused where the jobber says "not yet".
     pub wait: bool,
     /// As [`Clock::steady_ms`](crate::clock::Clock::steady_ms) counts; `u64::MAX` for none.
     pub deadline_ms: u64,
-    /// Set if it bears an id.
+    /// Where it stands among the requests in flight, if it bears an id.
     pub once: Option<InFlightId>,
     /// Set from when the jobber first said "not yet" until it leaves its line, also while it is tried once more.
     pub waits: Option<Box<Waits>>,
@@ -53,7 +53,7 @@ pub struct Job {
 pub struct Waits {
     /// Lower than that of everybody who began to wait later, in whatever line.
     pub arrival: u64,
-    /// On the host's clock.
+    /// Since when it waits, in milliseconds since 1970 on the host's clock.
     pub since_ms: u64,
     /// The code that the jobber said "not yet" with; that of the one before it, where it was not tried yet.
     pub code: Box<str>,
@@ -82,7 +82,7 @@ impl Job {
         }
     }
 
-    /// As the lane's code takes it.
+    /// The request, as a lane's code takes it.
     pub fn asked(&self) -> RequestRef<'_> {
         RequestRef {
             client: self.client,
@@ -125,11 +125,11 @@ impl Job {
 /// A request as it is run: borrowed from the read buffer or from its [`Job`].
 #[derive(Clone, Copy, Debug)]
 pub struct RequestRef<'a> {
-    /// Who asked.
+    /// The number of the connection that asked.
     pub client: u64,
     /// See [`Job::session`].
     pub session: u64,
-    /// From 1.
+    /// Which run of it this is, from 1.
     pub attempt: u8,
     /// See [`Job::wait`].
     pub wait: bool,
@@ -137,9 +137,9 @@ pub struct RequestRef<'a> {
     pub deadline_ms: u64,
     /// See [`Job::once`].
     pub once: Option<InFlightId>,
-    /// Digits.
+    /// The client's number for the request: digits, as they were sent.
     pub query_index: &'a str,
-    /// JSON, empty if absent.
+    /// The payload's JSON; empty if there is none.
     pub payload: &'a str,
 }
 

@@ -27,9 +27,9 @@ use crate::{
 
 /// Lanes that are to be opened on the states that they asked for: all of a version, or a single one anew.
 pub struct Opening {
-    /// The plugin.
+    /// The plugin, by the name of its file.
     pub name: String,
-    /// Opens one of its lanes.
+    /// The plugin's way to open one of its lanes.
     pub open: OpenLane,
     /// In the order of its description.
     pub lanes: Vec<OpeningLane>,
@@ -39,43 +39,43 @@ pub struct Opening {
     pub kept: bool,
 }
 
-/// One lane of it.
+/// One lane of a version that is to be opened.
 pub struct OpeningLane {
     /// Its number in the plugin's description.
     pub index: u32,
     /// The request type of each jobber.
     pub types: Arc<[Box<str>]>,
-    /// Runs on the core thread.
+    /// Whether the lane is to run on the core thread.
     pub inline: bool,
     /// Its states, in the order of its description.
     pub states: Vec<LentState>,
 }
 
-/// What became of it.
+/// What became of an [`Opening`].
 pub struct Opened {
-    /// The plugin.
+    /// The plugin, by the name of its file.
     pub name: String,
     /// The lane, if it is only one that was opened anew.
     pub anew: Option<LaneId>,
-    /// Its lanes, ready to serve.
+    /// Its lanes, ready to serve, in the order of the opening; or why there are none.
     pub result: Result<Vec<OpenedLane>, OpenFailed>,
 }
 
-/// One lane, ready to serve.
+/// One lane of a version, ready to serve.
 pub struct OpenedLane {
-    /// The way to its states.
+    /// The lane's access to its states.
     pub access: SharedAccess,
-    /// Its code.
+    /// What runs the lane's jobs.
     pub runner: Runner,
-    /// What its setup changed.
+    /// The effects of its setup, which no batch has yet.
     pub effects: Vec<u8>,
 }
 
 /// Why a version cannot serve, and the states that it was lent, as they were.
 pub struct OpenFailed {
-    /// In one line.
+    /// Why it could not be opened, in one line.
     pub reason: String,
-    /// The states of each lane.
+    /// The states of each lane, as they were lent.
     pub states: Vec<Vec<LentState>>,
 }
 
@@ -84,7 +84,7 @@ pub struct OpenFailed {
 pub struct Opener {
     clock: Clock,
     signal: Arc<Signal>,
-    /// How long it may take.
+    /// How long an opening may take; `None` for as long as it takes.
     patience: Option<Duration>,
     done: Arc<dyn Fn(Opened) + Send + Sync>,
 }
@@ -105,7 +105,7 @@ impl Opener {
         }
     }
 
-    /// Has a version opened.
+    /// Has the lanes of a version opened, on a thread of their own.
     pub fn open(&self, mut opening: Opening) {
         let lanes = opening.lanes.iter_mut();
         let accesses = lanes.map(|lane| {
@@ -185,7 +185,7 @@ impl Opener {
 }
 
 impl Opening {
-    /// Opens all lanes or none.
+    /// Opens all lanes of a version, or none.
     fn open_all(
         &self,
         accesses: &[SharedAccess],

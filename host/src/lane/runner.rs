@@ -4,9 +4,9 @@ use super::{code::LaneCode, thread::LaneThread};
 
 /// Where a lane's code runs.
 pub enum Runner {
-    /// On the core thread.
+    /// Its jobs run on the core thread.
     Inline(Box<LaneCode>),
-    /// On a thread of its own.
+    /// Its jobs run on a thread of the lane's own.
     Thread(LaneThread),
     /// Nowhere: its last job did not end.
     Gone,

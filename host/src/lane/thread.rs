@@ -29,7 +29,7 @@ use crate::{
 /// A job on its way through a lane's thread.
 #[derive(Clone, Debug)]
 pub struct Handed {
-    /// The job.
+    /// The job that is handed to the lane's thread.
     pub job: Job,
     /// Which of the lane's jobbers serves it.
     pub jobber: u32,
@@ -38,15 +38,15 @@ pub struct Handed {
 /// A job that has been run.
 #[derive(Debug)]
 pub struct Finished {
-    /// What was run.
+    /// The job, as it was handed over.
     pub handed: Handed,
-    /// What became of it.
+    /// What the lane's code made of the job.
     pub verdict: Verdict,
     /// How much of the gathered replies is its own.
     pub reply_bytes: usize,
     /// How much of the gathered effects is its own.
     pub effect_bytes: usize,
-    /// How long it ran.
+    /// How long the job ran.
     pub took: Duration,
 }
 
@@ -121,9 +121,9 @@ pub struct Abandoned {
     pub entered: Option<(Handed, Instant)>,
     /// What has not been begun, last first.
     pub inbox: Vec<Handed>,
-    /// What is finished.
+    /// Jobs that the thread had finished, whose replies nobody has fetched.
     pub fetched: Fetched,
-    /// The thread itself.
+    /// What is left of the thread, which the code that hangs still runs on.
     pub remains: Remains,
 }
 

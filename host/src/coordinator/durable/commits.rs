@@ -20,7 +20,7 @@ pub struct Commits {
     /// Full, and waiting for those before them. Hardly ever are there any.
     full: VecDeque<Batch>,
     under_way: Option<Batch>,
-    /// Of the batch that gathers.
+    /// The number of the batch that gathers, which the committer has not got yet.
     number: BatchNo,
     failed: bool,
     gathered_bytes_max: usize,
@@ -36,7 +36,7 @@ pub struct Batch {
     held: Vec<Held>,
 }
 
-/// A reply that waits.
+/// A reply that waits until its batch is durable.
 struct Held {
     slot: ClientSlot,
     bytes: usize,

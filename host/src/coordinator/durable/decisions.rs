@@ -15,7 +15,7 @@ use crate::{
     state::{LentState, Store, effects},
 };
 
-/// How the store knows them.
+/// How the store knows the state that decisions stand in.
 fn decisions_state() -> StateDescription {
     StateDescription {
         name: "decisions".to_owned(),
@@ -25,7 +25,7 @@ fn decisions_state() -> StateDescription {
     }
 }
 
-/// See the file's head.
+/// What operators decided, by plugin: in memory, and how it gets into the host's own state.
 #[derive(Debug, Default)]
 pub(in crate::coordinator) struct Decisions {
     lent: LentState,
@@ -36,23 +36,23 @@ pub(in crate::coordinator) struct Decisions {
     decided: Vec<Decided>,
 }
 
-/// What holds for one plugin.
+/// What operators decided of one plugin.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
-    /// It does not serve.
+    /// The plugin does not serve.
     #[serde(default)]
     pub disabled: bool,
     /// It serves another version than its file holds.
     #[serde(default)]
     pub rolled_back: Option<RolledBackTo>,
-    /// Who decided last.
+    /// Who decided last, as the log names operators.
     pub by: String,
-    /// When, on the host's clock.
+    /// When that was, in milliseconds since 1970 on the host's clock.
     pub at_ms: u64,
 }
 
 impl Decisions {
-    /// Takes them out of the store.
+    /// Takes all decisions out of the store, at the start.
     pub(in crate::coordinator) fn recovered(store: &mut Store, is_told: bool) -> Self {
         let lent = store.take(HOST, &decisions_state());
         let all = lent.map.iter().filter_map(|(name, decision)| {
@@ -98,7 +98,7 @@ impl Decisions {
         self.all.get(name)
     }
 
-    /// From now on this holds.
+    /// Has the plugin `name` stand as decided from now on; a decision that says nothing is forgotten.
     fn hold(&mut self, name: &str, decision: Decision) {
         match decision.disabled || decision.rolled_back.is_some() {
             true => self.all.insert(name.to_owned(), decision),

@@ -24,7 +24,7 @@ use crate::{
 /// How far the way back from a failure of the disk has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Storage {
-    /// It works.
+    /// What jobs change is kept.
     #[default]
     Sound,
     /// Jobs with state are still in work, on a state that is ahead of the disk.

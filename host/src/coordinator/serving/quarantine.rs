@@ -21,7 +21,7 @@ use crate::{
     limits,
 };
 
-/// What comes back by itself.
+/// What comes back into service by itself once its time is over.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::coordinator) enum Back {
     /// A type of a plugin that serves.

@@ -11,7 +11,7 @@ use crate::limits::{
     STUCK_WINDOW,
 };
 
-/// See the file's head.
+/// The faults of one type, and what was done about them: see the file's head.
 #[derive(Debug, Default)]
 pub struct TypeFaults {
     /// Panics within [`PANIC_WINDOW`] for clients that are not shut out: when, and for whom.
@@ -22,25 +22,25 @@ pub struct TypeFaults {
     stuck: VecDeque<Instant>,
     /// How often the type was taken out of service.
     outages: Outages,
-    /// It is out of service.
+    /// The time out of service that the type is in.
     out: Option<Out>,
 }
 
-/// A time out of service.
+/// A time in which a type is out of service.
 #[derive(Clone, Debug)]
 pub struct Out {
-    /// When it ends by itself.
+    /// When the type comes back by itself.
     pub until: Instant,
     /// Since when, on the host's clock.
     pub since_ms: u64,
-    /// Why.
+    /// The sentence that its clients are told.
     pub why: String,
 }
 
-/// What follows from a fault.
+/// What is to be done after a fault.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Follows {
-    /// Nothing yet.
+    /// Nothing: there were too few faults as yet.
     Nothing,
     /// The client's requests for the type are refused from now on.
     ShutOut,
@@ -82,7 +82,7 @@ impl TypeFaults {
         self.panics.push_back((now, who));
         let of_client = self.panics.iter().filter(|(_, of)| *of == who).count();
         if of_client > PANICS_CLIENT_MAX {
-            // They are paid for.
+            // The panics of that client are paid for.
             self.panics.retain(|(_, of)| *of != who);
             self.shut_out.retain(|_, until| *until > now);
             self.shut_out.insert(who, now + for_so_long);
@@ -124,7 +124,7 @@ impl TypeFaults {
             .filter(|until| *until > now)
     }
 
-    /// How many clients are.
+    /// How many clients the type refuses at the moment.
     pub fn shut_out(&self, now: Instant) -> usize {
         self.shut_out.values().filter(|until| **until > now).count()
     }
@@ -152,7 +152,7 @@ impl TypeFaults {
     }
 }
 
-/// Drops what is at the front.
+/// Drops the times at the front that are old.
 fn forget<T>(times: &mut VecDeque<T>, is_old: impl Fn(&T) -> bool) {
     while times.front().is_some_and(&is_old) {
         times.pop_front();

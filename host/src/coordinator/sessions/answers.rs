@@ -31,7 +31,7 @@ pub fn answers_state() -> StateDescription {
     }
 }
 
-/// See the file's head.
+/// The answers that are kept, by session and id, and the key of the sessions' names.
 #[derive(Debug)]
 pub struct Answers {
     lent: LentState,
@@ -40,7 +40,7 @@ pub struct Answers {
     sessions: FxHashMap<u64, Session>,
     /// How much each takes, and who goes first.
     shares: Shares,
-    /// What all take counts here.
+    /// The bytes of all sessions count in this budget.
     budget: Budget,
     kept: Kept,
     forgotten_to: u64,
@@ -56,7 +56,7 @@ pub struct Lost {
     pub sessions: usize,
     /// Answers of sessions that took most.
     pub answers: usize,
-    /// Whose the last one was.
+    /// Where the clients came from of the session that was forgotten last.
     pub origin: Origin,
 }
 
@@ -68,7 +68,7 @@ struct Session {
     bytes: usize,
     clients: usize,
     idle_since_ms: u64,
-    /// Where its clients come from.
+    /// Where the session's clients come from.
     origin: Origin,
     /// Something was changed for it, or may have been.
     matters: bool,
@@ -77,7 +77,7 @@ struct Session {
 }
 
 impl Session {
-    /// What it takes, in bytes.
+    /// What the session takes, in bytes.
     fn size(&self) -> usize {
         SESSION_BYTES + self.answers * ANSWER_BYTES + self.bytes
     }
@@ -91,18 +91,18 @@ impl Session {
     }
 }
 
-/// What is known of an id.
+/// What is known of an id that a request bears.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Looked<'a> {
-    /// It was never answered.
+    /// No request with it was answered or taken back.
     New,
     /// The result that the request was answered with, and the batch in which that is.
     Answered(&'a [u8], BatchNo),
-    /// It was taken back.
+    /// The request was taken back, in that batch.
     Cancelled(BatchNo),
     /// It belongs to another request.
     Conflict,
-    /// It is too old to tell.
+    /// The id is so old that nothing is known of it any more.
     Forgotten,
 }
 
@@ -143,7 +143,7 @@ impl Answers {
         stored.try_into().ok().map(SessionKey)
     }
 
-    /// Stores it.
+    /// Keeps the key of the sessions' names, and appends the effect that stores it to `out`.
     pub fn put_key(&mut self, new: SessionKey, out: &mut Vec<u8>) {
         self.write(&key(HOST, KEY), &new.0, out);
     }
@@ -181,7 +181,7 @@ impl Answers {
         self.kept.set(self.shares.bytes());
     }
 
-    /// A client of it has gone.
+    /// A client of the session `session` has gone.
     pub fn leave(&mut self, session: u64, now_ms: u64) {
         let Some(of) = self.sessions.get_mut(&session) else {
             return;
@@ -210,7 +210,7 @@ impl Answers {
         self.sessions.contains_key(&session) || session > self.forgotten_to
     }
 
-    /// What is known of a request.
+    /// What is known of the id of a request that asks for `fingerprint`.
     pub fn look(&self, of: RequestId, fingerprint: Fingerprint) -> Looked<'_> {
         match self.look_at_any(of) {
             (Looked::Answered(..), Some(stored)) if stored != fingerprint => Looked::Conflict,

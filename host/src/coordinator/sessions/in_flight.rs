@@ -16,11 +16,11 @@ use crate::{
 pub struct RequestId {
     /// Of all sessions that this state has given.
     pub session: u64,
-    /// From 1.
+    /// The id within the session, from 1.
     pub id: u64,
 }
 
-/// All of them.
+/// All requests with an id that are in flight.
 #[derive(Debug)]
 pub struct InFlight {
     requests: Slab<One>,
@@ -62,7 +62,7 @@ const JOINED_BYTES: usize = size_of::<Entry>() + protocol::limits::QUERY_INDEX_B
 /// Who has asked the same again, and gets the same answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joined {
-    /// Where it is to be found.
+    /// The slot of the client that has joined.
     pub slot: ClientSlot,
     /// The number that it gave to the request this time.
     pub query_index: Box<str>,
@@ -134,7 +134,7 @@ impl InFlight {
         Ok(())
     }
 
-    /// How many have joined it.
+    /// How many clients wait for a request's answer beside the one that asked first.
     pub fn joined_len(&self, id: InFlightId) -> usize {
         self.one(id).joined.len()
     }
@@ -175,12 +175,12 @@ impl InFlight {
             .collect()
     }
 
-    /// What it asks for.
+    /// The type of a request that is in flight.
     pub fn type_of(&self, id: InFlightId) -> TypeId {
         self.one(id).type_id
     }
 
-    /// Which request it is.
+    /// The id and the fingerprint of a request that is in flight.
     pub fn of(&self, id: InFlightId) -> (RequestId, Fingerprint) {
         let one = self.one(id);
         (one.of, one.fingerprint)

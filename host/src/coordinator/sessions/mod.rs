@@ -23,7 +23,7 @@ use sha2::{Digest as _, Sha256};
 pub(in crate::coordinator) struct Fingerprint(pub u64);
 
 impl Fingerprint {
-    /// Of what a request asks for.
+    /// The fingerprint of a request's type and payload.
     pub(in crate::coordinator) fn of(request: &Request<'_>) -> Self {
         let mut hash = Sha256::new();
         hash.update((request.type_name.len() as u64).to_le_bytes());

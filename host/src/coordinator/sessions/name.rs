@@ -10,7 +10,7 @@ use super::first_bytes;
 pub struct SessionKey(pub [u8; SessionKey::BYTES]);
 
 impl SessionKey {
-    /// How long it is.
+    /// The length of a key, in bytes.
     pub const BYTES: usize = 16;
 
     /// The name of a session.

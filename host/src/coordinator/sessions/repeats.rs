@@ -22,7 +22,7 @@ use crate::{
 struct Cancelled {
     /// It is not served, now or later.
     cancelled: bool,
-    /// What had become of it.
+    /// What had become of the request by then, in the protocol's words.
     was: &'static str,
 }
 

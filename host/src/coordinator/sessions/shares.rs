@@ -79,7 +79,7 @@ pub(super) struct Shares {
     origins_by_size: BTreeSet<(usize, Origin)>,
     origins_by_idle: BTreeSet<(usize, Origin)>,
     sessions_by_size: BTreeSet<(usize, u64)>,
-    /// All idle ones.
+    /// All sessions that nobody is in, those to be forgotten first in front.
     idle: BTreeSet<Place>,
 }
 
@@ -89,7 +89,7 @@ struct OfOrigin {
     by_size: BTreeSet<(usize, u64)>,
     /// The idle ones for which something was changed.
     idle_that_matter: Halves,
-    /// The other idle ones.
+    /// The sessions that nobody is in of all other origins.
     idle_others: Halves,
 }
 
@@ -110,7 +110,7 @@ impl OfOrigin {
 #[derive(Debug, Default)]
 struct Halves {
     left_first: BTreeSet<Place>,
-    /// As many, or one more.
+    /// The half that is forgotten last: as many as in the other one, or one more.
     left_last: BTreeSet<Place>,
 }
 
@@ -149,7 +149,7 @@ impl Halves {
 }
 
 impl Shares {
-    /// What all sessions take.
+    /// What all sessions take, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -14,7 +14,7 @@ use crate::state::{
     effects::{self, StateId},
 };
 
-/// Entries of the host's own.
+/// The number under which entries of the host's own stand: no session has it.
 pub(super) const HOST: u64 = 0;
 /// The highest session that was ever forgotten.
 pub(super) const FORGOTTEN_TO: u64 = 0;
@@ -23,7 +23,7 @@ pub(super) const KEY: u64 = 1;
 /// The id under which a session says up to which one it has forgotten.
 pub(super) const FLOOR: u64 = 0;
 
-/// How long a key is.
+/// The length of an entry's key, in bytes.
 pub(super) const KEY_BYTES: usize = 16;
 
 /// An answer of which it is not known what states it is from.
@@ -36,18 +36,18 @@ const HEAD_BYTES: usize = 9;
 /// What is stored under an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stored<'a> {
-    /// The request was answered.
+    /// The request was answered, and what it was answered with.
     Answer {
         fingerprint: Fingerprint,
         /// The states that the job worked on, see [`is_from`]; `None` if that is not known.
         from: Option<&'a [u8]>,
         result: &'a [u8],
     },
-    /// It was taken back.
+    /// The request was taken back.
     Cancelled,
 }
 
-/// The value of an answer.
+/// The value that keeps an answer.
 pub(super) fn answer(fingerprint: Fingerprint, from: &[StateId], result: &[u8]) -> Vec<u8> {
     let mut value = Vec::with_capacity(HEAD_BYTES + 2 + 4 * from.len() + result.len());
     value.push(ANSWERED_FROM);
@@ -68,7 +68,7 @@ pub(super) fn cancelled() -> Vec<u8> {
     value
 }
 
-/// Reads a value.
+/// Reads what is stored under an id.
 pub(super) fn read(value: &[u8]) -> Stored<'_> {
     let (head, rest) = value.split_at(HEAD_BYTES.min(value.len()));
     let fingerprint = Fingerprint(read_number(head.get(1..).unwrap_or_default()));
@@ -95,7 +95,7 @@ fn is_from(from: &[u8], states: &[StateId]) -> bool {
     ids.any(|id| states.iter().any(|state| u64::from(state.0) == id))
 }
 
-/// The key of an entry.
+/// The key of the entry for an id of a session.
 pub(super) fn key(session: u64, id: u64) -> [u8; KEY_BYTES] {
     let mut key = [0; KEY_BYTES];
     key[..8].copy_from_slice(&session.to_be_bytes());
@@ -148,7 +148,7 @@ pub fn forget_untrue(
             Stored::Answer { .. } | Stored::Cancelled => continue,
         }
         put(&|out| effects::remove(out, id, entry));
-        // They come by rising ids.
+        // Entries come by rising ids, so the last one of a session counts.
         floors.insert(session, number);
     }
     for (session, number) in floors {

@@ -40,12 +40,12 @@ pub(in crate::coordinator) struct RetiredReport<'a> {
     rollback: bool,
 }
 
-/// See the file's head.
+/// All versions of one plugin that have served: see the file's head.
 #[derive(Default)]
 pub(in crate::coordinator) struct History {
     /// The one that serves, or did before it was disabled.
     present: Option<Version>,
-    /// The latest first.
+    /// Versions that served before, the latest first.
     retired: VecDeque<Version>,
     /// Older ones, which are not remembered any more.
     forgotten: u64,
@@ -112,7 +112,7 @@ impl History {
         self.present = Some(present);
     }
 
-    /// What serves does so no more.
+    /// The version that serves does so no more.
     pub(in crate::coordinator) fn ends(&mut self, now_ms: u64) {
         let Some(mut ended) = self.present.take() else {
             return;

@@ -21,7 +21,7 @@ pub(in crate::coordinator) struct PluginReport<'a> {
     name: &'a str,
     state: PluginState,
     file: Option<String>,
-    /// What it calls itself.
+    /// The name that its author gave it.
     declared: Option<&'a str>,
     version: Option<&'a str>,
     /// The beginning of the library's SHA-256, in hex.
@@ -177,7 +177,7 @@ impl Coordinator {
         shut_out.sum()
     }
 
-    /// On the host's clock.
+    /// When that is, in milliseconds since 1970 on the host's clock.
     fn ms_of(&self, at: Instant) -> u64 {
         let ahead = at.saturating_duration_since(Instant::now()).as_millis();
         let ahead = u64::try_from(ahead).unwrap_or(u64::MAX);

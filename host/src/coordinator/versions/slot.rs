@@ -22,9 +22,9 @@ pub(in crate::coordinator) struct PluginSlot {
     pub(in crate::coordinator) removing: bool,
     /// Why it was taken out of service for a time.
     pub(in crate::coordinator) quarantined: Option<Said>,
-    /// When that ends by itself.
+    /// When its time out of service ends by itself.
     pub(in crate::coordinator) back_at: Option<Instant>,
-    /// How often this version was.
+    /// How often this version was out of service, and how long the next time will be.
     pub(in crate::coordinator) outages: Outages,
     /// Jobs of it that did not end in time.
     pub(in crate::coordinator) stuck: usize,
@@ -44,15 +44,15 @@ pub(in crate::coordinator) struct PluginSlot {
     pub(in crate::coordinator) dropped: Option<Content>,
     /// To which version it was told to go back, and by whom, until that serves.
     pub(in crate::coordinator) told_by: Option<(Content, String)>,
-    /// All that have served.
+    /// All versions that have served under this name.
     pub(in crate::coordinator) history: History,
 }
 
-/// A fault, for operators.
+/// A fault, as operators are told of it.
 #[derive(Clone, Debug)]
 pub(in crate::coordinator) struct Said {
     pub(in crate::coordinator) text: String,
-    /// On the host's clock.
+    /// When it was, in milliseconds since 1970 on the host's clock.
     pub(in crate::coordinator) at_ms: u64,
 }
 
@@ -65,14 +65,14 @@ pub(in crate::coordinator) enum Step {
     Blocked(Box<Prepared>),
     /// Waits for the last jobs on the old code.
     Pausing(Box<Prepared>),
-    /// Is with the opener.
+    /// The opener opens the lanes of this version.
     Opening(Box<Prepared>),
 }
 
 /// The version that serves.
 pub(in crate::coordinator) struct Serving {
     pub(in crate::coordinator) prepared: Box<Prepared>,
-    /// On the host's clock.
+    /// Since when it serves, in milliseconds since 1970 on the host's clock.
     pub(in crate::coordinator) since_ms: u64,
     /// In the order of the description.
     pub(in crate::coordinator) lanes: Vec<LaneId>,
