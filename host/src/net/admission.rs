@@ -45,7 +45,7 @@ pub struct Admission {
 /// The places of one kind of peers.
 struct Room {
     max: usize,
-    /// What its peers are called.
+    /// What the log calls those who have places here.
     of: &'static str,
     connected: Cell<usize>,
     turned_away: Repeated,
@@ -186,7 +186,7 @@ impl Room {
         }
     }
 
-    /// Somebody has gone.
+    /// Somebody has gone, so a place is free.
     fn leave(&self) {
         self.connected.set(self.connected.get() - 1);
         if let Some(count) = self.turned_away.untold() {

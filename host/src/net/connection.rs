@@ -64,7 +64,7 @@ enum Reading {
     Paused,
     /// They are thrown away: nothing more is answered.
     Discarding,
-    /// None will come.
+    /// No more bytes will come: the client has ended its side.
     Ended,
 }
 

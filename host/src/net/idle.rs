@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Watches one client.
+/// Watches one client for how long it has done nothing.
 pub(super) struct Idle {
     patience: Duration,
     /// When it last sent something, or was owed something.
@@ -30,7 +30,7 @@ impl Idle {
         })
     }
 
-    /// It has sent something.
+    /// The client has sent something just now.
     pub(super) fn has_sent(&self) {
         self.active.set(Instant::now());
     }

@@ -10,7 +10,7 @@ use tokio::{
 use super::{Hub, admission::Admission, connection, port_holder::PortHolder, transport::Stream};
 use crate::coordinator::Peer;
 
-/// All of them, bound.
+/// The sockets of all addresses that the host listens on.
 pub struct Listeners(Vec<TcpListener>);
 
 /// Why the host cannot listen.

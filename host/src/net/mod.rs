@@ -25,7 +25,7 @@ use crate::{coordinator::Coordinator, limits};
 
 /// What all connections share on the core thread.
 pub struct Hub {
-    /// Who answers.
+    /// Decides what each message is answered with.
     pub coordinator: RefCell<Coordinator>,
     /// Every read goes through this one buffer; a connection keeps only what is not whole.
     buffer: RefCell<Box<[u8]>>,

@@ -36,7 +36,7 @@ pub struct OperatorsSocket {
 /// The socket's file. Dropped, it is removed, unless another one lies there by now.
 pub struct SocketFile {
     path: PathBuf,
-    /// Device and inode.
+    /// The socket's device and inode, so that another file of its name is not taken for it.
     identity: (u64, u64),
 }
 
@@ -58,7 +58,7 @@ pub enum OperatorsError {
     Open {
         /// The socket.
         path: PathBuf,
-        /// The mode that it has.
+        /// The mode that the socket has.
         mode: u32,
     },
     /// The system says no.
@@ -134,7 +134,7 @@ impl OperatorsSocket {
 }
 
 impl SocketFile {
-    /// Absolute.
+    /// The socket's path, absolute.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -215,7 +215,7 @@ fn refuse(stream: &UnixStream, reason: &str) {
     let mut words = Vec::new();
     let code = ErrorCode::OperatorsOnly.as_str();
     encoder::error(&mut words, encoder::BAD_MESSAGE_TYPE, "0", code, reason);
-    // It is only a courtesy.
+    // The words are only a courtesy: who does not read them is turned away all the same.
     let _ = stream.try_write(&words);
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Pipe {
     kept: Kept,
     /// What the connection keeps of a message that has begun.
     begun: Kept,
-    /// There is no room for that.
+    /// The budget that had no room for what the client is to be sent.
     crowded: Cell<Option<Spent>>,
     marked: Cell<bool>,
     finishing: Cell<bool>,
@@ -47,7 +47,7 @@ pub(super) struct Pipe {
 /// Why nothing more can be sent.
 #[derive(Debug)]
 pub(super) enum Broken {
-    /// The socket says so.
+    /// The socket reported an error.
     Socket(io::Error),
     /// The client has not read this many bytes of replies.
     Unread(usize),

@@ -28,7 +28,7 @@ enum Holder {
 }
 
 impl PortHolder {
-    /// Looks who has it now.
+    /// Looks who has the port of `address` now.
     pub(super) fn of(address: SocketAddr) -> Self {
         // A socket of IPv6 may serve IPv4 as well.
         let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);

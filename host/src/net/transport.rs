@@ -21,7 +21,7 @@ pub(super) enum Stream {
     Unix(UnixStream),
 }
 
-/// Its half that reads.
+/// The half of a stream that reads.
 pub(super) enum Reader {
     Tcp(tcp::OwnedReadHalf),
     Unix(unix::OwnedReadHalf),

@@ -22,16 +22,16 @@ const HOST_TABLE: &str = "host";
 type Item<'i> = Spanned<DeValue<'i>>;
 type Key<'i> = Spanned<toml::de::DeString<'i>>;
 
-/// A configuration file, read.
+/// A plugin's configuration file, as it was read.
 #[derive(Debug)]
 pub(super) struct ConfigFile {
-    /// Its name, without a folder.
+    /// The file's name, without its folder.
     file: String,
     /// Its text; `None` if there is no such file.
     text: Option<String>,
     /// What the plugin gets, a JSON object.
     pub(super) plugin: Vec<u8>,
-    /// What the host takes.
+    /// The settings in it that are the host's.
     pub(super) host: HostSettings,
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{step}: {cause}; {remedy}")]
 pub struct CheckError {
-    /// How far it came.
+    /// The step of the plugin's way at which it failed.
     pub step: Step,
     /// What was expected and what was found.
     pub cause: String,

@@ -26,7 +26,7 @@ pub(super) struct Stamp {
     pub(super) device: u64,
     pub(super) inode: u64,
     pub(super) bytes: u64,
-    /// Nanoseconds since 1970.
+    /// When its content was changed last, in nanoseconds since 1970.
     pub(super) modified: i128,
     /// Nanoseconds since 1970. It shows what `cp -p` and `touch` hide: nobody can set it.
     pub(super) changed: i128,

@@ -78,7 +78,7 @@ pub(super) struct Image {
     seat: Option<Seat>,
 }
 
-/// What may be read.
+/// What is asked of a file before it is read.
 #[derive(Clone, Copy)]
 pub(super) struct Readable<'a> {
     pub(super) bytes_max: u64,
@@ -115,7 +115,7 @@ impl Image {
         self.seat = None;
     }
 
-    /// Of what was read.
+    /// The image of bytes that were read.
     pub(super) fn of(bytes: Vec<u8>) -> Self {
         Self {
             hash: ContentHash::of(&bytes),

@@ -26,7 +26,7 @@ pub struct Inspector(FileInspector);
 #[derive(Debug, Serialize)]
 pub struct Inspection {
     file: String,
-    /// The host would load it.
+    /// Whether the host would load the file.
     fits: bool,
     /// Of the library's content, as far as the host shows it.
     sha256: Option<String>,
@@ -36,7 +36,7 @@ pub struct Inspection {
     refusal: Option<CheckError>,
     /// What it wrote to stderr or to its log meanwhile, warnings and errors.
     said: Vec<String>,
-    /// Of what lies beside it.
+    /// Sentences about files beside it that nothing reads.
     warnings: Vec<String>,
 }
 

@@ -20,7 +20,7 @@ use crate::blame::Blame;
 #[derive(Debug, Default)]
 pub(super) struct Libraries(Mutex<HashMap<String, HashMap<ContentHash, Library>>>);
 
-/// One that is loaded.
+/// A library that is loaded in this process.
 #[derive(Clone, Debug)]
 pub(super) struct Library {
     pub(super) module: Module,
@@ -65,7 +65,7 @@ impl Libraries {
         Ok((library, file))
     }
 
-    /// Has it used again.
+    /// Keeps a library that is loaded, so that the same content under the same name uses it again.
     pub(super) fn keep(&self, name: &str, content: ContentHash, library: Library) {
         let mut all = self.lock();
         all.entry(name.to_owned())

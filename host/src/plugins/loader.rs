@@ -133,7 +133,7 @@ impl std::fmt::Debug for Module {
 pub(super) enum Unmade {
     /// What the plugin said against its configuration.
     Refused(String),
-    /// It panicked meanwhile.
+    /// Its code panicked while it was made.
     Panicked(String),
 }
 

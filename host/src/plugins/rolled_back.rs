@@ -28,7 +28,7 @@ use crate::{
     plugins::error::{CheckError, Step},
 };
 
-/// Below a data folder.
+/// The folder of copies, below a data folder.
 pub const ROLLED_BACK_FOLDER: &str = "rolled_back";
 
 /// Of a file that is still being written.
@@ -45,9 +45,9 @@ pub fn is_unfinished_version(file: &Path) -> bool {
 /// A version that serves in the place of another, both as [`Content`] tells them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolledBackTo {
-    /// What the file holds.
+    /// The content of the plugin's file, which does not serve.
     pub from: String,
-    /// What serves.
+    /// The content that serves in its place.
     pub to: String,
 }
 
@@ -148,7 +148,7 @@ impl RolledBack {
         found.map(|of| of.to.clone())
     }
 
-    /// Takes its files.
+    /// Reads the files that serve in place of the plugin's own.
     pub(super) fn take(
         &self,
         inspector: &FileInspector,

@@ -11,7 +11,7 @@ pub struct HostSettings {
     pub wait: Option<bool>,
     /// How long a job may run: `Some(ZERO)` is as long as it takes, `None` leaves it to the host.
     pub time_limit: Option<Duration>,
-    /// The same for single types.
+    /// The settings of single types, by name; they come before those of the plugin.
     pub types: BTreeMap<String, TypeSettings>,
 }
 

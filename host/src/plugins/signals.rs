@@ -90,7 +90,7 @@ impl Signals {
         self.wake();
     }
 
-    /// There is something to do.
+    /// Wakes the thread that watches: there is something to do.
     pub(super) fn wake(&self) {
         // If it is full, a call to wake up is waiting already; if it is closed, there is nobody to wake.
         let _ = self.wake.try_send(());

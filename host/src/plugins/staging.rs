@@ -110,7 +110,7 @@ pub(super) struct StagedCopy {
 }
 
 impl StagedCopy {
-    /// Absolute.
+    /// The path of the copy, absolute.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

@@ -56,7 +56,7 @@ pub enum FolderError {
     /// It is not there, or is no folder.
     #[error("the plugin folder {} does not exist: make it, or name another with --plugins", .0.display())]
     Missing(PathBuf),
-    /// It is there.
+    /// The folder is there and cannot be read.
     #[error("the plugin folder {} cannot be read: {cause}; let the user that the host runs as read it", folder.display())]
     Unreadable {
         /// The folder.
@@ -174,10 +174,10 @@ impl Drop for Watcher {
 /// The names whose preparation the start waits for.
 #[derive(Debug)]
 enum Awaited {
-    /// Before the first look.
+    /// Nothing is known before the first look.
     Unknown,
     Names(BTreeSet<String>),
-    /// All were told of.
+    /// All files of the start were told of.
     None,
 }
 

@@ -17,11 +17,11 @@ use super::{
 /// Facts about the job that runs, for its code to ask.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CallFacts {
-    /// Never used for two clients.
+    /// The number of the connection that asked, never used for another one.
     pub client: u64,
     /// The session that it is in, or 0. Never used for two sessions.
     pub session: u64,
-    /// From 1.
+    /// Which run of the request this is, from 1.
     pub attempt: u32,
     /// See [`Clock`](crate::clock::Clock).
     pub now_ms: u64,
@@ -53,7 +53,7 @@ struct Held {
     /// So many jobs have changed something.
     jobs: usize,
     effects: Vec<u8>,
-    /// Of the last of them.
+    /// The reply of the last of these jobs.
     reply: Vec<u8>,
 }
 
@@ -237,7 +237,7 @@ impl Access {
         self.states.iter().map(|state| state.map.memory()).sum()
     }
 
-    /// Which states these are.
+    /// The ids of the states in the log, in the order in which they were lent.
     pub fn state_ids(&self) -> Vec<StateId> {
         self.states.iter().map(|state| state.id).collect()
     }

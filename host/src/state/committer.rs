@@ -22,7 +22,7 @@ pub enum Durability {
 }
 
 impl Durability {
-    /// In words, for the log.
+    /// The level in words, for the log.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Sync => "sync: what is answered is on the disk",
@@ -41,7 +41,7 @@ impl Durability {
     }
 }
 
-/// What the thread says.
+/// What the committer's thread tells the core thread.
 pub enum Kept {
     /// The batch that it was given is durable.
     Committed {

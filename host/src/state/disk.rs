@@ -52,9 +52,9 @@ pub trait DiskFile: Debug + Send {
 /// What tells a file, or a folder, from every other that is there, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileId {
-    /// The file system.
+    /// The number of the file system.
     pub device: u64,
-    /// Its number there.
+    /// The file's number there.
     pub inode: u64,
     /// How many names it has; 0 of one that was removed while it is open.
     pub links: u64,
@@ -76,7 +76,7 @@ impl FileId {
     }
 }
 
-/// Where files are.
+/// What the log asks of a file system; tests have one that fails.
 pub trait Disk: Debug + Send + Sync {
     /// Makes a folder, for the host's user alone; one that is there is left as it is.
     ///

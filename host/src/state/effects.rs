@@ -28,7 +28,7 @@ pub struct Declared<'a> {
     pub schema: u32,
 }
 
-/// One change.
+/// What became of an entry, or of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect<'a> {
     /// There is a state, from now on as described. Its entries, if it has been there before, stay.
@@ -49,7 +49,7 @@ pub struct BadEffects {
     pub at: usize,
     /// What should have stood there.
     pub expected: &'static str,
-    /// What does.
+    /// What stands there instead.
     pub found: String,
 }
 

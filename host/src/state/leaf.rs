@@ -15,7 +15,7 @@ pub(super) struct Leaf {
     bytes: Vec<u8>,
 }
 
-/// Where an entry is.
+/// Where an entry lies in its leaf's bytes.
 #[derive(Clone, Debug)]
 struct EntrySpan {
     begin: usize,
@@ -23,7 +23,7 @@ struct EntrySpan {
     value: Range<usize>,
 }
 
-/// Where an entry would be.
+/// Where an entry would lie that is not in the leaf.
 struct Gap {
     at: usize,
     /// Where the entry before it begins.

@@ -18,16 +18,16 @@ use super::{
 #[derive(Debug, Default)]
 pub struct Store {
     states: HashMap<(String, String), Stored>,
-    /// Never given to two states.
+    /// The id that the next new state gets: no two states ever have the same.
     next_id: StateId,
 }
 
 /// A state while it is with a lane.
 #[derive(Debug, Default)]
 pub struct LentState {
-    /// Which one it is.
+    /// The state's id in the log.
     pub id: StateId,
-    /// What is in it.
+    /// The state's entries.
     pub map: StateMap,
     /// The schema that it is stored with; `None` as long as no version has come to serve it.
     pub schema: Option<u32>,

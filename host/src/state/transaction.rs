@@ -32,7 +32,7 @@ pub(super) struct Transaction {
      and twice as many to keep what was there before"
 )]
 pub struct TooMuch {
-    /// In bytes.
+    /// How much a job may change, in bytes.
     pub bytes_max: usize,
 }
 
@@ -60,7 +60,7 @@ struct Index {
     hasher: RandomState,
     /// The last change with a key of this hash.
     last: HashMap<u64, u32>,
-    /// So many changes are in it.
+    /// How many of the job's changes the index knows.
     changes: usize,
 }
 

@@ -240,7 +240,7 @@ impl Write for Said {
     }
 }
 
-/// The way to the host.
+/// Tells the host, over a pipe, how far the trial has come.
 struct Reports {
     token: String,
     out: Mutex<File>,

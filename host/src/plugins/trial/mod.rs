@@ -38,7 +38,7 @@ struct Order {
 /// What the process reports, one to a line, behind the token.
 #[derive(Debug, Serialize, Deserialize)]
 enum Report {
-    /// It begins with this.
+    /// The trial begins with this step.
     Step(TrialStep),
     /// The end: the plugin is refused.
     Refused(CheckError),
@@ -74,7 +74,7 @@ enum TrialStep {
     Load,
     /// It is made from its configuration.
     Create,
-    /// It describes itself.
+    /// The plugin describes itself.
     Describe,
     /// What it brings is made ready on empty state.
     SetUp,

@@ -12,7 +12,7 @@ use crate::{
 /// How a trial ended.
 #[derive(Debug)]
 pub(in crate::plugins) struct ProcessEnd {
-    /// The last step that was told.
+    /// The last step that the trial's process told of.
     pub(super) step: TrialStep,
     pub(super) how: How,
     /// The end of what was written to stderr.
@@ -25,9 +25,9 @@ pub(super) enum How {
     Reported(Report),
     /// Without one, and this exit status.
     Exited(i32),
-    /// Without one, by this signal.
+    /// It ended without a status, by this signal.
     Killed(i32),
-    /// It was not done in time.
+    /// It was not done in time, and was killed.
     TimedOut,
     /// It reported what cannot be read or is too much.
     Garbled(String),

@@ -24,7 +24,7 @@ impl Found {
     }
 }
 
-/// A look that is not over.
+/// A look at all files that was asked for and is not over.
 #[derive(Debug)]
 pub(super) struct Anew {
     awaited: BTreeSet<String>,

@@ -30,7 +30,7 @@ pub(super) struct Changes {
 /// There is one for every change, so it is small.
 #[derive(Clone, Copy, Debug)]
 struct Change {
-    /// Where the key begins.
+    /// The byte at which the entry's key begins.
     at: usize,
     key_bytes: u32,
     state: StateId,

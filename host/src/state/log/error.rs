@@ -42,7 +42,7 @@ impl DiskError {
 pub struct Damage {
     /// The segment or snapshot.
     pub file: PathBuf,
-    /// Where in it.
+    /// The byte of the file at which it is damaged.
     pub byte: u64,
     /// The batch that should be there, if it is a segment.
     pub batch: Option<BatchNo>,
@@ -85,9 +85,9 @@ pub enum OpenError {
     AnotherLog {
         /// The segment or snapshot.
         file: PathBuf,
-        /// Of the folder.
+        /// The log that the folder belongs to.
         expected: LogId,
-        /// Of the file.
+        /// The log that the file belongs to.
         found: LogId,
     },
     /// A file of a later host.
@@ -99,7 +99,7 @@ pub enum OpenError {
     NewerFormat {
         /// The segment or snapshot.
         file: PathBuf,
-        /// Its format.
+        /// The number of its format.
         found: u32,
         /// The newest one that this host knows.
         supported: u32,
@@ -143,7 +143,7 @@ pub enum LogError {
     /// More than a record holds.
     #[error("the effects of a batch take {bytes} bytes, at most {max} are allowed")]
     TooLarge {
-        /// Its effects.
+        /// The bytes that its effects take.
         bytes: usize,
         /// See [`BATCH_EFFECTS_BYTES_MAX`](crate::limits::BATCH_EFFECTS_BYTES_MAX).
         max: usize,
@@ -153,7 +153,7 @@ pub enum LogError {
         "batches after {after} were asked for, the log begins after batch {begin}: load the snapshot"
     )]
     TailGone {
-        /// What was asked for.
+        /// The last batch that the reader has.
         after: BatchNo,
         /// The last batch of the snapshot.
         begin: BatchNo,
@@ -161,7 +161,7 @@ pub enum LogError {
     /// A bug of the host.
     #[error("batch {batch} cannot be applied: {cause}")]
     BadEffects {
-        /// Where they stand.
+        /// The batch that holds them.
         batch: BatchNo,
         /// What is wrong with them.
         cause: BadEffects,

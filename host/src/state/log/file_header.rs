@@ -14,10 +14,10 @@ use std::path::Path;
 
 use super::{Damage, LogId, OpenError, record::u32_at};
 
-/// How long it is.
+/// The length of a file's header, in bytes.
 pub(super) const FILE_HEADER_BYTES: usize = 64;
 
-/// What the file is of.
+/// The length of the part that says what the file is of, in bytes.
 pub(super) const SUBJECT_BYTES: usize = 28;
 
 /// The format that this host writes, and the newest one that it reads.

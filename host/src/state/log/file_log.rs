@@ -121,7 +121,7 @@ impl FileLog {
         Ok((log, recovered))
     }
 
-    /// Its identity.
+    /// The number by which this log is told from others.
     pub fn id(&self) -> LogId {
         self.id
     }

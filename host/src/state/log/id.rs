@@ -70,7 +70,7 @@ pub struct LogEnd {
 }
 
 impl LogEnd {
-    /// The last batch.
+    /// The last batch before the log ended.
     pub fn last(&self) -> BatchNo {
         BatchNo(self.batch)
     }

@@ -38,7 +38,7 @@ pub(super) struct Listing {
     pub snapshots: Vec<BatchNo>,
     /// What a crash left unfinished.
     pub unfinished: Vec<PathBuf>,
-    /// What no host has put there.
+    /// Files that no host has put there.
     pub foreign: Vec<PathBuf>,
 }
 

@@ -31,7 +31,7 @@ pub(super) const FIRST_BYTE: u8 = 0xb5;
 const BATCH: [u8; 4] = [FIRST_BYTE, b'r', b'm', b'B'];
 const END: [u8; 4] = [FIRST_BYTE, b'r', b'm', b'E'];
 
-/// What a record is.
+/// What a record holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// The effects of a batch.
@@ -55,7 +55,7 @@ pub(super) struct RecordHeader {
 pub(super) struct RecordPosition {
     /// The first batch of the segment.
     pub segment: BatchNo,
-    /// The byte of the file.
+    /// The byte of the file at which it begins.
     pub at: u64,
 }
 

@@ -25,7 +25,7 @@ pub struct RecoveredState {
 /// All states after one batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// By id.
+    /// The states, by rising id.
     pub states: Vec<RecoveredState>,
     /// The last batch that is in it.
     pub last: BatchNo,
@@ -38,7 +38,7 @@ pub struct Snapshot {
 /// What an opened log held.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
-    /// By id.
+    /// The states, by rising id.
     pub states: Vec<RecoveredState>,
     /// The last batch that is there. The next one to append is the one after it.
     pub last: BatchNo,
@@ -46,7 +46,7 @@ pub struct Recovered {
     pub now_ms: u64,
     /// The lowest id that was never given to a state.
     pub next_state: StateId,
-    /// How it was found.
+    /// What was read to find them, and what was cut off.
     pub report: RecoveryReport,
 }
 
@@ -68,7 +68,7 @@ pub struct RecoveryReport {
 /// The torn end of the newest segment: a record that is not whole, and what follows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {
-    /// The segment.
+    /// The segment whose end was cut off.
     pub file: PathBuf,
     /// Where the last whole record ends.
     pub byte: u64,

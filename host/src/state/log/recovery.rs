@@ -26,7 +26,7 @@ pub(super) struct ClosedSegment {
     pub end: u64,
 }
 
-/// The newest segment.
+/// The newest segment, to which the log goes on writing.
 #[derive(Clone, Debug)]
 pub(super) struct NewestSegment {
     pub header: SegmentHeader,

@@ -119,7 +119,7 @@ impl Replayed {
         }
     }
 
-    /// What was built.
+    /// The states that were built, as a snapshot.
     pub(super) fn into_snapshot(self) -> Snapshot {
         Snapshot {
             states: self.states.into_values().collect(),

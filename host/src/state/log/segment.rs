@@ -32,7 +32,7 @@ pub(super) struct Previous {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
     pub first: BatchNo,
-    /// None for the very first one.
+    /// The segment before this one; `None` for the very first of a log.
     pub previous: Option<Previous>,
     /// The log that it belongs to; none if a host has made it that gave its log no identity.
     pub id: Option<LogId>,
@@ -74,7 +74,7 @@ impl SegmentHeader {
 pub(super) enum Found<'a> {
     /// A whole record, and its effects.
     Record(RecordHeader, &'a [u8]),
-    /// Where reading is to end.
+    /// Nothing: this is where reading was to end.
     End,
     /// No whole record. If its header is whole, that.
     Flaw(Flaw, Option<RecordHeader>),

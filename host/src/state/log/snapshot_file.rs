@@ -39,7 +39,7 @@ const BLOCK_HEADER_BYTES: usize = 16;
 /// A block of entries that has grown to this gets no further one.
 const BLOCK_BYTES: usize = 64 * 1024;
 
-/// So much is written at once.
+/// A snapshot is written in pieces of so many bytes.
 const WRITE_BYTES: usize = 1024 * 1024;
 
 /// So much is synced at once. All of it at the end would be in the way of the log's own syncs, which share the disk.

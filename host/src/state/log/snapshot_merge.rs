@@ -71,7 +71,7 @@ impl Merge {
         })
     }
 
-    /// Writes all of it.
+    /// Writes all entries of all runs, each key once.
     pub(super) fn write(mut self, writer: &mut SnapshotWriter) -> Result<(), MergeError> {
         loop {
             let ids = self.sources.iter().filter_map(Source::id);

@@ -36,7 +36,7 @@ pub(super) struct Runs {
 }
 
 impl Runs {
-    /// None yet.
+    /// Without a run as yet.
     pub(super) fn new(disk: Arc<dyn Disk>, folder: &Path, policy: Policy) -> Self {
         Self {
             disk,

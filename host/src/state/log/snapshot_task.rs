@@ -70,7 +70,7 @@ pub struct SnapshotTask {
 pub struct SnapshotDone {
     /// The last batch that is in it.
     pub last: BatchNo,
-    /// Its size.
+    /// The snapshot's size, in bytes.
     pub bytes: u64,
     _running: UntilDropped,
 }

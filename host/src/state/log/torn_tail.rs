@@ -19,7 +19,7 @@ pub(super) enum End {
     Clean,
     /// Something was, up to this byte, but never all of it.
     Torn { to: u64 },
-    /// All of it was.
+    /// It was written whole, and is damaged since.
     Damaged(Flaw),
 }
 

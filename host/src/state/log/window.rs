@@ -16,7 +16,7 @@ pub(super) struct Window {
     length: u64,
     begin: u64,
     piece: Vec<u8>,
-    /// How much is read at once.
+    /// How many bytes are read from the file at once.
     piece_bytes: usize,
 }
 
@@ -47,7 +47,7 @@ impl Window {
         })
     }
 
-    /// What is read.
+    /// The file that is read.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
