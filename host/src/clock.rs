@@ -125,7 +125,13 @@ impl Clock {
 
     /// Microseconds since some moment before this clock was made, without those that the machine slept.
     pub fn now_us(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+        let since_start = self.instant().saturating_duration_since(self.start);
+        u64::try_from(since_start.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// This moment as the system's monotonic clock tells it. Limits that last less than a sleep of the machine are kept in these.
+    pub fn instant(&self) -> Instant {
+        Instant::now()
     }
 
     /// The present moment in all of these, to be looked at without asking the system.
@@ -149,7 +155,9 @@ impl Clock {
     pub fn instant_of(&self, ms: u64) -> Instant {
         let slept_ms = self.added.slept_ms.load(Ordering::Relaxed);
         let ahead = Duration::from_millis(ms.saturating_sub(self.start_ms + slept_ms));
-        self.start.checked_add(ahead).unwrap_or_else(Instant::now)
+        self.start
+            .checked_add(ahead)
+            .unwrap_or_else(|| self.instant())
     }
 }
 

@@ -22,12 +22,18 @@ pub(super) fn host_error(
     encoder::error_with(out, type_name, query_index, code.as_str(), text, outcome);
 }
 
-/// Writes why a request was not run. Where that ends by itself, programs are told in how long.
-pub(super) fn closed_error(out: &mut Vec<u8>, type_name: &str, query_index: &str, closed: &Closed) {
+/// Writes why a request was not run. Where that ends by itself, programs are told in how long from `now`.
+pub(super) fn closed_error(
+    out: &mut Vec<u8>,
+    type_name: &str,
+    query_index: &str,
+    closed: &Closed,
+    now: Instant,
+) {
     let Some(until) = closed.until else {
         return host_error(out, type_name, query_index, closed.code, &closed.text);
     };
-    let left = until.saturating_duration_since(Instant::now());
+    let left = until.saturating_duration_since(now);
     // The next millisecond is not too early.
     let retry_after_ms = (left.as_millis() + 1).to_string();
     let extra = [("retry_after_ms", &*retry_after_ms)];

@@ -27,7 +27,7 @@ impl Coordinator {
                 continue;
             };
             if let Runner::Thread(thread) = of.runner() {
-                let (taken, is_loaded) = thread.take_back_surplus(Instant::now());
+                let (taken, is_loaded) = thread.take_back_surplus(self.clock.instant());
                 if is_loaded && !self.loaded.contains(&lane) {
                     self.loaded.push(lane);
                 }
@@ -166,7 +166,7 @@ impl Coordinator {
         let Runner::Thread(thread) = lane.runner() else {
             return;
         };
-        let now = Instant::now();
+        let now = self.clock.instant();
         let room = thread.room(now);
         let mut window = std::mem::take(&mut self.window);
         let (mut unrun, mut bytes) = (Unrun::default(), 0);

@@ -53,7 +53,7 @@ impl Coordinator {
 
     /// Looks at the lanes whose jobs may be past their limit.
     pub(in crate::coordinator) fn look_at_watches(&mut self) {
-        let now = Instant::now();
+        let now = self.clock.instant();
         while let Some((due, id)) = self.watches.first().copied()
             && due <= now
         {
@@ -104,7 +104,7 @@ impl Coordinator {
     /// Ends a lane's job that has run since `since` as if it had never run: its client is told, its code is left to
     /// itself on its thread. One that has committed counts. False if it has ended and is about to say so.
     fn abandon(&mut self, id: LaneId, since: Instant, even_if_ended: bool) -> bool {
-        let now = Instant::now();
+        let now = self.clock.instant();
         let Some(abandoned) = self.lane(id).abandon(since, now, even_if_ended) else {
             return false;
         };
@@ -237,13 +237,14 @@ impl Coordinator {
 
     /// An inline call took long. A lane whose jobbers block does not belong on the core thread.
     fn was_slow(&mut self, id: LaneId, took_ms: u64) {
+        let now = self.clock.instant();
         let lane = self.lane(id);
         let (window, max) = (
             limits::INLINE_STRIKES_WINDOW,
             limits::INLINE_STRIKES_MAX - 1,
         );
         let blocked = took_ms > limits::INLINE_BLOCKED_MS;
-        let strikes = is_too_often(&mut lane.strikes, Instant::now(), window, max);
+        let strikes = is_too_often(&mut lane.strikes, now, window, max);
         let plugin = Rc::clone(&lane.origin.plugin);
         if !blocked && !strikes {
             tracing::debug!(%plugin, took_ms, "an inline call was slow");

@@ -50,7 +50,7 @@ impl Coordinator {
             Misdeed::HasNoCode => {}
             Misdeed::Panicked => {
                 self.slot(&plugin).history.panicked();
-                let now = Instant::now();
+                let now = self.clock.instant();
                 let for_so_long = self.settings.quarantine;
                 let faults = self.types[type_id].faults.get_or_insert_default();
                 let follows = faults.panicked(who, for_so_long, now);
@@ -125,7 +125,7 @@ impl Coordinator {
     /// Takes a whole plugin out of service for a time. What it is asked is answered with the reason.
     pub(in crate::coordinator) fn quarantine(&mut self, name: &str, reason: &str) {
         let (now, at_ms, first) = (
-            Instant::now(),
+            self.clock.instant(),
             self.clock.now_ms(),
             self.settings.quarantine,
         );
@@ -172,8 +172,9 @@ impl Coordinator {
         let Some(closed) = closed.or_else(|| self.is_shut_out(type_id, who)) else {
             return false;
         };
+        let now = self.clock.instant();
         self.clients.reply(slot, |out| {
-            closed_error(out, &request.type_name, request.query_index, &closed);
+            closed_error(out, &request.type_name, request.query_index, &closed, now);
         });
         true
     }
@@ -181,7 +182,7 @@ impl Coordinator {
     /// Why a request of `who` for a type is refused that others are served.
     pub(in crate::coordinator) fn is_shut_out(&self, type_id: TypeId, who: u64) -> Option<Closed> {
         let faults = self.types[type_id].faults.as_ref()?;
-        let now = Instant::now();
+        let now = self.clock.instant();
         let until = faults.shut_out_until(who, now)?;
         let left_s = until.saturating_duration_since(now).as_secs() + 1;
         let text = format!(
@@ -206,7 +207,7 @@ impl Coordinator {
         if self.back_at.is_empty() || self.stopping {
             return;
         }
-        let now = Instant::now();
+        let now = self.clock.instant();
         while let Some((due, _)) = self.back_at.first()
             && *due <= now
         {

@@ -96,8 +96,9 @@ impl Coordinator {
 
     /// The same of one whose type takes nothing.
     pub(in crate::coordinator) fn answer_closed(&mut self, job: &Job, closed: &Closed) {
+        let now = self.clock.instant();
         self.answer_all(job, |out, type_name, index| {
-            closed_error(out, type_name, index, closed);
+            closed_error(out, type_name, index, closed, now);
         });
     }
 

@@ -5,7 +5,7 @@
 //! when all of its lanes are open does it take their place, with their queues: no job sees half of a swap. If
 //! anything fails, the states go back and the old version goes on.
 
-use std::{collections::BTreeMap, rc::Rc, time::Instant};
+use std::{collections::BTreeMap, rc::Rc};
 
 use plugin_api::description::Description;
 use protocol::ErrorCode;
@@ -98,7 +98,10 @@ impl Coordinator {
             return;
         }
         self.slot(&name).step = Step::Pausing(prepared);
-        let cut_at = Instant::now().checked_add(self.settings.drain_timeout);
+        let cut_at = self
+            .clock
+            .instant()
+            .checked_add(self.settings.drain_timeout);
         for lane in self.lanes_of(&name) {
             self.lane(lane).paused = true;
             self.take_back(lane);

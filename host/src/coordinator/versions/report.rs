@@ -171,7 +171,7 @@ impl Coordinator {
 
     /// How many clients are refused by a type of it, or by several each.
     fn shut_out(&self, name: &str) -> usize {
-        let now = Instant::now();
+        let now = self.clock.instant();
         let types = self.types.iter().filter(|(_, of)| *of.plugin == *name);
         let shut_out = types.filter_map(|(_, of)| Some(of.faults.as_ref()?.shut_out(now)));
         shut_out.sum()
@@ -179,7 +179,9 @@ impl Coordinator {
 
     /// When that is, in milliseconds since 1970 on the host's clock.
     fn ms_of(&self, at: Instant) -> u64 {
-        let ahead = at.saturating_duration_since(Instant::now()).as_millis();
+        let ahead = at
+            .saturating_duration_since(self.clock.instant())
+            .as_millis();
         let ahead = u64::try_from(ahead).unwrap_or(u64::MAX);
         self.clock.now_ms().saturating_add(ahead)
     }
