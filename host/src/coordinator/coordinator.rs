@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::{
     builtins::check_deadline,
     clients::{Clients, Outlet},
-    durable::{commits::Commits, decisions::Decisions, storage::Storage},
+    durable::{commits::Commits, decisions::Decisions, persistence::Persistence},
     host_error::host_error,
     lane::Lane,
     peer::Peer,
@@ -23,7 +23,7 @@ use super::{
     schedule::{Expired, Schedule},
     serving::quarantine::Back,
     sessions::{Answers, InFlight, SessionKey, answers_state},
-    versions::slot::{PluginSlot, Said},
+    versions::slot::PluginSlot,
 };
 use crate::{
     budget::Budgets,
@@ -68,11 +68,8 @@ pub struct Coordinator {
     /// The lanes, by their ids; `None` for an id that is free.
     pub(super) lanes: Vec<Option<Lane>>,
     pub(super) plugins: BTreeMap<String, PluginSlot>,
-    pub(super) store: Store,
-    pub(super) commits: Commits,
-    pub(super) storage: Storage,
-    /// Why it is not sound, and since when.
-    pub(super) storage_error: Option<Said>,
+    /// What keeps the state.
+    pub(super) persistence: Persistence,
     pub(super) answers: Answers,
     pub(super) in_flight: InFlight,
     /// What the sessions' names are made with.
@@ -120,14 +117,15 @@ impl Coordinator {
         clock: Clock,
         signal: Arc<Signal>,
         opener: Opener,
-        (mut store, commits): (Store, Commits),
+        (store, commits): (Store, Commits),
         new_key: SessionKey,
     ) -> Self {
-        let lent = store.take(HOST, &answers_state());
+        let mut persistence = Persistence::new(store, commits);
+        let lent = persistence.lend(HOST, &answers_state());
         let budgets = Budgets::default();
         let steady_ms = clock.steady_ms();
-        let answers = Answers::new(lent, commits.are_kept(), steady_ms, &budgets.answers);
-        let decisions = Decisions::recovered(&mut store, commits.are_kept());
+        let answers = Answers::new(lent, persistence.is_kept(), steady_ms, &budgets.answers);
+        let decisions = Decisions::recovered(&mut persistence);
         // Milliseconds count up faster than clients come, so ids are not used again after a restart.
         let first_id = clock.now_ms().saturating_mul(1_000);
         let wait_ms_max = millis(settings.wait_max);
@@ -139,10 +137,7 @@ impl Coordinator {
             schedule,
             lanes: Vec::new(),
             plugins: BTreeMap::new(),
-            store,
-            commits,
-            storage: Storage::Sound,
-            storage_error: None,
+            persistence,
             session_key: answers.key().unwrap_or(new_key),
             session_key_in: BatchNo::default(),
             answers,
@@ -297,7 +292,7 @@ impl Coordinator {
     /// Sends what was answered, and has what was changed made durable.
     pub fn flush(&mut self) {
         // Jobs on threads have been told a later time than this turn's.
-        self.commits.submit(|| self.clock.now_ms());
+        self.persistence.submit(|| self.clock.now_ms());
         self.clients.flush();
     }
 
@@ -353,7 +348,7 @@ impl Coordinator {
     /// Whether all jobs that had begun are answered.
     pub fn is_idle(&self) -> bool {
         self.schedule.is_empty()
-            && self.commits.are_empty()
+            && self.persistence.is_idle()
             && self.lanes.iter().flatten().all(|lane| !lane.is_busy())
     }
 

@@ -22,6 +22,7 @@ pub struct Commits {
     under_way: Option<Batch>,
     /// The number of the batch that gathers, which the committer has not got yet.
     number: BatchNo,
+    /// Nothing is submitted before the state has been read back.
     failed: bool,
     gathered_bytes_max: usize,
 }
@@ -157,11 +158,6 @@ impl Commits {
         }
         void.follow_with(std::mem::take(&mut self.gathering));
         (in_doubt, void)
-    }
-
-    /// Whether it has come to that, and nothing is to be changed before the state is what is durable.
-    pub fn have_failed(&self) -> bool {
-        self.failed
     }
 
     /// Has the state read back from what is durable.

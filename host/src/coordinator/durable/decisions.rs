@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use plugin_api::description::StateDescription;
 use serde::{Deserialize, Serialize};
 
+use super::persistence::Persistence;
 use crate::{
     coordinator::coordinator::{Coordinator, HOST},
     plugins::{Decided, RolledBackTo},
-    state::{LentState, Store, effects},
+    state::{LentState, effects},
 };
 
 /// How the store knows the state that decisions stand in.
@@ -53,8 +54,8 @@ pub struct Decision {
 
 impl Decisions {
     /// Takes all decisions out of the store, at the start.
-    pub(in crate::coordinator) fn recovered(store: &mut Store, is_told: bool) -> Self {
-        let lent = store.take(HOST, &decisions_state());
+    pub(in crate::coordinator) fn recovered(persistence: &mut Persistence) -> Self {
+        let lent = persistence.lend(HOST, &decisions_state());
         let all = lent.map.iter().filter_map(|(name, decision)| {
             let name = String::from_utf8(name.to_vec()).ok()?;
             match serde_json::from_slice(decision) {
@@ -68,22 +69,22 @@ impl Decisions {
         let all = all.collect();
         Self {
             lent,
-            is_told,
+            is_told: persistence.is_kept(),
             all,
             decided: Vec::new(),
         }
     }
 
-    /// Takes them out of a store that was read back. What holds is what this process does: returned is what of it the
+    /// Takes them out of a state that was read back. What holds is what this process does: returned is what of it the
     /// disk has not taken.
-    fn recover(&mut self, store: &mut Store) -> Vec<(String, Decision)> {
+    fn recover(&mut self, persistence: &mut Persistence) -> Vec<(String, Decision)> {
         let (decided, holds) = (
             std::mem::take(&mut self.decided),
             std::mem::take(&mut self.all),
         );
         *self = Self {
             decided,
-            ..Self::recovered(store, true)
+            ..Self::recovered(persistence)
         };
         let ended = self.all.keys().filter(|name| !holds.contains_key(*name));
         let mut untaken: Vec<_> = ended
@@ -233,25 +234,24 @@ impl Coordinator {
 
     /// The state has been read back. What was decided meanwhile goes with its next batch.
     pub(in crate::coordinator) fn decisions_recovered(&mut self) {
-        for (name, decision) in self.decisions.recover(&mut self.store) {
+        for (name, decision) in self.decisions.recover(&mut self.persistence) {
             self.decide(&name, decision);
         }
     }
 
     fn decide(&mut self, name: &str, decision: Decision) {
         self.decisions.hold(name, decision);
-        if self.commits.have_failed() {
+        if !self.persistence.is_sound() {
             tracing::warn!(
                 plugin = %name,
                 "what was decided is kept once the state can be kept again: until then it ends with this process"
             );
             return;
         }
-        if self.commits.are_kept() {
-            let out = self.commits.effects();
+        if self.persistence.is_kept() {
             let id = self.decisions.lent.id;
-            self.store.serves(HOST, &decisions_state(), id, out);
+            self.persistence.declare(HOST, &decisions_state(), id);
         }
-        self.decisions.store(name, self.commits.effects());
+        self.decisions.store(name, self.persistence.effects());
     }
 }

@@ -5,7 +5,6 @@ use std::{rc::Rc, time::Duration};
 
 use plugin_api::description::StateDescription;
 use protocol::{ErrorCode, encoder};
-use serde::Serialize;
 
 use super::commits::Batch;
 use crate::{
@@ -18,30 +17,8 @@ use crate::{
         versions::slot::{Said, Step},
     },
     lane::{ClientSlot, LaneId, Runner},
-    state::{BatchNo, Kept, Recovered, Store},
+    state::{BatchNo, Kept, Recovered},
 };
-
-/// How far the way back from a failure of the disk has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Storage {
-    /// What jobs change is kept.
-    #[default]
-    Sound,
-    /// Jobs with state are still in work, on a state that is ahead of the disk.
-    Quieting,
-    /// The state is being read back.
-    Rebuilding,
-}
-
-/// How the keeping of the state is, for operators.
-#[derive(Debug, Serialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub(in crate::coordinator) enum StorageReport<'a> {
-    /// What jobs change is kept.
-    Sound,
-    /// It is not, since then, on the host's clock, and why.
-    Failed { since_ms: u64, error: &'a str },
-}
 
 impl Coordinator {
     /// Sends a lane's reply, or keeps it until all that it may tell of is durable. Says whether it was sent.
@@ -52,18 +29,19 @@ impl Coordinator {
         reply: &[u8],
         changed: bool,
     ) -> bool {
-        let last_change = self.commits.latest();
+        let last_change = self.persistence.latest();
         let of = self.lane(lane);
         if changed && of.is_kept {
             of.last_change = last_change;
         }
         let (last_change, undone) = (of.last_change, of.is_kept);
-        if self.commits.is_awaited(last_change) {
-            self.commits.hold(last_change, slot, reply, undone);
-            return false;
+        let is_held = self
+            .persistence
+            .hold_until(last_change, slot, reply, undone);
+        if !is_held {
+            self.clients.reply(slot, |out| out.extend_from_slice(reply));
         }
-        self.clients.reply(slot, |out| out.extend_from_slice(reply));
-        true
+        !is_held
     }
 
     /// Takes over what a plugin's code has changed when it was opened: its states are from now on what the plugin
@@ -77,14 +55,13 @@ impl Coordinator {
     ) {
         let (plugin, states) = declared;
         let ids = self.lane(lane).note_schemas(states);
-        if !self.commits.have_failed() {
-            let out = self.commits.effects();
+        if self.persistence.is_sound() {
             for (state, id) in states.iter().zip(ids) {
-                self.store.serves(plugin, state, id, out);
+                self.persistence.declare(plugin, state, id);
             }
-            out.extend_from_slice(effects);
+            self.persistence.effects().extend_from_slice(effects);
         }
-        let latest = self.commits.latest();
+        let latest = self.persistence.latest();
         let of = self.lane(lane);
         if of.is_kept {
             of.last_change = latest;
@@ -94,32 +71,31 @@ impl Coordinator {
     /// Whether a lane has to wait until more of what was changed is durable.
     pub(in crate::coordinator) fn is_held_up(&self, lane: LaneId) -> bool {
         let lane = self.lanes[lane.0 as usize].as_ref();
-        lane.is_some_and(Lane::waits_for_disk) && self.commits.are_full()
+        lane.is_some_and(Lane::waits_for_disk) && self.persistence.is_full()
     }
 
     /// The thread that keeps the state has said something.
     pub fn kept(&mut self, kept: Kept) {
         match kept {
             Kept::Committed { buffer } => {
-                let was_full = self.commits.are_full();
-                let batch = self.commits.committed(buffer);
+                let was_full = self.persistence.is_full();
+                let batch = self.persistence.committed(buffer);
                 self.release(&batch);
                 if was_full {
                     self.mark_all();
                 }
             }
             // What had been submitted before the first failure was heard of fails as well.
-            Kept::Failed(_) if self.commits.have_failed() => {}
+            Kept::Failed(_) if !self.persistence.is_sound() => {}
             Kept::Failed(error) => {
                 tracing::error!(
                     "the state cannot be kept: {error}; requests that need it are answered `storage_failed` until \
                      it has been read back from the disk"
                 );
-                self.storage_error = Some(Said {
+                self.storage_failed(Said {
                     text: error.to_string(),
                     at_ms: self.clock.now_ms(),
                 });
-                self.storage_failed();
             }
             Kept::Rebuilt(recovered) => self.rebuilt(recovered),
         }
@@ -128,23 +104,12 @@ impl Coordinator {
     /// About how much memory the states take, in bytes. What was answered to requests with ids is one of them.
     pub(in crate::coordinator) fn state_memory(&self) -> usize {
         let lanes = self.lanes.iter().flatten().map(Lane::state_memory);
-        self.store.memory() + self.answers.memory() + lanes.sum::<usize>()
-    }
-
-    /// How the keeping of the state is, for operators.
-    pub(in crate::coordinator) fn storage_report(&self) -> StorageReport<'_> {
-        match &self.storage_error {
-            None => StorageReport::Sound,
-            Some(Said { text, at_ms }) => StorageReport::Failed {
-                since_ms: *at_ms,
-                error: text,
-            },
-        }
+        self.persistence.memory() + self.answers.memory() + lanes.sum::<usize>()
     }
 
     /// Ends the keeping of the state in good order; false if the disk has not come back within `patience`.
     pub fn close_storage(&mut self, patience: Duration) -> bool {
-        self.commits.close(patience)
+        self.persistence.close(patience)
     }
 
     fn release(&mut self, batch: &Batch) {
@@ -163,8 +128,8 @@ impl Coordinator {
         }
     }
 
-    fn storage_failed(&mut self) {
-        let (in_doubt, void) = self.commits.fail();
+    fn storage_failed(&mut self, why: Said) {
+        let (in_doubt, void) = self.persistence.fail(why);
         self.revoke_replies(&in_doubt, false);
         self.revoke_replies(&void, true);
         // Nothing waits any more for what will not come to be: lanes without states go on.
@@ -172,7 +137,6 @@ impl Coordinator {
             lane.last_change = BatchNo::default();
         }
         self.session_key_in = BatchNo::default();
-        self.storage = Storage::Quieting;
         let names: Vec<String> = self.plugins.keys().cloned().collect();
         for name in names {
             self.close_kept(&name);
@@ -213,7 +177,7 @@ impl Coordinator {
 
     /// Has the state read back as soon as nobody works on it.
     pub(in crate::coordinator) fn step_storage(&mut self) {
-        if self.storage != Storage::Quieting {
+        if !self.persistence.is_quieting() {
             return;
         }
         let opening = |step: &Step| matches!(step, Step::Opening(_));
@@ -225,9 +189,7 @@ impl Coordinator {
         for lane in self.lanes.iter().flatten().filter(|lane| lane.is_kept) {
             drop(lane.take_states());
         }
-        self.store = Store::default();
-        self.storage = Storage::Rebuilding;
-        self.commits.rebuild();
+        self.persistence.rebuild();
     }
 
     fn rebuilt(&mut self, recovered: Recovered) {
@@ -235,11 +197,9 @@ impl Coordinator {
             "the state has been read back from the disk, as it was after batch {}: it is kept again",
             recovered.last.0
         );
-        self.commits.go_on(recovered.last.next());
-        self.store = Store::recovered(recovered.states, recovered.next_state);
+        self.persistence.rebuilt(recovered);
         self.answers_recovered();
         self.decisions_recovered();
-        (self.storage, self.storage_error) = (Storage::Sound, None);
         for lane in self.lanes.iter_mut().flatten() {
             lane.last_change = BatchNo::default();
         }
@@ -276,7 +236,7 @@ impl Coordinator {
             }
             // Declared once it is open: the state may be of an older schema again, if the migration was not durable.
             let states = described.states.iter();
-            let states = states.map(|state| self.store.take(&description.name, state));
+            let states = states.map(|state| self.persistence.lend(&description.name, state));
             let states = states.collect();
             self.lane(id).put_states(states);
             self.reopen(id);

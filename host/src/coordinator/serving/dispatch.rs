@@ -135,7 +135,7 @@ impl Coordinator {
             let jobber = self.types[job.type_id].jobber;
             let out = Output {
                 reply: &mut reply,
-                effects: Some(self.commits.effects()),
+                effects: Some(self.persistence.effects()),
             };
             let verdict = code.run(jobber, &job.asked(), &self.clock, self.now, out);
             self.now = code.ended();
@@ -212,7 +212,7 @@ impl Coordinator {
     /// Leads what a lane's thread has finished to its replies.
     pub(in crate::coordinator) fn take_fetched(&mut self, id: LaneId, mut fetched: Fetched) {
         let (mut replies, mut effects) = (&fetched.replies[..], &fetched.effects[..]);
-        let counts = !self.commits.have_failed();
+        let counts = self.persistence.is_sound();
         let misdeeds = fetched.finished.iter().filter_map(|one| {
             let job = &one.handed.job;
             Some((job.type_id, job.who(), one.verdict.misdeed()?))
@@ -230,8 +230,8 @@ impl Coordinator {
             let (changed, later) = effects.split_at(effect_bytes);
             (replies, effects) = (rest, later);
             if counts {
-                self.commits.make_room(changed.len());
-                self.commits.effects().extend_from_slice(changed);
+                self.persistence.make_room(changed.len());
+                self.persistence.effects().extend_from_slice(changed);
             }
             self.note_served(handed.job.type_id, &handed.job.asked(), &verdict, || took);
             self.served(id, handed.job, verdict, reply);
@@ -257,7 +257,7 @@ impl Coordinator {
                 self.answer_expired(&job, Some(1));
             }
             Verdict::Replied { changed, result } => {
-                let failed = self.commits.have_failed();
+                let failed = !self.persistence.is_sound();
                 if failed && self.lane(lane).is_kept {
                     self.answer_unrun(&job, ErrorCode::StorageFailed, VOID);
                 } else if failed && job.once.is_some() {

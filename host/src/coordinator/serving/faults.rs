@@ -11,7 +11,6 @@ use protocol::ErrorCode;
 use crate::{
     coordinator::{
         coordinator::Coordinator,
-        durable::storage::Storage,
         versions::slot::{Said, Step, serving_of},
     },
     lane::{LaneId, LaneThread, OpenFailed, OpenedLane, Opening, OpeningLane, Runner},
@@ -149,7 +148,7 @@ impl Coordinator {
 
     /// Opens the code of a lane that has none, on its state.
     pub(in crate::coordinator) fn open_anew(&mut self, id: LaneId, inline: bool) {
-        let kept = self.commits.are_kept();
+        let kept = self.persistence.is_kept();
         let lane = self.lane(id);
         (lane.paused, lane.opening) = (true, true);
         let origin = lane.origin.clone();
@@ -179,7 +178,7 @@ impl Coordinator {
         match result {
             Ok(opened) => {
                 let effects: usize = opened.iter().map(|lane| lane.effects.len()).sum();
-                self.commits.make_room(effects);
+                self.persistence.make_room(effects);
                 let index = self.lane(id).origin.index as usize;
                 let serving = serving_of(&self.plugins, &plugin);
                 let description = serving.map(|serving| serving.prepared.description.clone());
@@ -209,7 +208,7 @@ impl Coordinator {
         if slot.quarantined.is_some() || matches!(slot.step, Step::Pausing(_) | Step::Opening(_)) {
             return;
         }
-        let unsound = self.storage != Storage::Sound;
+        let unsound = !self.persistence.is_sound();
         for id in self.lanes_of(name) {
             let lane = self.lane(id);
             let stays = lane.opening || (lane.is_kept && unsound);

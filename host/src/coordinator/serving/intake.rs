@@ -26,7 +26,7 @@ impl Coordinator {
             .expect("types are served by lanes");
         let free =
             !lane.paused && !self.schedule.has_next(id) && !self.schedule.has_waiting(id, type_id);
-        let free = free && !(lane.waits_for_disk() && self.commits.are_full());
+        let free = free && !(lane.waits_for_disk() && self.persistence.is_full());
         // Its reply may have to wait, or is kept.
         let is_held = lane.waits_for_disk() || asked.once.is_some();
         match lane.runner() {
@@ -35,7 +35,7 @@ impl Coordinator {
                 let started = debug_start();
                 let outlet = Rc::clone(client.outlet());
                 let (clock, now) = (&self.clock, self.now);
-                let effects = Some(self.commits.effects());
+                let effects = Some(self.persistence.effects());
                 let verdict = if is_held {
                     let reply = &mut self.reply;
                     reply.clear();

@@ -12,7 +12,6 @@ use super::type_faults::{Follows, Out};
 use crate::{
     coordinator::{
         coordinator::Coordinator,
-        durable::storage::Storage,
         host_error::closed_error,
         routes::Closed,
         versions::slot::{Said, Step},
@@ -245,7 +244,7 @@ impl Coordinator {
     /// Types are not out of service any more: what else keeps them closed does so on.
     fn stays_closed(&mut self, plugin: &str) {
         self.close_again(plugin);
-        if self.storage != Storage::Sound {
+        if !self.persistence.is_sound() {
             self.close_kept(plugin);
         }
     }

@@ -169,7 +169,7 @@ impl Coordinator {
     /// take what they stand in line for.
     fn begins(&mut self, id: LaneId, job: Job) -> Option<Job> {
         let waits = job.is_in_line();
-        let void = job.once.is_some() && self.commits.have_failed();
+        let void = job.once.is_some() && !self.persistence.is_sound();
         if void {
             // What it would be answered cannot be kept, so it would be run again when it is asked again.
             self.answer_unrun(&job, ErrorCode::StorageFailed, VOID);

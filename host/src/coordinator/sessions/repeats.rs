@@ -49,7 +49,7 @@ impl Coordinator {
             client.session = Some(session);
             self.answers.enter(session, Origin::of(client.peer));
         }
-        if !self.commits.have_failed() {
+        if self.persistence.is_sound() {
             self.declare_answers();
         }
         Ok(self.session_key.name(session))
@@ -71,7 +71,7 @@ impl Coordinator {
     ) -> Option<(RequestId, Fingerprint)> {
         let fingerprint = Fingerprint::of(request);
         let of = self.request_id(slot, id);
-        if self.commits.have_failed() {
+        if !self.persistence.is_sound() {
             // What is known of it is ahead of the disk.
             self.refuse_while_unsound(slot, request, of);
             return None;
@@ -153,7 +153,7 @@ impl Coordinator {
         let unanswered = self.clients.at(slot).unanswered;
         let full = if unanswered >= limits::CLIENT_JOBS_MAX {
             format!("{unanswered} requests of this connection are queued already")
-        } else if self.commits.are_full() {
+        } else if self.persistence.is_full() {
             "the disk has not taken yet what was changed before".to_owned()
         } else {
             return false;
@@ -179,7 +179,7 @@ impl Coordinator {
             self.declare_answers();
             let (of, fingerprint) = self.in_flight.of(once);
             let (result, now_ms) = (written(reply).result, self.clock.steady_ms());
-            let effects = self.commits.effects();
+            let effects = self.persistence.effects();
             let origin = Origin::of(self.clients.at(slot).peer);
             self.answers.ran(of.session, origin, changed, now_ms);
             let lane_of = self.lanes[lane.0 as usize].as_ref();
@@ -293,7 +293,7 @@ impl Coordinator {
             Ok(id) => self.request_id(slot, id),
             Err(reason) => return self.fail(slot, request, ErrorCode::BadPayload, &reason),
         };
-        if self.commits.have_failed() {
+        if !self.persistence.is_sound() {
             return self.fail(slot, request, ErrorCode::StorageFailed, VOID);
         }
         if self.has_too_much_open(slot, request) {
@@ -324,7 +324,7 @@ impl Coordinator {
         let cancelled = !matches!(was, "running" | "answered");
         let result = Cancelled { cancelled, was };
         self.answer_once_durable(
-            (self.commits.latest(), true),
+            (self.persistence.latest(), true),
             slot,
             request,
             &json_text(&result),
@@ -333,8 +333,8 @@ impl Coordinator {
 
     /// The state was read back: what was answered is what is durable.
     pub(in crate::coordinator) fn answers_recovered(&mut self) {
-        let lent = self.store.take(HOST, &answers_state());
-        let (is_told, now_ms) = (self.commits.are_kept(), self.clock.steady_ms());
+        let lent = self.persistence.lend(HOST, &answers_state());
+        let (is_told, now_ms) = (self.persistence.is_kept(), self.clock.steady_ms());
         // Before the new ones are counted.
         self.answers = Answers::new(LentState::default(), is_told, now_ms, &self.budgets.answers);
         self.answers = Answers::new(lent, is_told, now_ms, &self.budgets.answers);
@@ -390,7 +390,7 @@ impl Coordinator {
     fn note_cancelled(&mut self, of: RequestId) -> BatchNo {
         self.declare_answers();
         let now_ms = self.clock.steady_ms();
-        self.answers.cancel(of, now_ms, self.commits.effects());
+        self.answers.cancel(of, now_ms, self.persistence.effects());
         self.tell_lost(now_ms);
         self.noted_in(of)
     }
@@ -435,10 +435,10 @@ impl Coordinator {
 
     /// Notes in which batch the last answer of a session is.
     fn noted_in(&mut self, of: RequestId) -> BatchNo {
-        if !self.commits.are_kept() {
+        if !self.persistence.is_kept() {
             return BatchNo::default();
         }
-        let latest = self.commits.latest();
+        let latest = self.persistence.latest();
         self.answers.changed_in(of.session, latest);
         latest
     }
@@ -460,9 +460,10 @@ impl Coordinator {
 
     /// Sends a reply once a batch is durable, if it is not yet.
     fn send_once_durable(&mut self, batch: BatchNo, slot: ClientSlot, reply: &[u8], undone: bool) {
-        if self.commits.are_kept() && self.commits.is_awaited(batch) {
+        let is_held =
+            self.persistence.is_kept() && self.persistence.hold_until(batch, slot, reply, undone);
+        if is_held {
             self.clients.at(slot).unanswered += 1;
-            self.commits.hold(batch, slot, reply, undone);
         } else {
             self.clients.reply(slot, |out| out.extend_from_slice(reply));
         }
@@ -473,12 +474,12 @@ impl Coordinator {
         if self.answers.key().is_some() {
             return;
         }
-        let effects = self.commits.effects();
         let id = self.answers.state_id();
-        self.store.serves(HOST, &answers_state(), id, effects);
-        self.answers.put_key(self.session_key, effects);
-        if self.commits.are_kept() {
-            self.session_key_in = self.commits.latest();
+        self.persistence.declare(HOST, &answers_state(), id);
+        self.answers
+            .put_key(self.session_key, self.persistence.effects());
+        if self.persistence.is_kept() {
+            self.session_key_in = self.persistence.latest();
         }
     }
 }

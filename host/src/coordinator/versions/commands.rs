@@ -12,7 +12,7 @@ use crate::{
     coordinator::{
         builtins::json_text,
         coordinator::{Coordinator, DISABLED},
-        durable::storage::{Storage, StorageReport},
+        durable::persistence::StorageReport,
     },
     lane::ClientSlot,
     limits,
@@ -64,7 +64,7 @@ impl Coordinator {
         let states_bytes = self.state_memory();
         let list = PluginList {
             durability: self.settings.durability,
-            storage: self.storage_report(),
+            storage: self.persistence.report(),
             plugins: plugins
                 .map(|(name, plugin)| self.report(name, plugin))
                 .collect(),
@@ -113,12 +113,11 @@ impl Coordinator {
                 let report = report.unwrap_or_else(|| "{}".to_owned());
                 // What was decided is to outlive the process from the moment that it is answered. A batch that the disk
                 // does not take undoes nothing of it: it is kept once the disk is back.
-                match self.storage {
-                    Storage::Sound => {
-                        let decided = (self.commits.latest(), false);
-                        self.answer_once_durable(decided, slot, request, &report);
-                    }
-                    Storage::Quieting | Storage::Rebuilding => self.answer(slot, request, &report),
+                if self.persistence.is_sound() {
+                    let decided = (self.persistence.latest(), false);
+                    self.answer_once_durable(decided, slot, request, &report);
+                } else {
+                    self.answer(slot, request, &report);
                 }
             }
             Err(reason) => self.fail(slot, request, ErrorCode::BadPayload, &reason),

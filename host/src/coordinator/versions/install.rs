@@ -20,7 +20,6 @@ use super::{
 use crate::{
     coordinator::{
         coordinator::{Coordinator, REMOVED},
-        durable::storage::Storage,
         lane::{Lane, Origin},
         routes::ServedType,
         serving::type_faults::Outages,
@@ -61,7 +60,7 @@ impl Coordinator {
         // What came before it under this name, and waited, is outdated.
         let blocked = self.slot(&name).take_blocked();
         self.outdated(blocked);
-        if self.storage != Storage::Sound {
+        if !self.persistence.is_sound() {
             // It would get a state that is not what is durable.
             tracing::info!(
                 plugin = %name,
@@ -77,7 +76,7 @@ impl Coordinator {
             let closed = &mut self.types[type_id].closed;
             closed.take_if(|closed| closed.code == ErrorCode::Removed);
         }
-        let refused = self.store.check(
+        let refused = self.persistence.check(
             &prepared.description.name,
             prepared
                 .description
@@ -117,7 +116,7 @@ impl Coordinator {
         let Step::Pausing(_) = self.slot(name).step else {
             return;
         };
-        if self.storage != Storage::Sound {
+        if !self.persistence.is_sound() {
             return;
         }
         if lanes.iter().any(|lane| self.lane(*lane).is_busy()) {
@@ -138,7 +137,7 @@ impl Coordinator {
                 states: lane
                     .states
                     .iter()
-                    .map(|state| self.store.take(declared, state))
+                    .map(|state| self.persistence.lend(declared, state))
                     .collect(),
             })
             .collect();
@@ -147,7 +146,7 @@ impl Coordinator {
             open: open_lane_of(&prepared),
             lanes: opening_lanes,
             anew: None,
-            kept: self.commits.are_kept(),
+            kept: self.persistence.is_kept(),
         });
         self.slot(name).step = Step::Opening(prepared);
     }
@@ -167,7 +166,7 @@ impl Coordinator {
                 .as_ref()
                 .expect("a serving lane is open");
             for (state, lent) in described.states.iter().zip(lane.take_states()) {
-                self.store.give_back(declared, state, lent);
+                self.persistence.give_back(declared, state, lent);
             }
         }
     }
@@ -191,7 +190,7 @@ impl Coordinator {
         self.resume(&name);
         // Its file went while it was on its way: it serves what came meanwhile, and no more.
         self.close_again(&name);
-        if self.storage != Storage::Sound {
+        if !self.persistence.is_sound() {
             self.close_kept(&name);
         }
         self.unblock();
@@ -219,7 +218,7 @@ impl Coordinator {
         let described = description.lanes.iter().zip(failed.states);
         for (lane, states) in described {
             for (state, lent) in lane.states.iter().zip(states) {
-                self.store.give_back(&description.name, state, lent);
+                self.persistence.give_back(&description.name, state, lent);
             }
         }
         if let Some(serving) = serving_of(&self.plugins, name) {
@@ -231,7 +230,7 @@ impl Coordinator {
             {
                 let states = described.states.iter();
                 let states = states
-                    .map(|state| self.store.take(declared, state))
+                    .map(|state| self.persistence.lend(declared, state))
                     .collect();
                 let lane = self.lanes[lane.0 as usize]
                     .as_ref()
@@ -258,7 +257,7 @@ impl Coordinator {
         let mut lanes = Vec::new();
         // All of it, and what its states are declared as, is durable together.
         let effects: usize = opened.iter().map(|lane| lane.effects.len()).sum();
-        self.commits.make_room(effects);
+        self.persistence.make_room(effects);
         for ((described, opened), kept) in prepared.description.lanes.iter().zip(opened).zip(kept) {
             let time_limit = prepared.settings.time_limit.unwrap_or(limits::TIME_LIMIT);
             let origin = Origin {
@@ -268,7 +267,7 @@ impl Coordinator {
                 types: types_of_lane(described),
                 time_limit: (!time_limit.is_zero()).then_some(time_limit),
             };
-            let is_kept = self.commits.are_kept() && !described.states.is_empty();
+            let is_kept = self.persistence.is_kept() && !described.states.is_empty();
             let mut lane = Lane::new(origin, opened.access, opened.runner, is_kept);
             let id = kept.unwrap_or_else(|| self.schedule.open_lane());
             let index = id.0 as usize;

@@ -10,7 +10,7 @@ use super::{
     slot::{PluginSlot, Said, Step},
 };
 use crate::{
-    coordinator::{coordinator::Coordinator, durable::storage::StorageReport},
+    coordinator::{coordinator::Coordinator, durable::persistence::StorageReport},
     plugins::Prepared,
     ready::{NotServing, PluginState, Readiness},
 };
@@ -225,7 +225,7 @@ impl Coordinator {
     pub(in crate::coordinator) fn status(&self) -> StatusReport<'_> {
         let Readiness { serving, others } = self.readiness();
         StatusReport {
-            storage: self.storage_report(),
+            storage: self.persistence.report(),
             stopping: self.stopping,
             serving,
             not_serving: others.into_iter().map(|of| (of.name, of.state)).collect(),
@@ -236,7 +236,7 @@ impl Coordinator {
     fn is_degraded(&self, plugin: &PluginSlot) -> bool {
         let lanes = plugin.serving.iter().flat_map(|serving| &serving.lanes);
         let mut lanes = lanes.filter_map(|lane| self.lanes.get(lane.0 as usize)?.as_ref());
-        self.storage_error.is_some() && lanes.any(|lane| lane.is_kept)
+        !self.persistence.is_sound() && lanes.any(|lane| lane.is_kept)
     }
 
     fn state_of(&self, plugin: &PluginSlot) -> PluginState {
