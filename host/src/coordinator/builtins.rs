@@ -119,7 +119,7 @@ impl Coordinator {
         };
         // After a restart the name is worth nothing without the key.
         self.answer_once_durable(
-            (self.session_key_in, true),
+            (self.sessions.key_in(), true),
             slot,
             request,
             &json_text(&result),

@@ -22,7 +22,7 @@ use super::{
     routes::{Closed, Types},
     schedule::{Expired, Schedule},
     serving::quarantine::Back,
-    sessions::{Answers, InFlight, SessionKey, answers_state},
+    sessions::{SessionKey, Sessions},
     versions::slot::PluginSlot,
 };
 use crate::{
@@ -32,7 +32,7 @@ use crate::{
     limits,
     plugins::Standing,
     run_delay::RunDelay,
-    state::{BatchNo, Store},
+    state::Store,
 };
 
 /// What an operator decides.
@@ -70,12 +70,8 @@ pub struct Coordinator {
     pub(super) plugins: BTreeMap<String, PluginSlot>,
     /// What keeps the state.
     pub(super) persistence: Persistence,
-    pub(super) answers: Answers,
-    pub(super) in_flight: InFlight,
-    /// What the sessions' names are made with.
-    pub(super) session_key: SessionKey,
-    /// The batch in which the key of the sessions' names is stored.
-    pub(super) session_key_in: BatchNo,
+    /// What makes a request that is asked again count once.
+    pub(super) sessions: Sessions,
     /// A reply on its way to where it is sent or held.
     pub(super) reply: Vec<u8>,
     pub(super) standings: Vec<Standing>,
@@ -121,10 +117,9 @@ impl Coordinator {
         new_key: SessionKey,
     ) -> Self {
         let mut persistence = Persistence::new(store, commits);
-        let lent = persistence.lend(HOST, &answers_state());
         let budgets = Budgets::default();
         let steady_ms = clock.steady_ms();
-        let answers = Answers::new(lent, persistence.is_kept(), steady_ms, &budgets.answers);
+        let sessions = Sessions::recovered(&mut persistence, new_key, steady_ms, &budgets);
         let decisions = Decisions::recovered(&mut persistence);
         // Milliseconds count up faster than clients come, so ids are not used again after a restart.
         let first_id = clock.now_ms().saturating_mul(1_000);
@@ -138,10 +133,7 @@ impl Coordinator {
             lanes: Vec::new(),
             plugins: BTreeMap::new(),
             persistence,
-            session_key: answers.key().unwrap_or(new_key),
-            session_key_in: BatchNo::default(),
-            answers,
-            in_flight: InFlight::new(budgets.requests.clone()),
+            sessions,
             budgets,
             reply: Vec::new(),
             standings: Vec::new(),
@@ -241,7 +233,7 @@ impl Coordinator {
             attempt: 1,
             wait: meta.wait.or(served.wait).unwrap_or(false),
             deadline_ms: self.deadline(meta.deadline_ms.or(served.deadline_ms)),
-            once: new.map(|(of, fingerprint)| self.in_flight.begin(of, fingerprint, type_id)),
+            once: new.map(|(of, fingerprint)| self.sessions.begin(of, fingerprint, type_id)),
             query_index: request.query_index,
             payload: request.payload.unwrap_or(""),
         };

@@ -104,7 +104,7 @@ impl Coordinator {
     /// About how much memory the states take, in bytes. What was answered to requests with ids is one of them.
     pub(in crate::coordinator) fn state_memory(&self) -> usize {
         let lanes = self.lanes.iter().flatten().map(Lane::state_memory);
-        self.persistence.memory() + self.answers.memory() + lanes.sum::<usize>()
+        self.persistence.memory() + self.sessions.memory() + lanes.sum::<usize>()
     }
 
     /// Ends the keeping of the state in good order; false if the disk has not come back within `patience`.
@@ -136,7 +136,7 @@ impl Coordinator {
         for lane in self.lanes.iter_mut().flatten() {
             lane.last_change = BatchNo::default();
         }
-        self.session_key_in = BatchNo::default();
+        self.sessions.storage_failed();
         let names: Vec<String> = self.plugins.keys().cloned().collect();
         for name in names {
             self.close_kept(&name);

@@ -118,7 +118,7 @@ impl Coordinator {
         self.busy(slot, &type_name, asked.query_index, &full);
         if let Some(once) = asked.once {
             // It has come just now, so nobody has joined it.
-            self.in_flight.end(once);
+            self.sessions.end(once);
         }
         false
     }

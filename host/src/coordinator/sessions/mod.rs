@@ -1,16 +1,22 @@
 //! What makes a request that is asked again count once: sessions and their names, the answers that are kept, and the
-//! requests under way. Pure: nothing here runs a request or answers one.
+//! requests under way. But for `repeats`, nothing here runs a request or answers one.
 
 mod answers;
 mod in_flight;
 mod name;
 pub(in crate::coordinator) mod repeats;
+#[allow(
+    clippy::module_inception,
+    reason = "it is what the folder is named after"
+)]
+mod sessions;
 mod shares;
 mod stored;
 
-pub(in crate::coordinator) use answers::{Answers, Looked, answers_state};
+use answers::{Answers, Looked};
 pub(in crate::coordinator) use in_flight::{InFlight, Joined, RequestId};
 pub use name::SessionKey;
+pub(in crate::coordinator) use sessions::Sessions;
 pub use shares::Origin;
 pub use stored::{Untrue, forget_untrue};
 

@@ -4,17 +4,17 @@
 use protocol::{Cancel, ErrorCode, Reply, Request, encoder, limits::SEPARATOR};
 use serde::Serialize;
 
-use super::{Answers, Fingerprint, Joined, Looked, Origin, RequestId, answers_state};
+use super::{Fingerprint, Joined, Looked, Origin, RequestId};
 use crate::{
     coordinator::{
         builtins::json_text,
-        coordinator::{Coordinator, HOST, SHUTTING_DOWN},
+        coordinator::{Coordinator, SHUTTING_DOWN},
         durable::storage::{VOID, storage_unknown},
         host_error::host_error,
     },
     lane::{ClientSlot, Handed, InFlightId, Job, LaneId, Outcome, RequestRef, Runner},
     limits,
-    state::{BatchNo, LentState},
+    state::BatchNo,
 };
 
 /// What `rm.cancel` is answered with.
@@ -38,27 +38,26 @@ impl Coordinator {
         let session = match resumed {
             None => own.unwrap_or(id),
             Some(name) => self
-                .session_key
-                .session(name)
-                .filter(|session| self.answers.is_known(*session))
+                .sessions
+                .named(name)
                 .ok_or_else(|| FORGOTTEN_SESSION.to_owned())?,
         };
         if own != Some(session) {
             self.leave_session(slot);
             let client = self.clients.at(slot);
             client.session = Some(session);
-            self.answers.enter(session, Origin::of(client.peer));
+            self.sessions.enter(session, Origin::of(client.peer));
         }
         if self.persistence.is_sound() {
-            self.declare_answers();
+            self.sessions.declare(&mut self.persistence);
         }
-        Ok(self.session_key.name(session))
+        Ok(self.sessions.name(session))
     }
 
     /// A client goes, or goes on with another session.
     pub(in crate::coordinator) fn leave_session(&mut self, slot: ClientSlot) {
         if let Some(session) = self.clients.at(slot).session {
-            self.answers.leave(session, self.clock.steady_ms());
+            self.sessions.leave(session, self.clock.steady_ms());
         }
     }
 
@@ -76,7 +75,7 @@ impl Coordinator {
             self.refuse_while_unsound(slot, request, of);
             return None;
         }
-        if let Some((in_flight, first)) = self.in_flight.find(of) {
+        if let Some((in_flight, first)) = self.sessions.find(of) {
             if first == fingerprint {
                 self.join(slot, request, in_flight);
             } else {
@@ -88,7 +87,7 @@ impl Coordinator {
         reply.clear();
         let (type_name, index) = (&request.type_name, request.query_index);
         let mut refuse = |code, text| host_error(&mut reply, type_name, index, code, text);
-        let batch = match self.answers.look(of, fingerprint) {
+        let batch = match self.sessions.look(of, fingerprint) {
             Looked::New => {
                 self.reply = reply;
                 return Some((of, fingerprint));
@@ -124,7 +123,7 @@ impl Coordinator {
 
     /// Has a repeated request wait for the answer of the first, unless too many do.
     fn join(&mut self, slot: ClientSlot, request: &Request<'_>, in_flight: InFlightId) {
-        let joined = self.in_flight.joined_len(in_flight);
+        let joined = self.sessions.joined_len(in_flight);
         if joined >= limits::JOINED_MAX {
             let full =
                 format!("{joined} have asked for the same request again and wait for its answer");
@@ -135,7 +134,7 @@ impl Coordinator {
         }
         let query_index = request.query_index.into();
         let joined = Joined { slot, query_index };
-        match self.in_flight.join(in_flight, joined) {
+        match self.sessions.join(in_flight, joined) {
             Ok(()) => self.clients.at(slot).unanswered += 1,
             Err(spent) => {
                 let full = spent.to_string();
@@ -176,23 +175,23 @@ impl Coordinator {
             return Vec::new();
         };
         if let Outcome::Answered | Outcome::Refused(_) = result {
-            self.declare_answers();
-            let (of, fingerprint) = self.in_flight.of(once);
             let (result, now_ms) = (written(reply).result, self.clock.steady_ms());
-            let effects = self.persistence.effects();
             let origin = Origin::of(self.clients.at(slot).peer);
-            self.answers.ran(of.session, origin, changed, now_ms);
             let lane_of = self.lanes[lane.0 as usize].as_ref();
             let from = lane_of.map_or(&[][..], |lane| &lane.state_ids);
-            self.answers
-                .keep(of, fingerprint, from, result.as_bytes(), now_ms, effects);
+            let kept_in = self.sessions.keep(
+                once,
+                (origin, from, changed),
+                result.as_bytes(),
+                now_ms,
+                &mut self.persistence,
+            );
             self.tell_lost(now_ms);
-            let latest = self.noted_in(of);
             let lane = self.lane(lane);
             lane.answers_are_kept = true;
-            lane.last_change = lane.last_change.max(latest);
+            lane.last_change = lane.last_change.max(kept_in);
         }
-        self.in_flight.end(once)
+        self.sessions.end(once)
     }
 
     /// Gives the same answer to those who asked the same again.
@@ -223,8 +222,7 @@ impl Coordinator {
 
     /// A request with an id is answered with an error of the host's. Returns who else asked it.
     pub(in crate::coordinator) fn end_once(&mut self, once: Option<InFlightId>) -> Vec<Joined> {
-        once.map(|once| self.in_flight.end(once))
-            .unwrap_or_default()
+        once.map(|once| self.sessions.end(once)).unwrap_or_default()
     }
 
     /// A client has gone, and its request with it. If another connection has asked the same, it is that one's now.
@@ -233,8 +231,8 @@ impl Coordinator {
             return;
         };
         let heir = loop {
-            let Some(joined) = self.in_flight.pop_joined(once) else {
-                self.in_flight.end(once);
+            let Some(joined) = self.sessions.pop_joined(once) else {
+                self.sessions.end(once);
                 return;
             };
             if !self.clients.at(joined.slot).ended {
@@ -266,8 +264,8 @@ impl Coordinator {
     /// begun. One whose connection is closed wants none at all. Returns how many of its requests that were.
     pub(in crate::coordinator) fn leave_joined(&mut self, slot: ClientSlot, gone: bool) -> usize {
         let schedule = &self.schedule;
-        self.in_flight
-            .leave(slot, |once| gone || schedule.holds(once))
+        self.sessions
+            .leave_joined(slot, |once| gone || schedule.holds(once))
     }
 
     /// A request with an id that was in work is set aside: those who asked it again and have ended want no answer any
@@ -276,7 +274,7 @@ impl Coordinator {
         let Some(once) = once else { return };
         let clients = &mut self.clients;
         let ended = |slot| clients.at(slot).ended;
-        for joined in self.in_flight.take_joined(once, ended) {
+        for joined in self.sessions.take_joined(once, ended) {
             self.clients.settle(joined.slot, 1);
         }
     }
@@ -299,7 +297,7 @@ impl Coordinator {
         if self.has_too_much_open(slot, request) {
             return;
         }
-        let was = match self.in_flight.find(of) {
+        let was = match self.sessions.find(of) {
             Some((once, _)) => match self.take_out(once) {
                 Some((job, did)) => {
                     let batch = self.note_cancelled(of);
@@ -308,7 +306,7 @@ impl Coordinator {
                 }
                 None => "running",
             },
-            None => match self.answers.look_at_any(of).0 {
+            None => match self.sessions.look_at_any(of) {
                 Looked::New => {
                     // It may still be on its way here, on another connection.
                     self.note_cancelled(of);
@@ -333,15 +331,13 @@ impl Coordinator {
 
     /// The state was read back: what was answered is what is durable.
     pub(in crate::coordinator) fn answers_recovered(&mut self) {
-        let lent = self.persistence.lend(HOST, &answers_state());
-        let (is_told, now_ms) = (self.persistence.is_kept(), self.clock.steady_ms());
-        // Before the new ones are counted.
-        self.answers = Answers::new(LentState::default(), is_told, now_ms, &self.budgets.answers);
-        self.answers = Answers::new(lent, is_told, now_ms, &self.budgets.answers);
+        let now_ms = self.clock.steady_ms();
+        self.sessions
+            .recover(&mut self.persistence, now_ms, &self.budgets);
         for slot in self.clients.slots() {
             let client = self.clients.at(slot);
             if let Some(session) = client.session {
-                self.answers.enter(session, Origin::of(client.peer));
+                self.sessions.enter(session, Origin::of(client.peer));
             }
         }
     }
@@ -353,9 +349,7 @@ impl Coordinator {
     }
 
     fn refuse_while_unsound(&mut self, slot: ClientSlot, request: &Request<'_>, of: RequestId) {
-        let is_new =
-            self.in_flight.find(of).is_none() && self.answers.look_at_any(of).0 == Looked::New;
-        if is_new {
+        if self.sessions.is_new(of) {
             return self.fail(slot, request, ErrorCode::StorageFailed, VOID);
         }
         self.clients.reply(slot, |out| {
@@ -373,7 +367,7 @@ impl Coordinator {
             return Some(taken);
         }
         // It may lie on its lane's thread, which has not entered it yet.
-        let lane = self.types[self.in_flight.type_of(once)].lane;
+        let lane = self.types[self.sessions.type_of(once)].lane;
         let of = self.lanes[lane.0 as usize].as_mut()?;
         let Runner::Thread(thread) = of.runner() else {
             return None;
@@ -388,16 +382,15 @@ impl Coordinator {
     }
 
     fn note_cancelled(&mut self, of: RequestId) -> BatchNo {
-        self.declare_answers();
         let now_ms = self.clock.steady_ms();
-        self.answers.cancel(of, now_ms, self.persistence.effects());
+        let noted_in = self.sessions.cancel(of, now_ms, &mut self.persistence);
         self.tell_lost(now_ms);
-        self.noted_in(of)
+        noted_in
     }
 
     /// Says in the log what was forgotten for want of room.
     fn tell_lost(&mut self, now_ms: u64) {
-        if let Some(lost) = self.answers.take_lost(now_ms) {
+        if let Some(lost) = self.sessions.take_lost(now_ms) {
             tracing::warn!(
                 sessions = lost.sessions,
                 answers = lost.answers,
@@ -433,16 +426,6 @@ impl Coordinator {
         }
     }
 
-    /// Notes in which batch the last answer of a session is.
-    fn noted_in(&mut self, of: RequestId) -> BatchNo {
-        if !self.persistence.is_kept() {
-            return BatchNo::default();
-        }
-        let latest = self.persistence.latest();
-        self.answers.changed_in(of.session, latest);
-        latest
-    }
-
     /// Answers a request of the host's own once a batch is durable. `undone`: what it did has not happened if the batch
     /// never comes to be.
     pub(in crate::coordinator) fn answer_once_durable(
@@ -466,20 +449,6 @@ impl Coordinator {
             self.clients.at(slot).unanswered += 1;
         } else {
             self.clients.reply(slot, |out| out.extend_from_slice(reply));
-        }
-    }
-
-    /// Sees that the answers' state, and the key of the sessions' names, are stored before anything that needs them.
-    fn declare_answers(&mut self) {
-        if self.answers.key().is_some() {
-            return;
-        }
-        let id = self.answers.state_id();
-        self.persistence.declare(HOST, &answers_state(), id);
-        self.answers
-            .put_key(self.session_key, self.persistence.effects());
-        if self.persistence.is_kept() {
-            self.session_key_in = self.persistence.latest();
         }
     }
 }
