@@ -59,7 +59,7 @@ impl Coordinator {
         }
         if is_built_in(&request.type_name) && request.type_name != "ping" {
             // It may take long, so it is billed by itself.
-            self.unbilled = limits::UNBILLED_MAX;
+            self.turn.takes_long();
         }
         match &*request.type_name {
             "ping" => {

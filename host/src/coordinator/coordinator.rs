@@ -23,15 +23,15 @@ use super::{
     schedule::{Expired, Schedule},
     serving::quarantine::Back,
     sessions::{SessionKey, Sessions},
+    turn::Turn,
     versions::slot::PluginSlot,
 };
 use crate::{
     budget::Budgets,
-    clock::{Clock, Moment},
+    clock::Clock,
     lane::{ClientSlot, Fetched, Handed, LaneId, Opener, RequestRef, Runner, Signal},
     limits,
     plugins::Standing,
-    run_delay::RunDelay,
     state::Store,
 };
 
@@ -87,12 +87,8 @@ pub struct Coordinator {
     pub(super) watches: BTreeSet<(Instant, LaneId)>,
     /// Rung when something was marked, or came to be due, outside of the core loop.
     pub(super) bell: Rc<Notify>,
-    /// The time, as of the turn's beginning or the last job that ran inline.
-    pub(super) now: Moment,
-    /// How long jobs have run on the core thread since the turn began.
-    pub(super) turn_us: u64,
-    /// Messages of this turn that have not been counted in it yet.
-    pub(super) unbilled: u32,
+    /// The turn that the core thread is in.
+    pub(super) turn: Turn,
     pub(super) stopping: bool,
     pub(super) fetched: Fetched,
     /// Jobs on their way to a lane's thread. Kept and reused, as `fetched` is.
@@ -100,8 +96,6 @@ pub struct Coordinator {
     pub(super) expired: Vec<Expired>,
     /// What comes back by itself after faults, and when.
     pub(super) back_at: BTreeSet<(Instant, Back)>,
-    /// What no inline jobber is to blame for: how long this thread waited for a processor.
-    pub(super) run_delay: RunDelay,
     /// More has come to be due than is dealt with in one turn.
     pub(super) more_is_due: bool,
 }
@@ -145,15 +139,12 @@ impl Coordinator {
             loaded: Vec::new(),
             watches: BTreeSet::new(),
             bell: Rc::new(Notify::new()),
-            now: clock.read(),
-            turn_us: 0,
-            unbilled: 0,
+            turn: Turn::new(clock),
             stopping: false,
             fetched: Fetched::default(),
             window: VecDeque::new(),
             expired: Vec::new(),
             back_at: BTreeSet::new(),
-            run_delay: RunDelay::of_this_thread(),
             more_is_due: false,
             settings,
             clock,
@@ -179,22 +170,11 @@ impl Coordinator {
     pub fn received(&mut self, slot: ClientSlot, frame: &[u8]) {
         if frame.len() > limits::BILLED_BYTES {
             // So that what reading it takes is not the jobber's.
-            self.unbilled = limits::UNBILLED_MAX;
+            self.turn.takes_long();
         }
         self.deal_with(slot, frame);
-        self.unbilled += 1;
-        self.bill_if_due();
-    }
-
-    /// What was done for messages counts for their client's turn, as jobs do that run on the core thread. The clock is
-    /// read for what may have taken long, else now and then.
-    fn bill_if_due(&mut self) {
-        if self.unbilled < limits::UNBILLED_MAX {
-            return;
-        }
-        let now = self.clock.read();
-        self.turn_us += now.us.saturating_sub(self.now.us);
-        (self.now, self.unbilled) = (now, 0);
+        self.turn.count_message();
+        self.turn.bill_if_due();
     }
 
     fn deal_with(&mut self, slot: ClientSlot, frame: &[u8]) {
@@ -203,7 +183,7 @@ impl Coordinator {
             Ok(request) => request,
             Err(bad) => return self.bad_message(slot, &bad.query_index, &bad.reason, frame),
         };
-        self.bill_if_due();
+        self.turn.bill_if_due();
         let meta = match self.meta(slot, &request) {
             Ok(meta) => meta,
             Err(reason) => return self.bad_message(slot, request.query_index, &reason, frame),
@@ -211,7 +191,7 @@ impl Coordinator {
         let new = match meta.id.map(|id| self.recognise(slot, &request, id)) {
             // It was asked before, and is dealt with.
             Some(None) => {
-                self.unbilled = limits::UNBILLED_MAX;
+                self.turn.takes_long();
                 return;
             }
             new => new.flatten(),
@@ -270,15 +250,13 @@ impl Coordinator {
 
     /// Begins a turn of messages from one connection.
     pub fn begin_turn(&mut self) {
-        (self.turn_us, self.unbilled) = (0, 0);
-        self.now = self.clock.read();
-        self.run_delay.look(self.now.us);
+        self.turn.begin();
     }
 
     /// Whether jobs have run on the core thread for so long that what is finished should be sent, and others
     /// should get their turn.
     pub fn turn_is_over(&self) -> bool {
-        self.turn_us > limits::INLINE_TURN_US
+        self.turn.is_over()
     }
 
     /// Sends what was answered, and has what was changed made durable.
@@ -389,11 +367,11 @@ impl Coordinator {
     fn deadline(&self, patience_ms: Option<u64>) -> u64 {
         match patience_ms {
             Some(0) => u64::MAX,
-            Some(ms) => self.now.steady_ms.saturating_add(ms),
-            None => self
-                .now
-                .steady_ms
-                .saturating_add(millis(self.settings.deadline)),
+            Some(ms) => self.turn.now().steady_ms.saturating_add(ms),
+            None => {
+                let ms = millis(self.settings.deadline);
+                self.turn.now().steady_ms.saturating_add(ms)
+            }
         }
     }
 

@@ -16,6 +16,7 @@ mod routes;
 mod schedule;
 mod serving;
 mod sessions;
+mod turn;
 mod versions;
 
 #[cfg(test)]

@@ -117,7 +117,7 @@ impl Coordinator {
     }
 
     fn run_inline(&mut self, id: LaneId) {
-        self.begin_turn();
+        self.turn.begin();
         let mut unrun = Unrun::default();
         for _ in 0..INLINE_TURN {
             let Some(job) = self.next(id, &mut unrun) else {
@@ -137,8 +137,8 @@ impl Coordinator {
                 reply: &mut reply,
                 effects: Some(self.persistence.effects()),
             };
-            let verdict = code.run(jobber, &job.asked(), &self.clock, self.now, out);
-            self.now = code.ended();
+            let verdict = code.run(jobber, &job.asked(), &self.clock, self.turn.now(), out);
+            self.turn.job_ended(code.ended());
             let took_us = code.took_us();
             self.note_served(job.type_id, &job.asked(), &verdict, || {
                 started.map_or(Duration::ZERO, |at| at.elapsed())
@@ -150,7 +150,7 @@ impl Coordinator {
                 self.failed_on(id, type_id, who, misdeed);
             }
             self.took(id, took_us);
-            if self.turn_us > limits::INLINE_TURN_US || self.is_held_up(id) {
+            if self.turn.is_over() || self.is_held_up(id) {
                 break;
             }
         }

@@ -224,13 +224,8 @@ impl Coordinator {
 
     /// An inline call has been made.
     pub(in crate::coordinator) fn took(&mut self, id: LaneId, took_us: u64) {
-        self.turn_us += took_us;
-        if took_us > limits::INLINE_CALL_MS_MAX * 1_000 {
-            // A call that only waited for a processor has held up nobody.
-            let held_us = took_us.saturating_sub(self.run_delay.since_look());
-            if held_us > limits::INLINE_CALL_MS_MAX * 1_000 {
-                self.was_slow(id, held_us / 1_000);
-            }
+        if let Some(held_us) = self.turn.spend(took_us) {
+            self.was_slow(id, held_us / 1_000);
         }
     }
 

@@ -34,7 +34,7 @@ impl Coordinator {
                 let client = self.clients.at(slot);
                 let started = debug_start();
                 let outlet = Rc::clone(client.outlet());
-                let (clock, now) = (&self.clock, self.now);
+                let (clock, now) = (&self.clock, self.turn.now());
                 let effects = Some(self.persistence.effects());
                 let verdict = if is_held {
                     let reply = &mut self.reply;
@@ -44,9 +44,7 @@ impl Coordinator {
                     let reply = &mut outlet.unsent();
                     code.run(jobber, asked, clock, now, Output { reply, effects })
                 };
-                self.now = code.ended();
-                // It has just been looked at the clock.
-                self.unbilled = 0;
+                self.turn.job_ended(code.ended());
                 let took_us = code.took_us();
                 self.note_served(type_id, asked, &verdict, || {
                     started.map_or(Duration::ZERO, |at| at.elapsed())

@@ -159,8 +159,7 @@ impl Coordinator {
         }
         if unrun.0 > before {
             // What that took is no job's doing.
-            let began_us = std::mem::replace(&mut self.now, self.clock.read()).us;
-            self.turn_us += self.now.us - began_us;
+            self.turn.bill();
         }
         found
     }
