@@ -3,7 +3,7 @@
 //! host is told to stop.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -13,6 +13,7 @@ use protocol::{ErrorCode, Meta, Request, encoder};
 use tokio::sync::Notify;
 
 use super::{
+    agenda::Agenda,
     builtins::check_deadline,
     clients::{Clients, Outlet},
     durable::{commits::Commits, decisions::Decisions, persistence::Persistence},
@@ -21,7 +22,6 @@ use super::{
     peer::Peer,
     routes::{Closed, Types},
     schedule::{Expired, Schedule},
-    serving::quarantine::Back,
     sessions::{SessionKey, Sessions},
     turn::Turn,
     versions::slot::PluginSlot,
@@ -79,14 +79,8 @@ pub struct Coordinator {
     pub(super) opener: Opener,
     pub(super) pongs: u64,
     pub(super) signal: Arc<Signal>,
-    /// Lanes that may have something to begin.
-    pub(super) marked: Vec<LaneId>,
-    /// Lanes whose threads hold more than the job that they have entered.
-    pub(super) loaded: Vec<LaneId>,
-    /// Lanes whose running jobs may be past their limits, and when. One that the lane does not have is outdated.
-    pub(super) watches: BTreeSet<(Instant, LaneId)>,
-    /// Rung when something was marked, or came to be due, outside of the core loop.
-    pub(super) bell: Rc<Notify>,
+    /// What the core loop is to look at next.
+    pub(super) agenda: Agenda,
     /// The turn that the core thread is in.
     pub(super) turn: Turn,
     pub(super) stopping: bool,
@@ -94,10 +88,6 @@ pub struct Coordinator {
     /// Jobs on their way to a lane's thread. Kept and reused, as `fetched` is.
     pub(super) window: VecDeque<Handed>,
     pub(super) expired: Vec<Expired>,
-    /// What comes back by itself after faults, and when.
-    pub(super) back_at: BTreeSet<(Instant, Back)>,
-    /// More has come to be due than is dealt with in one turn.
-    pub(super) more_is_due: bool,
 }
 
 impl Coordinator {
@@ -135,17 +125,12 @@ impl Coordinator {
             opener,
             pongs: 0,
             signal,
-            marked: Vec::new(),
-            loaded: Vec::new(),
-            watches: BTreeSet::new(),
-            bell: Rc::new(Notify::new()),
+            agenda: Agenda::default(),
             turn: Turn::new(clock),
             stopping: false,
             fetched: Fetched::default(),
             window: VecDeque::new(),
             expired: Vec::new(),
-            back_at: BTreeSet::new(),
-            more_is_due: false,
             settings,
             clock,
         }
@@ -153,7 +138,7 @@ impl Coordinator {
 
     /// Rung when [`Coordinator::advance`] has something to do.
     pub fn bell(&self) -> Rc<Notify> {
-        Rc::clone(&self.bell)
+        self.agenda.bell()
     }
 
     /// Where what is kept for clients counts.
@@ -245,7 +230,7 @@ impl Coordinator {
         self.clients.gone(slot);
         self.forget_queued(slot);
         // Whoever stops the host waits for the last one.
-        self.bell.notify_one();
+        self.agenda.ring();
     }
 
     /// Begins a turn of messages from one connection.
@@ -268,19 +253,20 @@ impl Coordinator {
 
     /// Whether there is more to do at once.
     pub fn has_marked(&self) -> bool {
-        self.more_is_due || !self.marked.is_empty()
+        self.agenda.has_work()
     }
 
     /// Whether a lane's thread is to be looked at again soon, see [`Coordinator::look_at_threads`].
     pub fn has_loaded_threads(&self) -> bool {
-        !self.loaded.is_empty()
+        self.agenda.has_loaded()
     }
 
     /// When time alone gives [`Coordinator::advance`] something to do.
     pub fn next_due(&self) -> Option<Instant> {
         let scheduled = (self.schedule.next_due_ms()).map(|ms| self.clock.instant_of(ms));
-        let watched = self.watches.first().map(|(due, _)| *due);
-        let due = [scheduled, watched, self.next_back()];
+        // While the host stops nothing comes back.
+        let back = self.agenda.next_back().filter(|_| !self.stopping);
+        let due = [scheduled, self.agenda.next_watch(), back];
         due.into_iter().flatten().min()
     }
 
@@ -293,11 +279,9 @@ impl Coordinator {
         self.time_passed();
         self.look_at_watches();
         self.end_quarantines();
-        for lane in std::mem::take(&mut self.marked) {
-            if let Some(of) = self.lanes.get_mut(lane.0 as usize).and_then(Option::as_mut) {
-                of.marked = false;
-                self.run(lane);
-            }
+        for lane in self.agenda.take_marked() {
+            self.agenda.unmark(lane);
+            self.run(lane);
         }
         self.step_plugins();
         self.step_storage();
@@ -395,7 +379,7 @@ impl Coordinator {
             left.extend(Some(job).filter(|job| job.once.is_some()));
         }
         for lane in ready {
-            self.mark(lane);
+            self.agenda.mark(lane);
         }
         // Before its own are handed on: it is not to inherit them itself.
         let gone = self.clients.at(slot).is_gone();

@@ -23,8 +23,6 @@ pub struct Lane {
     pub paused: bool,
     /// Everything that it holds is answered so, and nothing is run.
     pub gives_up: Option<Closed>,
-    /// It is among those that the coordinator looks at next.
-    pub marked: bool,
     /// Its code is with the opener, to be opened anew.
     pub opening: bool,
     /// When its running job is looked at, for it may be past its limit then; `None` if nobody watches it.
@@ -71,7 +69,6 @@ impl Lane {
             origin,
             paused: false,
             gives_up: None,
-            marked: false,
             opening: false,
             watched_until: None,
             overdue: None,

@@ -1,5 +1,6 @@
 //! The single worker: it owns all lanes and queues and decides what runs next.
 
+mod agenda;
 mod builtins;
 mod clients;
 #[allow(

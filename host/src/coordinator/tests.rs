@@ -76,7 +76,7 @@ fn a_lane_is_watched_once_however_often_a_new_version_waits_for_it() {
         coordinator.cut_at(id, Instant::now());
         coordinator.look_at_watches();
     }
-    assert_eq!(coordinator.watches.len(), 1);
+    assert_eq!(coordinator.agenda.watches_len(), 1);
 }
 
 #[test]
@@ -92,8 +92,8 @@ fn a_lane_whose_place_another_one_has_taken_is_watched_no_more() {
 #[test]
 fn whose_time_out_of_service_ends_while_the_host_stops_does_not_keep_it_awake() {
     let mut coordinator = coordinator();
-    let back = (Instant::now(), Back::Type(TypeId(0)));
-    coordinator.back_at.insert(back);
+    let back = Back::Type(TypeId(0));
+    coordinator.agenda.comes_back(Instant::now(), back);
     assert!(coordinator.next_due().is_some());
     coordinator.stop();
     coordinator.advance();

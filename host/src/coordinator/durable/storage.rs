@@ -123,7 +123,7 @@ impl Coordinator {
         for index in 0..self.lanes.len() {
             let lane = LaneId(u32::try_from(index).expect("it was made from one"));
             if self.lanes[index].is_some() && self.schedule.has_next(lane) {
-                self.mark(lane);
+                self.agenda.mark(lane);
             }
         }
     }

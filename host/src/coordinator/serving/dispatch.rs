@@ -21,37 +21,25 @@ impl Coordinator {
     /// Fetches finished replies from threads that are not through with their window, and takes back what
     /// stands behind a job that runs for long.
     pub fn look_at_threads(&mut self) {
-        for lane in std::mem::take(&mut self.loaded) {
+        for lane in self.agenda.take_loaded() {
             self.fetch(lane);
             let Some(of) = self.lanes.get_mut(lane.0 as usize).and_then(Option::as_mut) else {
                 continue;
             };
             if let Runner::Thread(thread) = of.runner() {
                 let (taken, is_loaded) = thread.take_back_surplus(self.clock.instant());
-                if is_loaded && !self.loaded.contains(&lane) {
-                    self.loaded.push(lane);
+                if is_loaded {
+                    self.agenda.note_loaded(lane);
                 }
                 self.put_back(lane, taken);
             }
         }
     }
 
-    /// Has the core loop look at a lane.
-    pub(in crate::coordinator) fn mark(&mut self, lane: LaneId) {
-        let of = self.lanes[lane.0 as usize]
-            .as_mut()
-            .expect("only open lanes get jobs");
-        if !of.marked {
-            of.marked = true;
-            self.marked.push(lane);
-            self.bell.notify_one();
-        }
-    }
-
     pub(in crate::coordinator) fn state_changed(&mut self, lane: LaneId) {
         self.schedule.state_changed(lane);
         if self.schedule.has_next(lane) {
-            self.mark(lane);
+            self.agenda.mark(lane);
         }
     }
 
@@ -155,7 +143,7 @@ impl Coordinator {
             }
         }
         if self.schedule.has_next(id) {
-            self.mark(id);
+            self.agenda.mark(id);
         }
     }
 
@@ -179,7 +167,7 @@ impl Coordinator {
             window.push_back(Handed { job, jobber });
         }
         if unrun.is_enough() && self.schedule.has_next(id) {
-            self.mark(id);
+            self.agenda.mark(id);
         }
         let lane = self.lanes[id.0 as usize]
             .as_mut()
@@ -188,8 +176,8 @@ impl Coordinator {
             unreachable!("no lane changes its runner while jobs are taken out of its queue");
         };
         if !window.is_empty() {
-            if thread.hand(&mut window) && !self.loaded.contains(&id) {
-                self.loaded.push(id);
+            if thread.hand(&mut window) {
+                self.agenda.note_loaded(id);
             }
             self.watch(id, now);
         }
@@ -312,7 +300,7 @@ impl Coordinator {
     fn waits_no_more(&mut self, lane: LaneId, type_id: TypeId) {
         self.schedule.try_next(lane, type_id);
         if self.schedule.has_next(lane) {
-            self.mark(lane);
+            self.agenda.mark(lane);
         }
     }
 
@@ -338,9 +326,9 @@ impl Coordinator {
             }
         }
         if self.schedule.has_next(lane) {
-            self.mark(lane);
+            self.agenda.mark(lane);
         }
-        self.bell.notify_one();
+        self.agenda.ring();
     }
 
     /// Puts jobs that were handed out, but not begun, back where they stood; the last one comes first.

@@ -44,19 +44,14 @@ impl Coordinator {
 
     /// Has a lane looked at then, and not when that was due before.
     fn watch_until(&mut self, id: LaneId, due: Instant) {
-        if let Some(before) = self.lane(id).watched_until.replace(due) {
-            self.watches.remove(&(before, id));
-        }
-        self.watches.insert((due, id));
+        let before = self.lane(id).watched_until.replace(due);
+        self.agenda.watch_until(id, due, before);
     }
 
     /// Looks at the lanes whose jobs may be past their limit.
     pub(in crate::coordinator) fn look_at_watches(&mut self) {
         let now = self.clock.instant();
-        while let Some((due, id)) = self.watches.first().copied()
-            && due <= now
-        {
-            self.watches.pop_first();
+        while let Some((due, id)) = self.agenda.take_watch_due(now) {
             let lane = self.lanes.get_mut(id.0 as usize).and_then(Option::as_mut);
             // Otherwise it was a lane's that had its number before.
             if let Some(lane) = lane.filter(|lane| lane.watched_until == Some(due)) {
@@ -217,7 +212,7 @@ impl Coordinator {
                 (lane.paused, lane.gives_up) = (false, None);
                 // What opened its code may have added what others wait for.
                 self.schedule.state_changed(id);
-                self.mark(id);
+                self.agenda.mark(id);
             }
         }
     }
@@ -271,7 +266,7 @@ impl Coordinator {
                 let lane = self.lane(id);
                 lane.replace(access, Runner::Thread(thread));
                 lane.works_for(id);
-                self.mark(id);
+                self.agenda.mark(id);
             }
             Err(error) => {
                 let reason = format!("it blocks, and no thread can be started for it: {error}");

@@ -89,7 +89,7 @@ impl Coordinator {
         self.schedule
             .queue(lane, Job::new(slot, asked.client, type_id, asked));
         self.clients.at(slot).unanswered += 1;
-        self.mark(lane);
+        self.agenda.mark(lane);
     }
 
     /// Whether a request can be kept; if not, it is answered `busy`.

@@ -105,7 +105,7 @@ impl Coordinator {
             until: Some(until),
         });
         let (lane, plugin) = (served.lane, Rc::clone(&served.plugin));
-        self.back_at.insert((until, Back::Type(type_id)));
+        self.agenda.comes_back(until, Back::Type(type_id));
         // Those who wait for it are told when it is their turn, as those are that are queued.
         self.state_changed(lane);
         let out = self.types.iter().filter(|(_, of)| {
@@ -135,7 +135,7 @@ impl Coordinator {
         });
         let until = slot.outages.begin(first, now);
         slot.back_at = Some(until);
-        self.back_at.insert((until, Back::Plugin(name.into())));
+        self.agenda.comes_back(until, Back::Plugin(name.into()));
         let lasts = until.saturating_duration_since(now);
         tracing::error!(
             plugin = %name,
@@ -195,22 +195,14 @@ impl Coordinator {
         })
     }
 
-    /// When the next time out of service is over. While the host stops nothing comes back.
-    pub(in crate::coordinator) fn next_back(&self) -> Option<Instant> {
-        let (due, _) = self.back_at.first().filter(|_| !self.stopping)?;
-        Some(*due)
-    }
-
     /// Brings back whose time is over.
     pub(in crate::coordinator) fn end_quarantines(&mut self) {
-        if self.back_at.is_empty() || self.stopping {
+        if self.agenda.next_back().is_none() || self.stopping {
             return;
         }
         let now = self.clock.instant();
-        while let Some((due, _)) = self.back_at.first()
-            && *due <= now
-        {
-            match self.back_at.pop_first().expect("it was looked at").1 {
+        while let Some(back) = self.agenda.take_back_due(now) {
+            match back {
                 Back::Type(type_id) => self.type_is_back(type_id, now),
                 Back::Plugin(name) => self.plugin_is_back(&name, now),
             }
@@ -261,7 +253,7 @@ impl Coordinator {
         }
         let is_going = slot.disabled || slot.removing;
         slot.back_at = Some(again_at);
-        self.back_at.insert((again_at, Back::Plugin(name.into())));
+        self.agenda.comes_back(again_at, Back::Plugin(name.into()));
         if is_going {
             // It may stay after all: its file comes back, and cannot serve.
             return;

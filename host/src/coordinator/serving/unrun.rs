@@ -42,12 +42,11 @@ impl Coordinator {
         }
         self.expired = expired;
         for lane in ready {
-            self.mark(lane);
+            self.agenda.mark(lane);
         }
-        self.more_is_due = self.schedule.next_due_ms().is_some_and(|ms| ms <= now_ms);
-        if self.more_is_due {
-            self.bell.notify_one();
-        }
+        let next_ms = self.schedule.next_due_ms();
+        let more_is_due = next_ms.is_some_and(|ms| ms <= now_ms);
+        self.agenda.note_more_is_due(more_is_due);
     }
 
     /// Has a lane begin nothing more, and answers all that it has not begun.
@@ -82,7 +81,7 @@ impl Coordinator {
         if self.schedule.is_idle(id) {
             self.lane(id).gives_up = None;
         } else {
-            self.mark(id);
+            self.agenda.mark(id);
         }
         true
     }

@@ -255,7 +255,7 @@ impl Coordinator {
             None => {
                 let lane = self.types[job.type_id].lane;
                 self.schedule.queue(lane, job);
-                self.mark(lane);
+                self.agenda.mark(lane);
             }
         }
     }
@@ -362,7 +362,7 @@ impl Coordinator {
         if let Some(taken) = self.schedule.take(once) {
             let lane = self.types[taken.0.type_id].lane;
             if self.schedule.has_next(lane) {
-                self.mark(lane);
+                self.agenda.mark(lane);
             }
             return Some(taken);
         }
