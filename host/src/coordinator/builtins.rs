@@ -140,7 +140,7 @@ impl Coordinator {
 
     /// What is queued, by type: those types only that have something.
     fn queue_report(&self) -> QueueReport<'_> {
-        let types = self.types.iter().filter_map(|(id, served)| {
+        let types = self.routing.types().filter_map(|(id, served)| {
             let held = self.schedule.held(id);
             (held != Held::default()).then_some((&*served.name, held))
         });

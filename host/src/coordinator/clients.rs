@@ -88,9 +88,13 @@ impl Client {
 
 /// All clients, by slot. Who is gone keeps the slot until the answers that it waited for have ended.
 pub struct Clients {
+    /// Those who are connected, and those who are gone and still owed something.
     slots: Slab<Client>,
+    /// The number of the next one.
     next_id: u64,
+    /// Where something was appended since the last flush.
     unflushed: Vec<Rc<dyn Outlet>>,
+    /// What is kept for clients counts in these.
     budgets: Budgets,
     /// All but operators were let go, for the host stops: who enters now is let go at once.
     dismissed: bool,

@@ -3,7 +3,7 @@
 //! host is told to stop.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -18,18 +18,17 @@ use super::{
     clients::{Clients, Outlet},
     durable::{commits::Commits, decisions::Decisions, persistence::Persistence},
     host_error::host_error,
-    lane::Lane,
     peer::Peer,
-    routes::{Closed, Types},
+    routing::Routing,
     schedule::{Expired, Schedule},
     sessions::{SessionKey, Sessions},
     turn::Turn,
-    versions::slot::PluginSlot,
+    types::Closed,
 };
 use crate::{
     budget::Budgets,
     clock::Clock,
-    lane::{ClientSlot, Fetched, Handed, LaneId, Opener, RequestRef, Runner, Signal},
+    lane::{ClientSlot, Fetched, Handed, Opener, RequestRef, Runner, Signal},
     limits,
     plugins::Standing,
     state::Store,
@@ -57,36 +56,48 @@ pub struct Settings {
 }
 
 /// The single worker. Lives on the core thread.
+///
+/// Its owners have their fields for themselves. They stand side by side so that two of them can be held at once.
 pub struct Coordinator {
+    /// What an operator decided at the start.
     pub(super) settings: Settings,
+    /// What all moments come from.
     pub(super) clock: Clock,
     /// What is kept for clients counts here.
     pub(super) budgets: Budgets,
+    /// Who is connected, and what they are owed.
     pub(super) clients: Clients,
-    pub(super) types: Types,
+    /// The types that are served, the lanes and the plugins.
+    pub(super) routing: Routing,
+    /// The jobs that wait for something.
     pub(super) schedule: Schedule,
-    /// The lanes, by their ids; `None` for an id that is free.
-    pub(super) lanes: Vec<Option<Lane>>,
-    pub(super) plugins: BTreeMap<String, PluginSlot>,
     /// What keeps the state.
     pub(super) persistence: Persistence,
     /// What makes a request that is asked again count once.
     pub(super) sessions: Sessions,
-    /// A reply on its way to where it is sent or held.
-    pub(super) reply: Vec<u8>,
-    pub(super) standings: Vec<Standing>,
+    /// What operators decided of plugins.
     pub(super) decisions: Decisions,
-    pub(super) opener: Opener,
-    pub(super) pongs: u64,
-    pub(super) signal: Arc<Signal>,
     /// What the core loop is to look at next.
     pub(super) agenda: Agenda,
     /// The turn that the core thread is in.
     pub(super) turn: Turn,
+    /// Opens lanes on threads of its own.
+    pub(super) opener: Opener,
+    /// What the lanes' threads report with.
+    pub(super) signal: Arc<Signal>,
+    /// The plugins of which something else serves than what came last, until that is fetched.
+    pub(super) standings: Vec<Standing>,
+    /// How often `ping` was answered.
+    pub(super) pongs: u64,
+    /// The host stops: nothing new is taken.
     pub(super) stopping: bool,
+    /// A reply on its way to where it is sent or held. Kept and reused, as the three that follow are.
+    pub(super) reply: Vec<u8>,
+    /// What was fetched from a lane's thread.
     pub(super) fetched: Fetched,
-    /// Jobs on their way to a lane's thread. Kept and reused, as `fetched` is.
+    /// Jobs on their way to a lane's thread.
     pub(super) window: VecDeque<Handed>,
+    /// Jobs whose deadline has passed.
     pub(super) expired: Vec<Expired>,
 }
 
@@ -112,22 +123,20 @@ impl Coordinator {
         schedule.count_in(budgets.requests.clone());
         Self {
             clients: Clients::new(first_id, budgets.clone()),
-            types: Types::default(),
+            routing: Routing::default(),
             schedule,
-            lanes: Vec::new(),
-            plugins: BTreeMap::new(),
             persistence,
             sessions,
-            budgets,
-            reply: Vec::new(),
-            standings: Vec::new(),
             decisions,
-            opener,
-            pongs: 0,
-            signal,
             agenda: Agenda::default(),
             turn: Turn::new(clock),
+            opener,
+            signal,
+            standings: Vec::new(),
+            pongs: 0,
             stopping: false,
+            budgets,
+            reply: Vec::new(),
             fetched: Fetched::default(),
             window: VecDeque::new(),
             expired: Vec::new(),
@@ -181,17 +190,17 @@ impl Coordinator {
             }
             new => new.flatten(),
         };
-        let Some(type_id) = self.types.find(&request.type_name) else {
+        let Some(type_id) = self.routing.find(&request.type_name) else {
             return self.not_served(slot, &request, &meta, frame);
         };
-        let served = &self.types[type_id];
+        let served = &self.routing[type_id];
         if self.stopping {
             return self.fail(slot, &request, ErrorCode::ShuttingDown, SHUTTING_DOWN);
         }
         if served.is_in_doubt() && self.refuses(slot, type_id, &request) {
             return;
         }
-        let (client, served) = (self.clients.at(slot), &self.types[type_id]);
+        let (client, served) = (self.clients.at(slot), &self.routing[type_id]);
         let asked = RequestRef {
             client: client.id,
             session: client.session.unwrap_or_default(),
@@ -290,12 +299,10 @@ impl Coordinator {
     /// Takes nothing new, and gives up what has not begun.
     pub fn stop(&mut self) {
         self.stopping = true;
-        for index in 0..self.lanes.len() {
-            let lane = LaneId(u32::try_from(index).expect("it was made from one"));
-            if self.lanes[index].is_some() {
-                self.take_back(lane);
-                self.give_up(lane, Closed::new(ErrorCode::ShuttingDown, SHUTTING_DOWN));
-            }
+        let lanes: Vec<_> = self.routing.lane_ids().collect();
+        for lane in lanes {
+            self.take_back(lane);
+            self.give_up(lane, Closed::new(ErrorCode::ShuttingDown, SHUTTING_DOWN));
         }
     }
 
@@ -303,7 +310,7 @@ impl Coordinator {
     pub fn is_idle(&self) -> bool {
         self.schedule.is_empty()
             && self.persistence.is_idle()
-            && self.lanes.iter().flatten().all(|lane| !lane.is_busy())
+            && self.routing.lanes().all(|lane| !lane.is_busy())
     }
 
     /// Lets all clients go, each with what it is owed, and those that come later. Operators are answered until the host ends.
@@ -367,7 +374,7 @@ impl Coordinator {
             left.extend(Some(job).filter(|job| job.once.is_some()));
         });
         if removed < self.clients.at(slot).unanswered {
-            for lane in self.lanes.iter_mut().flatten() {
+            for lane in self.routing.lanes_mut() {
                 if let Runner::Thread(thread) = lane.runner() {
                     handed.extend(thread.remove_client(slot));
                 }
@@ -375,7 +382,7 @@ impl Coordinator {
         }
         for Handed { job, .. } in handed {
             removed += 1;
-            self.has_left(self.types[job.type_id].lane, &job);
+            self.has_left(self.routing[job.type_id].lane, &job);
             left.extend(Some(job).filter(|job| job.once.is_some()));
         }
         for lane in ready {

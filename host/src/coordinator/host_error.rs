@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use protocol::{ErrorCode, encoder};
 
-use super::routes::Closed;
+use super::types::Closed;
 
 /// Writes an error of the host's for a request that was not run, or of which nothing stays.
 pub(super) fn host_error(

@@ -9,7 +9,7 @@ use std::{
 
 use plugin_api::description::StateDescription;
 
-use super::{routes::Closed, versions::slot::Said};
+use super::{types::Closed, versions::slot::Said};
 use crate::{
     lane::{Abandoned, LaneId, OpenLane, Opener, Runner},
     state::{BatchNo, LentState, SharedAccess, effects::StateId},
@@ -43,7 +43,9 @@ pub struct Lane {
     pub moved: Option<Said>,
     /// When inline calls were slow, see [`limits::INLINE_STRIKES_MAX`](crate::limits::INLINE_STRIKES_MAX).
     pub strikes: VecDeque<Instant>,
+    /// Where its code runs.
     runner: Runner,
+    /// What its jobs reach its states by.
     access: SharedAccess,
 }
 

@@ -13,11 +13,12 @@ mod host_error;
 mod lane;
 mod list;
 mod peer;
-mod routes;
+mod routing;
 mod schedule;
 mod serving;
 mod sessions;
 mod turn;
+mod types;
 mod versions;
 
 #[cfg(test)]

@@ -27,8 +27,11 @@ mod line;
 /// The jobs of the whole host that wait for something.
 #[derive(Debug)]
 pub struct Schedule {
+    /// All jobs that are here.
     jobs: Slab<Entry>,
+    /// What each lane has to run, and what waits in it; by the lane's id.
     lanes: Slab<LaneQueue>,
+    /// The jobs of each client, by slot.
     clients: Vec<List>,
     /// What each client's jobs take, by slot.
     client_bytes: Vec<usize>,
@@ -42,6 +45,7 @@ pub struct Schedule {
     held: Vec<Held>,
     /// The bytes of all jobs count in this budget.
     requests: Budget,
+    /// How many jobs a lane may have.
     jobs_max: usize,
     /// How long a job may wait for the state to change; `u64::MAX` for as long as its deadline lets it.
     wait_ms_max: u64,
@@ -60,9 +64,13 @@ pub struct Expired {
 
 #[derive(Debug)]
 struct Entry {
+    /// What is to be run.
     job: Job,
+    /// The lane that the job is to run in.
     lane: LaneId,
+    /// The list that orders the job.
     place: Place,
+    /// The job's neighbours in each list.
     links: Links<3>,
 }
 
@@ -309,8 +317,7 @@ impl Schedule {
         Some((self.remove(id), did))
     }
 
-    /// Takes out jobs of a lane, `at_once` of them at most: first those that wait, then those to be tried again, then the
-    /// queue.
+    /// Takes out jobs of a lane, `at_once` at most: first those that wait, then those to be tried again, then the queue.
     pub fn drain_lane(&mut self, lane: LaneId, at_once: usize, mut taken: impl FnMut(Job)) {
         for _ in 0..at_once {
             let in_lane = &self.lanes[lane.0 as usize];

@@ -39,8 +39,9 @@ pub(crate) fn coordinator() -> Coordinator {
 
 /// A lane that waits for nobody, whose thread has run a job.
 fn with_finished_job(coordinator: &mut Coordinator) -> LaneId {
-    coordinator.lanes.push(Some(lane_with_finished_job()));
-    coordinator.schedule.open_lane()
+    let id = coordinator.schedule.open_lane();
+    coordinator.routing.put_lane(id, lane_with_finished_job());
+    id
 }
 
 fn lane_with_finished_job() -> Lane {
@@ -84,7 +85,7 @@ fn a_lane_whose_place_another_one_has_taken_is_watched_no_more() {
     let mut coordinator = coordinator();
     let id = with_finished_job(&mut coordinator);
     coordinator.cut_at(id, Instant::now());
-    coordinator.lanes[id.0 as usize] = Some(lane_with_finished_job());
+    coordinator.routing.put_lane(id, lane_with_finished_job());
     coordinator.look_at_watches();
     assert_eq!(coordinator.next_due(), None);
 }
@@ -105,7 +106,7 @@ fn a_quarantined_plugin_that_is_on_its_way_out_is_tried_again_should_it_stay() {
     let mut coordinator = coordinator();
     coordinator.settings.quarantine = Duration::ZERO;
     coordinator.quarantine("test", "it failed");
-    coordinator.slot("test").removing = true;
+    coordinator.routing.slot("test").removing = true;
     coordinator.end_quarantines();
     assert!(coordinator.next_due().is_some_and(|at| at > Instant::now()));
 }

@@ -16,30 +16,38 @@ use crate::{
 pub struct Commits {
     /// `None`: what is in memory is all there is, and nothing waits.
     committer: Option<Committer>,
+    /// What was changed since the last batch was sent on its way, or is full.
     gathering: Batch,
     /// Full, and waiting for those before them. Hardly ever are there any.
     full: VecDeque<Batch>,
+    /// The batch that the committer writes.
     under_way: Option<Batch>,
     /// The number of the batch that gathers, which the committer has not got yet.
     number: BatchNo,
     /// Nothing is submitted before the state has been read back.
     failed: bool,
+    /// A batch is full with so many bytes of effects.
     gathered_bytes_max: usize,
 }
 
 /// Effects that are committed together, and the replies that tell of them.
 #[derive(Default)]
 pub struct Batch {
+    /// What jobs have changed, as the log takes it.
     effects: Vec<u8>,
     /// Of effects that were submitted: they count until they are durable.
     submitted_bytes: usize,
+    /// The bytes of all replies, one after the other.
     replies: Vec<u8>,
+    /// Whose the replies are, in the same order.
     held: Vec<Held>,
 }
 
 /// A reply that waits until its batch is durable.
 struct Held {
+    /// The client that it is for.
     slot: ClientSlot,
+    /// How long it is.
     bytes: usize,
     /// What it tells of is undone with its batch.
     undone: bool,

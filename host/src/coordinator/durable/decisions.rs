@@ -29,9 +29,11 @@ fn decisions_state() -> StateDescription {
 /// What operators decided, by plugin: in memory, and how it gets into the host's own state.
 #[derive(Debug, Default)]
 pub(in crate::coordinator) struct Decisions {
+    /// The state that they are stored in.
     lent: LentState,
     /// What changes is told, to be kept.
     is_told: bool,
+    /// What holds, by plugin.
     all: BTreeMap<String, Decision>,
     /// What has changed and was not fetched yet.
     decided: Vec<Decided>,
@@ -185,7 +187,7 @@ impl Coordinator {
 
     /// Notes that what was installed is, or is not, what the plugin's file holds.
     pub(in crate::coordinator) fn decide_version(&mut self, name: &str) {
-        let slot = self.slot(name);
+        let slot = self.routing.slot(name);
         let serving = slot.serving.as_ref().map(|serving| &serving.prepared);
         let (Some(serving), Some(dropped)) = (serving, slot.dropped) else {
             return;

@@ -40,8 +40,13 @@ enum Storage {
 pub(in crate::coordinator) enum StorageReport<'a> {
     /// What jobs change is kept.
     Sound,
-    /// It is not, since then, on the host's clock, and why.
-    Failed { since_ms: u64, error: &'a str },
+    /// It is not, and requests that need it are refused.
+    Failed {
+        /// When it failed, in milliseconds since 1970 on the host's clock.
+        since_ms: u64,
+        /// What the disk said.
+        error: &'a str,
+    },
 }
 
 impl Persistence {

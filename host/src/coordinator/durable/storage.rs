@@ -12,8 +12,8 @@ use crate::{
         coordinator::Coordinator,
         host_error::host_error,
         lane::Lane,
-        routes::Closed,
         sessions::repeats::written,
+        types::Closed,
         versions::slot::{Said, Step},
     },
     lane::{ClientSlot, LaneId, Runner},
@@ -30,7 +30,7 @@ impl Coordinator {
         changed: bool,
     ) -> bool {
         let last_change = self.persistence.latest();
-        let of = self.lane(lane);
+        let of = self.routing.lane(lane);
         if changed && of.is_kept {
             of.last_change = last_change;
         }
@@ -54,7 +54,7 @@ impl Coordinator {
         effects: &[u8],
     ) {
         let (plugin, states) = declared;
-        let ids = self.lane(lane).note_schemas(states);
+        let ids = self.routing.lane(lane).note_schemas(states);
         if self.persistence.is_sound() {
             for (state, id) in states.iter().zip(ids) {
                 self.persistence.declare(plugin, state, id);
@@ -62,7 +62,7 @@ impl Coordinator {
             self.persistence.effects().extend_from_slice(effects);
         }
         let latest = self.persistence.latest();
-        let of = self.lane(lane);
+        let of = self.routing.lane(lane);
         if of.is_kept {
             of.last_change = latest;
         }
@@ -70,7 +70,7 @@ impl Coordinator {
 
     /// Whether a lane has to wait until more of what was changed is durable.
     pub(in crate::coordinator) fn is_held_up(&self, lane: LaneId) -> bool {
-        let lane = self.lanes[lane.0 as usize].as_ref();
+        let lane = self.routing.lane_if_open(lane);
         lane.is_some_and(Lane::waits_for_disk) && self.persistence.is_full()
     }
 
@@ -103,7 +103,7 @@ impl Coordinator {
 
     /// About how much memory the states take, in bytes. What was answered to requests with ids is one of them.
     pub(in crate::coordinator) fn state_memory(&self) -> usize {
-        let lanes = self.lanes.iter().flatten().map(Lane::state_memory);
+        let lanes = self.routing.lanes().map(Lane::state_memory);
         self.persistence.memory() + self.sessions.memory() + lanes.sum::<usize>()
     }
 
@@ -120,9 +120,8 @@ impl Coordinator {
     }
 
     fn mark_all(&mut self) {
-        for index in 0..self.lanes.len() {
-            let lane = LaneId(u32::try_from(index).expect("it was made from one"));
-            if self.lanes[index].is_some() && self.schedule.has_next(lane) {
+        for lane in self.routing.lane_ids() {
+            if self.schedule.has_next(lane) {
                 self.agenda.mark(lane);
             }
         }
@@ -133,11 +132,11 @@ impl Coordinator {
         self.revoke_replies(&in_doubt, false);
         self.revoke_replies(&void, true);
         // Nothing waits any more for what will not come to be: lanes without states go on.
-        for lane in self.lanes.iter_mut().flatten() {
+        for lane in self.routing.lanes_mut() {
             lane.last_change = BatchNo::default();
         }
         self.sessions.storage_failed();
-        let names: Vec<String> = self.plugins.keys().cloned().collect();
+        let names = self.routing.names();
         for name in names {
             self.close_kept(&name);
         }
@@ -162,14 +161,14 @@ impl Coordinator {
 
     /// While the state is not what is durable, nothing is begun that needs it.
     pub(in crate::coordinator) fn close_kept(&mut self, name: &str) {
-        for type_id in self.types_of(name) {
-            if self.lane(self.types[type_id].lane).is_kept {
-                let closed = &mut self.types[type_id].closed;
+        for type_id in self.routing.types_of(name) {
+            if self.routing.lane(self.routing[type_id].lane).is_kept {
+                let closed = &mut self.routing[type_id].closed;
                 closed.get_or_insert_with(|| Closed::new(ErrorCode::StorageFailed, VOID));
             }
         }
-        for lane in self.lanes_of(name) {
-            if self.lane(lane).is_kept {
+        for lane in self.routing.lanes_of(name) {
+            if self.routing.lane(lane).is_kept {
                 self.halt(lane, Closed::new(ErrorCode::StorageFailed, VOID));
             }
         }
@@ -181,12 +180,12 @@ impl Coordinator {
             return;
         }
         let opening = |step: &Step| matches!(step, Step::Opening(_));
-        let busy = self.plugins.values().any(|slot| opening(&slot.step))
-            || (self.lanes.iter().flatten()).any(|lane| lane.is_kept && lane.is_busy());
+        let busy = self.routing.plugins().any(|(_, slot)| opening(&slot.step))
+            || (self.routing.lanes()).any(|lane| lane.is_kept && lane.is_busy());
         if busy {
             return;
         }
-        for lane in self.lanes.iter().flatten().filter(|lane| lane.is_kept) {
+        for lane in self.routing.lanes().filter(|lane| lane.is_kept) {
             drop(lane.take_states());
         }
         self.persistence.rebuild();
@@ -200,16 +199,16 @@ impl Coordinator {
         self.persistence.rebuilt(recovered);
         self.answers_recovered();
         self.decisions_recovered();
-        for lane in self.lanes.iter_mut().flatten() {
+        for lane in self.routing.lanes_mut() {
             lane.last_change = BatchNo::default();
         }
-        let names: Vec<String> = self.plugins.keys().cloned().collect();
+        let names = self.routing.names();
         for name in &names {
             self.give_states_anew(name);
         }
-        let types: Vec<_> = self.types.iter().map(|(id, _)| id).collect();
+        let types: Vec<_> = self.routing.types().map(|(id, _)| id).collect();
         for id in types {
-            let closed = &mut self.types[id].closed;
+            let closed = &mut self.routing[id].closed;
             closed.take_if(|closed| closed.code == ErrorCode::StorageFailed);
         }
         for name in names {
@@ -221,39 +220,35 @@ impl Coordinator {
 
     /// Opens the lanes that serve on the states that were read back.
     fn give_states_anew(&mut self, name: &str) {
-        let Some(serving) = self
-            .plugins
-            .get(name)
-            .and_then(|slot| slot.serving.as_ref())
-        else {
+        let Some(serving) = self.routing.serving(name) else {
             return;
         };
         let description = serving.prepared.description.clone();
         let lanes = serving.lanes.clone();
         for (id, described) in lanes.into_iter().zip(&description.lanes) {
-            if !self.lane(id).is_kept {
+            if !self.routing.lane(id).is_kept {
                 continue;
             }
             // Declared once it is open: the state may be of an older schema again, if the migration was not durable.
             let states = described.states.iter();
             let states = states.map(|state| self.persistence.lend(&description.name, state));
             let states = states.collect();
-            self.lane(id).put_states(states);
+            self.routing.lane(id).put_states(states);
             self.reopen(id);
         }
     }
 
     /// Drops a lane's code and opens it on the state that the lane has now.
     fn reopen(&mut self, id: LaneId) {
-        let plugin = Rc::clone(&self.lane(id).origin.plugin);
-        let inline = match self.lane(id).take_runner() {
+        let plugin = Rc::clone(&self.routing.lane(id).origin.plugin);
+        let inline = match self.routing.lane(id).take_runner() {
             Runner::Inline(code) => {
                 self.opener.drop_off_thread(code);
                 true
             }
             Runner::Thread(_) | Runner::Gone => false,
         };
-        if self.slot(&plugin).quarantined.is_none() {
+        if self.routing.slot(&plugin).quarantined.is_none() {
             self.open_anew(id, inline);
         }
     }

@@ -23,7 +23,7 @@ impl Coordinator {
     pub fn look_at_threads(&mut self) {
         for lane in self.agenda.take_loaded() {
             self.fetch(lane);
-            let Some(of) = self.lanes.get_mut(lane.0 as usize).and_then(Option::as_mut) else {
+            let Some(of) = self.routing.lane_if_open_mut(lane) else {
                 continue;
             };
             if let Runner::Thread(thread) = of.runner() {
@@ -45,10 +45,7 @@ impl Coordinator {
 
     /// Takes back what a lane's thread has not entered.
     pub(in crate::coordinator) fn take_back(&mut self, id: LaneId) {
-        let lane = self.lanes[id.0 as usize]
-            .as_mut()
-            .expect("only open lanes are paused");
-        if let Runner::Thread(thread) = lane.runner() {
+        if let Runner::Thread(thread) = self.routing.lane(id).runner() {
             let taken = thread.take_back();
             self.put_back(id, taken);
         }
@@ -61,7 +58,7 @@ impl Coordinator {
         verdict: &Verdict,
         took: impl FnOnce() -> Duration,
     ) {
-        self.types[type_id].served += 1;
+        self.routing[type_id].served += 1;
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
@@ -72,7 +69,7 @@ impl Coordinator {
             Verdict::Void => "void",
         };
         tracing::debug!(
-            r#type = %self.types[type_id].name,
+            r#type = %self.routing[type_id].name,
             client = asked.client,
             query_index = asked.query_index,
             attempt = asked.attempt,
@@ -91,10 +88,8 @@ impl Coordinator {
             // What its thread would go on with would only be more to keep.
             return self.take_back(id);
         }
-        let Some(lane) = self.lanes[id.0 as usize]
-            .as_mut()
-            .filter(|lane| !lane.paused)
-        else {
+        let lane = self.routing.lane_if_open_mut(id);
+        let Some(lane) = lane.filter(|lane| !lane.paused) else {
             return;
         };
         match lane.runner() {
@@ -111,16 +106,13 @@ impl Coordinator {
             let Some(job) = self.next(id, &mut unrun) else {
                 break;
             };
-            let lane = self.lanes[id.0 as usize]
-                .as_mut()
-                .expect("it has just been run");
-            let Runner::Inline(code) = lane.runner() else {
+            let jobber = self.routing[job.type_id].jobber;
+            let Runner::Inline(code) = self.routing.lane(id).runner() else {
                 return self.schedule.put_back(id, job);
             };
             let started = debug_start();
             let mut reply = std::mem::take(&mut self.reply);
             reply.clear();
-            let jobber = self.types[job.type_id].jobber;
             let out = Output {
                 reply: &mut reply,
                 effects: Some(self.persistence.effects()),
@@ -148,10 +140,7 @@ impl Coordinator {
     }
 
     fn hand_over(&mut self, id: LaneId) {
-        let lane = self.lanes[id.0 as usize]
-            .as_mut()
-            .expect("it has just been run");
-        let Runner::Thread(thread) = lane.runner() else {
+        let Runner::Thread(thread) = self.routing.lane(id).runner() else {
             return;
         };
         let now = self.clock.instant();
@@ -163,16 +152,13 @@ impl Coordinator {
             && let Some(job) = self.next(id, &mut unrun)
         {
             bytes += job.text_bytes();
-            let jobber = self.types[job.type_id].jobber;
+            let jobber = self.routing[job.type_id].jobber;
             window.push_back(Handed { job, jobber });
         }
         if unrun.is_enough() && self.schedule.has_next(id) {
             self.agenda.mark(id);
         }
-        let lane = self.lanes[id.0 as usize]
-            .as_mut()
-            .expect("it has just been run");
-        let Runner::Thread(thread) = lane.runner() else {
+        let Runner::Thread(thread) = self.routing.lane(id).runner() else {
             unreachable!("no lane changes its runner while jobs are taken out of its queue");
         };
         if !window.is_empty() {
@@ -186,7 +172,7 @@ impl Coordinator {
 
     /// Fetches what a lane's thread has finished, and gives it more.
     pub(in crate::coordinator) fn fetch(&mut self, id: LaneId) {
-        let Some(lane) = self.lanes.get_mut(id.0 as usize).and_then(Option::as_mut) else {
+        let Some(lane) = self.routing.lane_if_open_mut(id) else {
             return;
         };
         let mut fetched = std::mem::take(&mut self.fetched);
@@ -246,7 +232,7 @@ impl Coordinator {
             }
             Verdict::Replied { changed, result } => {
                 let failed = !self.persistence.is_sound();
-                if failed && self.lane(lane).is_kept {
+                if failed && self.routing.lane(lane).is_kept {
                     self.answer_unrun(&job, ErrorCode::StorageFailed, VOID);
                 } else if failed && job.once.is_some() {
                     // It has changed no state; what else it did stays, and that it was done cannot be kept.

@@ -11,7 +11,7 @@ use protocol::ErrorCode;
 use crate::{
     coordinator::{
         coordinator::Coordinator,
-        versions::slot::{Said, Step, serving_of},
+        versions::slot::{Said, Step},
     },
     lane::{LaneId, LaneThread, OpenFailed, OpenedLane, Opening, OpeningLane, Runner},
     limits,
@@ -20,7 +20,7 @@ use crate::{
 impl Coordinator {
     /// Has the job that runs in a lane looked at when it may be past its limit.
     pub(in crate::coordinator) fn watch(&mut self, id: LaneId, now: Instant) {
-        let lane = self.lane(id);
+        let lane = self.routing.lane(id);
         if lane.watched_until.is_some() {
             return;
         }
@@ -35,7 +35,7 @@ impl Coordinator {
 
     /// Has the job that runs in a lane given up when a new version has waited for it long enough.
     pub(in crate::coordinator) fn cut_at(&mut self, id: LaneId, at: Instant) {
-        let lane = self.lane(id);
+        let lane = self.routing.lane(id);
         lane.cut_at = Some(at);
         if lane.watched_until.is_none_or(|due| at < due) {
             self.watch_until(id, at);
@@ -44,7 +44,7 @@ impl Coordinator {
 
     /// Has a lane looked at then, and not when that was due before.
     fn watch_until(&mut self, id: LaneId, due: Instant) {
-        let before = self.lane(id).watched_until.replace(due);
+        let before = self.routing.lane(id).watched_until.replace(due);
         self.agenda.watch_until(id, due, before);
     }
 
@@ -52,7 +52,7 @@ impl Coordinator {
     pub(in crate::coordinator) fn look_at_watches(&mut self) {
         let now = self.clock.instant();
         while let Some((due, id)) = self.agenda.take_watch_due(now) {
-            let lane = self.lanes.get_mut(id.0 as usize).and_then(Option::as_mut);
+            let lane = self.routing.lane_if_open_mut(id);
             // Otherwise it was a lane's that had its number before.
             if let Some(lane) = lane.filter(|lane| lane.watched_until == Some(due)) {
                 lane.watched_until = None;
@@ -62,7 +62,7 @@ impl Coordinator {
     }
 
     fn look_at_running(&mut self, id: LaneId, now: Instant) {
-        let lane = self.lane(id);
+        let lane = self.routing.lane(id);
         let (limit, cut_at, overdue) = (lane.origin.time_limit, lane.cut_at, lane.overdue);
         let Runner::Thread(thread) = lane.runner() else {
             return;
@@ -78,9 +78,9 @@ impl Coordinator {
             Some(due) if due <= now => {
                 // What an earlier job was late with is not held against this one.
                 if self.abandon(id, since, overdue == Some(since)) {
-                    self.lane(id).overdue = None;
+                    self.routing.lane(id).overdue = None;
                 } else {
-                    self.lane(id).overdue = Some(since);
+                    self.routing.lane(id).overdue = Some(since);
                     self.look_again(id, now);
                 }
             }
@@ -99,19 +99,19 @@ impl Coordinator {
     /// itself on its thread. One that has committed counts. False if it has ended and is about to say so.
     fn abandon(&mut self, id: LaneId, since: Instant, even_if_ended: bool) -> bool {
         let now = self.clock.instant();
-        let Some(abandoned) = self.lane(id).abandon(since, now, even_if_ended) else {
+        let Some(abandoned) = self.routing.lane(id).abandon(since, now, even_if_ended) else {
             return false;
         };
         self.take_fetched(id, abandoned.fetched);
         self.put_back(id, abandoned.inbox.into_iter());
-        let origin = self.lane(id).origin.clone();
+        let origin = self.routing.lane(id).origin.clone();
         let ran_for = now.saturating_duration_since(since);
         let late = abandoned.entered.as_ref();
         let late = late.map(|(handed, _)| handed.job.type_id);
         if let Some((handed, _)) = abandoned.entered {
             tracing::error!(
                 plugin = %origin.plugin,
-                r#type = %self.types[handed.job.type_id].name,
+                r#type = %self.routing[handed.job.type_id].name,
                 client = handed.job.client,
                 "a job did not end in time: its client is told, nothing that it did counts"
             );
@@ -125,7 +125,7 @@ impl Coordinator {
         }
         let ran_for = u64::try_from(ran_for.as_millis()).unwrap_or(u64::MAX);
         let since_ms = self.clock.now_ms().saturating_sub(ran_for);
-        let slot = self.slot(&origin.plugin);
+        let slot = self.routing.slot(&origin.plugin);
         if let Some(serving) = &slot.serving {
             serving.prepared.plugin.got_stuck();
         }
@@ -144,7 +144,7 @@ impl Coordinator {
     /// Opens the code of a lane that has none, on its state.
     pub(in crate::coordinator) fn open_anew(&mut self, id: LaneId, inline: bool) {
         let kept = self.persistence.is_kept();
-        let lane = self.lane(id);
+        let lane = self.routing.lane(id);
         (lane.paused, lane.opening) = (true, true);
         let origin = lane.origin.clone();
         let states = lane.take_states();
@@ -168,18 +168,18 @@ impl Coordinator {
         id: LaneId,
         result: Result<Vec<OpenedLane>, OpenFailed>,
     ) {
-        let plugin = Rc::clone(&self.lane(id).origin.plugin);
-        self.lane(id).opening = false;
+        let plugin = Rc::clone(&self.routing.lane(id).origin.plugin);
+        self.routing.lane(id).opening = false;
         match result {
             Ok(opened) => {
                 let effects: usize = opened.iter().map(|lane| lane.effects.len()).sum();
                 self.persistence.make_room(effects);
-                let index = self.lane(id).origin.index as usize;
-                let serving = serving_of(&self.plugins, &plugin);
+                let index = self.routing.lane(id).origin.index as usize;
+                let serving = self.routing.serving(&plugin);
                 let description = serving.map(|serving| serving.prepared.description.clone());
                 let description = description.expect("a lane that is open is of what serves");
                 for opened in opened {
-                    let lane = self.lane(id);
+                    let lane = self.routing.lane(id);
                     lane.replace(opened.access, opened.runner);
                     lane.works_for(id);
                     let declared = (&*description.name, &*description.lanes[index].states);
@@ -189,7 +189,7 @@ impl Coordinator {
             }
             Err(failed) => {
                 for states in failed.states {
-                    self.lane(id).put_states(states);
+                    self.routing.lane(id).put_states(states);
                 }
                 let reason = format!("a lane of it could not be opened anew: {}", failed.reason);
                 self.quarantine(&plugin, &reason);
@@ -199,16 +199,16 @@ impl Coordinator {
 
     /// Lets a plugin's lanes go on, unless something else holds them.
     pub(in crate::coordinator) fn resume(&mut self, name: &str) {
-        let slot = self.slot(name);
+        let slot = self.routing.slot(name);
         if slot.quarantined.is_some() || matches!(slot.step, Step::Pausing(_) | Step::Opening(_)) {
             return;
         }
         let unsound = !self.persistence.is_sound();
-        for id in self.lanes_of(name) {
-            let lane = self.lane(id);
+        for id in self.routing.lanes_of(name) {
+            let lane = self.routing.lane(id);
             let stays = lane.opening || (lane.is_kept && unsound);
             if !stays {
-                let lane = self.lane(id);
+                let lane = self.routing.lane(id);
                 (lane.paused, lane.gives_up) = (false, None);
                 // What opened its code may have added what others wait for.
                 self.schedule.state_changed(id);
@@ -227,7 +227,7 @@ impl Coordinator {
     /// An inline call took long. A lane whose jobbers block does not belong on the core thread.
     fn was_slow(&mut self, id: LaneId, took_ms: u64) {
         let now = self.clock.instant();
-        let lane = self.lane(id);
+        let lane = self.routing.lane(id);
         let (window, max) = (
             limits::INLINE_STRIKES_WINDOW,
             limits::INLINE_STRIKES_MAX - 1,
@@ -255,7 +255,7 @@ impl Coordinator {
             ),
         };
         let at_ms = self.clock.now_ms();
-        let lane = self.lane(id);
+        let lane = self.routing.lane(id);
         lane.moved = Some(Said { text, at_ms });
         let Runner::Inline(code) = lane.take_runner() else {
             unreachable!("only inline calls are timed");
@@ -263,7 +263,7 @@ impl Coordinator {
         let access = code.access().clone();
         match LaneThread::start(&plugin, *code, self.clock, self.signal.clone()) {
             Ok(thread) => {
-                let lane = self.lane(id);
+                let lane = self.routing.lane(id);
                 lane.replace(access, Runner::Thread(thread));
                 lane.works_for(id);
                 self.agenda.mark(id);

@@ -19,11 +19,9 @@ impl Coordinator {
         type_id: TypeId,
         asked: &RequestRef<'_>,
     ) {
-        let served = &self.types[type_id];
+        let served = &self.routing[type_id];
         let (id, jobber) = (served.lane, served.jobber);
-        let lane = self.lanes[id.0 as usize]
-            .as_mut()
-            .expect("types are served by lanes");
+        let lane = self.routing.lane(id);
         let free =
             !lane.paused && !self.schedule.has_next(id) && !self.schedule.has_waiting(id, type_id);
         let free = free && !(lane.waits_for_disk() && self.persistence.is_full());
@@ -112,7 +110,7 @@ impl Coordinator {
             }
             Err(Full::Host(spent)) => spent.to_string(),
         };
-        let type_name = Rc::clone(&self.types[type_id].name);
+        let type_name = Rc::clone(&self.routing[type_id].name);
         self.busy(slot, &type_name, asked.query_index, &full);
         if let Some(once) = asked.once {
             // It has come just now, so nobody has joined it.

@@ -13,7 +13,7 @@ use crate::{
     coordinator::{
         coordinator::Coordinator,
         host_error::closed_error,
-        routes::Closed,
+        types::Closed,
         versions::slot::{Said, Step},
     },
     lane::{ClientSlot, LaneId, Misdeed, TypeId},
@@ -41,22 +41,22 @@ impl Coordinator {
         who: u64,
         misdeed: Misdeed,
     ) {
-        let plugin = Rc::clone(&self.lane(id).origin.plugin);
+        let plugin = Rc::clone(&self.routing.lane(id).origin.plugin);
         match misdeed {
-            Misdeed::HasNoCode if self.slot(&plugin).quarantined.is_none() => {
+            Misdeed::HasNoCode if self.routing.slot(&plugin).quarantined.is_none() => {
                 self.quarantine(&plugin, "a lane of it could not be made anew after a panic");
             }
             Misdeed::HasNoCode => {}
             Misdeed::Panicked => {
-                self.slot(&plugin).history.panicked();
+                self.routing.slot(&plugin).history.panicked();
                 let now = self.clock.instant();
                 let for_so_long = self.settings.quarantine;
-                let faults = self.types[type_id].faults.get_or_insert_default();
+                let faults = self.routing[type_id].faults.get_or_insert_default();
                 let follows = faults.panicked(who, for_so_long, now);
                 if follows == Follows::ShutOut {
                     tracing::warn!(
                         plugin = %plugin,
-                        r#type = %self.types[type_id].name,
+                        r#type = %self.routing[type_id].name,
                         holder = who,
                         "panicked again and again on requests of this client, or session: they are refused for {for_so_long:?}"
                     );
@@ -73,16 +73,16 @@ impl Coordinator {
         type_id: TypeId,
         now: Instant,
     ) {
-        let stuck = self.slot(plugin).history.stuck_threads();
+        let stuck = self.routing.slot(plugin).history.stuck_threads();
         let many = stuck >= limits::STUCK_THREADS_MAX;
-        let faults = self.types[type_id].faults.get_or_insert_default();
+        let faults = self.routing[type_id].faults.get_or_insert_default();
         let follows = faults.got_stuck(many, now);
         self.follows(type_id, follows, now);
     }
 
     fn follows(&mut self, type_id: TypeId, follows: Follows, now: Instant) {
         if let Follows::Out(why) = follows
-            && self.types[type_id].closed.is_none()
+            && self.routing[type_id].closed.is_none()
         {
             self.take_out_of_service(type_id, why, now);
         }
@@ -90,7 +90,7 @@ impl Coordinator {
 
     fn take_out_of_service(&mut self, type_id: TypeId, why: String, now: Instant) {
         let (first, now_ms) = (self.settings.quarantine, self.clock.now_ms());
-        let served = &mut self.types[type_id];
+        let served = &mut self.routing[type_id];
         let faults = served.faults.get_or_insert_default();
         let Out { until, why, .. } = faults.goes_out(why, first, now, now_ms);
         let (until, lasts) = (*until, until.saturating_duration_since(now));
@@ -108,7 +108,7 @@ impl Coordinator {
         self.agenda.comes_back(until, Back::Type(type_id));
         // Those who wait for it are told when it is their turn, as those are that are queued.
         self.state_changed(lane);
-        let out = self.types.iter().filter(|(_, of)| {
+        let out = self.routing.types().filter(|(_, of)| {
             let is_out = of
                 .faults
                 .as_ref()
@@ -116,7 +116,8 @@ impl Coordinator {
             is_out && of.plugin == plugin
         });
         let out = out.count();
-        if out >= limits::QUARANTINED_TYPES_MAX && self.slot(&plugin).quarantined.is_none() {
+        if out >= limits::QUARANTINED_TYPES_MAX && self.routing.slot(&plugin).quarantined.is_none()
+        {
             self.quarantine(&plugin, &format!("{out} of its types are out of service"));
         }
     }
@@ -128,7 +129,7 @@ impl Coordinator {
             self.clock.now_ms(),
             self.settings.quarantine,
         );
-        let slot = self.slot(name);
+        let slot = self.routing.slot(name);
         slot.quarantined = Some(Said {
             text: reason.to_owned(),
             at_ms,
@@ -150,10 +151,10 @@ impl Coordinator {
             .into(),
             until: Some(until),
         };
-        for type_id in self.types_of(name) {
-            self.types[type_id].closed = Some(why.clone());
+        for type_id in self.routing.types_of(name) {
+            self.routing[type_id].closed = Some(why.clone());
         }
-        for id in self.lanes_of(name) {
+        for id in self.routing.lanes_of(name) {
             self.halt(id, why.clone());
         }
     }
@@ -165,7 +166,7 @@ impl Coordinator {
         type_id: TypeId,
         request: &Request<'_>,
     ) -> bool {
-        let closed = self.types[type_id].closed.clone();
+        let closed = self.routing[type_id].closed.clone();
         let client = self.clients.at(slot);
         let who = client.session.unwrap_or(client.id);
         let Some(closed) = closed.or_else(|| self.is_shut_out(type_id, who)) else {
@@ -180,7 +181,7 @@ impl Coordinator {
 
     /// Why a request of `who` for a type is refused that others are served.
     pub(in crate::coordinator) fn is_shut_out(&self, type_id: TypeId, who: u64) -> Option<Closed> {
-        let faults = self.types[type_id].faults.as_ref()?;
+        let faults = self.routing[type_id].faults.as_ref()?;
         let now = self.clock.instant();
         let until = faults.shut_out_until(who, now)?;
         let left_s = until.saturating_duration_since(now).as_secs() + 1;
@@ -211,7 +212,7 @@ impl Coordinator {
 
     fn type_is_back(&mut self, type_id: TypeId, now: Instant) {
         // Its number may be another type's by now.
-        let Some(served) = self.types.get_mut(type_id) else {
+        let Some(served) = self.routing.type_if_served(type_id) else {
             return;
         };
         let Some(faults) = served.faults.as_mut() else {
@@ -222,10 +223,10 @@ impl Coordinator {
         }
         faults.comes_back();
         let plugin = Rc::clone(&served.plugin);
-        if self.slot(&plugin).quarantined.is_some() {
+        if self.routing.slot(&plugin).quarantined.is_some() {
             return;
         }
-        let served = &mut self.types[type_id];
+        let served = &mut self.routing[type_id];
         served
             .closed
             .take_if(|closed| closed.code == ErrorCode::Quarantined);
@@ -244,7 +245,7 @@ impl Coordinator {
     fn plugin_is_back(&mut self, name: &str, now: Instant) {
         // Should it not come up, that is tried again later.
         let again_at = now + self.settings.quarantine.max(RETRY_MIN);
-        let Some(slot) = self.plugins.get_mut(name) else {
+        let Some(slot) = self.routing.slot_if_known_mut(name) else {
             return;
         };
         let is_due = slot.back_at.is_some_and(|at| at <= now);
@@ -264,7 +265,7 @@ impl Coordinator {
 
     /// Opens the version that serves once more, unless another one is about to take over.
     pub(in crate::coordinator) fn open_all_anew(&mut self, name: &str) {
-        let slot = self.slot(name);
+        let slot = self.routing.slot(name);
         if !matches!(slot.step, Step::None | Step::Blocked(_)) {
             return;
         }
@@ -276,18 +277,18 @@ impl Coordinator {
         let next = slot.next.take().or_else(|| slot.take_blocked());
         self.begin(again);
         if let Some(next) = next {
-            let outdated = self.slot(name).next.replace(next);
+            let outdated = self.routing.slot(name).next.replace(next);
             self.outdated(outdated);
         }
     }
 
     /// An operator wants a plugin back now, and all its types.
     pub(in crate::coordinator) fn bring_back(&mut self, name: &str) {
-        if self.slot(name).quarantined.is_some() {
+        if self.routing.slot(name).quarantined.is_some() {
             return self.open_all_anew(name);
         }
-        for type_id in self.types_of(name) {
-            let served = &mut self.types[type_id];
+        for type_id in self.routing.types_of(name) {
+            let served = &mut self.routing[type_id];
             if let Some(faults) = served.faults.take()
                 && faults.out().is_some()
             {

@@ -9,8 +9,8 @@ use crate::{
         coordinator::{Coordinator, SHUTTING_DOWN},
         durable::storage::VOID,
         host_error::{closed_error, host_error},
-        routes::Closed,
         schedule::Expired,
+        types::Closed,
     },
     lane::{Job, LaneId, Outcome, TypeId},
     limits::UNRUN_AT_ONCE_MAX,
@@ -51,20 +51,20 @@ impl Coordinator {
 
     /// Has a lane begin nothing more, and answers all that it has not begun.
     pub(in crate::coordinator) fn halt(&mut self, lane: LaneId, why: Closed) {
-        self.lane(lane).paused = true;
+        self.routing.lane(lane).paused = true;
         self.take_back(lane);
         self.give_up(lane, why);
     }
 
     /// Answers all that a lane holds and has not begun, in as many turns as that takes.
     pub(in crate::coordinator) fn give_up(&mut self, lane: LaneId, why: Closed) {
-        self.lane(lane).gives_up = Some(why);
+        self.routing.lane(lane).gives_up = Some(why);
         self.gives_up(lane);
     }
 
     /// Whether a lane only gives up what it holds. Goes on with that.
     pub(in crate::coordinator) fn gives_up(&mut self, id: LaneId) -> bool {
-        let Some(lane) = self.lanes[id.0 as usize].as_mut() else {
+        let Some(lane) = self.routing.lane_if_open_mut(id) else {
             return false;
         };
         let stopping = || Closed::new(ErrorCode::ShuttingDown, SHUTTING_DOWN);
@@ -79,7 +79,7 @@ impl Coordinator {
             self.answer_closed(&job, &why);
         }
         if self.schedule.is_idle(id) {
-            self.lane(id).gives_up = None;
+            self.routing.lane(id).gives_up = None;
         } else {
             self.agenda.mark(id);
         }
@@ -132,12 +132,12 @@ impl Coordinator {
         job: &Job,
         write: impl Fn(&mut Vec<u8>, &str, &str),
     ) {
-        let type_name = &self.types[job.type_id].name;
+        let type_name = &self.routing[job.type_id].name;
         self.clients
             .reply(job.slot, |out| write(out, type_name, job.query_index()));
         self.clients.settle(job.slot, 1);
         for joined in self.end_once(job.once) {
-            let type_name = &self.types[job.type_id].name;
+            let type_name = &self.routing[job.type_id].name;
             self.clients.reply(joined.slot, |out| {
                 write(out, type_name, &joined.query_index)
             });
@@ -199,7 +199,7 @@ impl Coordinator {
         type_id: TypeId,
         waits: bool,
     ) -> Option<Closed> {
-        let closed = self.types[type_id].closed.as_ref().filter(|closed| {
+        let closed = self.routing[type_id].closed.as_ref().filter(|closed| {
             let nothing_runs = [ErrorCode::Quarantined, ErrorCode::StorageFailed];
             waits || nothing_runs.contains(&closed.code)
         });

@@ -34,16 +34,21 @@ pub fn answers_state() -> StateDescription {
 /// The answers that are kept, by session and id, and the key of the sessions' names.
 #[derive(Debug)]
 pub struct Answers {
+    /// The state that they are stored in.
     lent: LentState,
     /// What changes is told, to be kept.
     is_told: bool,
+    /// What is known of each session.
     sessions: FxHashMap<u64, Session>,
     /// How much each takes, and who goes first.
     shares: Shares,
     /// The bytes of all sessions count in this budget.
     budget: Budget,
+    /// So much of the budget the sessions take.
     kept: Kept,
+    /// The highest session that was forgotten.
     forgotten_to: u64,
+    /// What was forgotten for want of room since that was told last.
     lost: Lost,
     /// When that was told last, on the host's clock.
     lost_told_ms: Option<u64>,
@@ -64,9 +69,13 @@ pub struct Lost {
 struct Session {
     /// Up to this id what is not kept is forgotten.
     floor: u64,
+    /// How many answers are kept.
     answers: usize,
+    /// What the answers take with their keys, in bytes.
     bytes: usize,
+    /// How many clients are in the session.
     clients: usize,
+    /// Since when nobody is in it, on the host's clock.
     idle_since_ms: u64,
     /// Where the session's clients come from.
     origin: Origin,

@@ -23,6 +23,7 @@ pub struct RequestId {
 /// All requests with an id that are in flight.
 #[derive(Debug)]
 pub struct InFlight {
+    /// By their numbers, less one.
     requests: Slab<One>,
     /// Clients choose the ids, so that they must not be able to make them collide.
     by_id: HashMap<RequestId, InFlightId>,

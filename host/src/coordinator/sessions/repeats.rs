@@ -177,7 +177,7 @@ impl Coordinator {
         if let Outcome::Answered | Outcome::Refused(_) = result {
             let (result, now_ms) = (written(reply).result, self.clock.steady_ms());
             let origin = Origin::of(self.clients.at(slot).peer);
-            let lane_of = self.lanes[lane.0 as usize].as_ref();
+            let lane_of = self.routing.lane_if_open(lane);
             let from = lane_of.map_or(&[][..], |lane| &lane.state_ids);
             let kept_in = self.sessions.keep(
                 once,
@@ -187,7 +187,7 @@ impl Coordinator {
                 &mut self.persistence,
             );
             self.tell_lost(now_ms);
-            let lane = self.lane(lane);
+            let lane = self.routing.lane(lane);
             lane.answers_are_kept = true;
             lane.last_change = lane.last_change.max(kept_in);
         }
@@ -253,7 +253,7 @@ impl Coordinator {
         match self.runs_no_more(job.type_id, false) {
             Some(closed) => self.answer_unrun(&job, closed.code, &closed.text),
             None => {
-                let lane = self.types[job.type_id].lane;
+                let lane = self.routing[job.type_id].lane;
                 self.schedule.queue(lane, job);
                 self.agenda.mark(lane);
             }
@@ -360,15 +360,15 @@ impl Coordinator {
     /// Takes a request out that has not begun, wherever it is, and says in a word what it did.
     fn take_out(&mut self, once: InFlightId) -> Option<(Job, &'static str)> {
         if let Some(taken) = self.schedule.take(once) {
-            let lane = self.types[taken.0.type_id].lane;
+            let lane = self.routing[taken.0.type_id].lane;
             if self.schedule.has_next(lane) {
                 self.agenda.mark(lane);
             }
             return Some(taken);
         }
         // It may lie on its lane's thread, which has not entered it yet.
-        let lane = self.types[self.sessions.type_of(once)].lane;
-        let of = self.lanes[lane.0 as usize].as_mut()?;
+        let lane = self.routing[self.sessions.type_of(once)].lane;
+        let of = self.routing.lane_if_open_mut(lane)?;
         let Runner::Thread(thread) = of.runner() else {
             return None;
         };
@@ -409,7 +409,7 @@ impl Coordinator {
             slot: job.slot,
             query_index: job.query_index().into(),
         };
-        let type_name = std::rc::Rc::clone(&self.types[job.type_id].name);
+        let type_name = std::rc::Rc::clone(&self.routing[job.type_id].name);
         let mut reply = Vec::new();
         for Joined { slot, query_index } in std::iter::once(asked).chain(self.end_once(job.once)) {
             reply.clear();

@@ -1,7 +1,7 @@
 //! What a plugin claims for itself alone: its request types, and its declared name, which its states are kept under.
 //! Claims are all or none.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map;
 
 use plugin_api::description::LaneDescription;
 
@@ -10,10 +10,10 @@ use crate::plugins::Prepared;
 
 /// Why a version cannot serve yet: another plugin that has what this one claims.
 pub(in crate::coordinator) fn conflict(
-    plugins: &BTreeMap<String, PluginSlot>,
+    plugins: btree_map::Iter<'_, String, PluginSlot>,
     prepared: &Prepared,
 ) -> Option<String> {
-    let others = plugins.iter().filter(|(name, _)| **name != prepared.name);
+    let others = plugins.filter(|(name, _)| **name != prepared.name);
     let claims = others.flat_map(|(name, slot)| slot.claims().map(move |claim| (name, claim)));
     let claimed = &prepared.description;
     for (name, other) in claims {

@@ -60,7 +60,7 @@ enum Do {
 impl Coordinator {
     /// Answers `rm.plugins`.
     pub(in crate::coordinator) fn list_plugins(&mut self, slot: ClientSlot, request: &Request<'_>) {
-        let plugins = self.plugins.iter();
+        let plugins = self.routing.plugins();
         let states_bytes = self.state_memory();
         let list = PluginList {
             durability: self.settings.durability,
@@ -108,7 +108,7 @@ impl Coordinator {
             });
         match done {
             Ok(command) => {
-                let plugin = self.plugins.get(&command.name);
+                let plugin = self.routing.slot_if_known(&command.name);
                 let report = plugin.map(|plugin| json_text(&self.report(&command.name, plugin)));
                 let report = report.unwrap_or_else(|| "{}".to_owned());
                 // What was decided is to outlive the process from the moment that it is answered. A batch that the disk
@@ -132,12 +132,16 @@ impl Coordinator {
         if command.r#do == Do::Enable && stays_disabled {
             // Also where its file is not there, or refused: it serves once there is one that can.
             self.decide_disabled(name, false, by.to_owned());
-            if !self.plugins.get(name).is_some_and(|plugin| plugin.disabled) {
+            if !self
+                .routing
+                .slot_if_known(name)
+                .is_some_and(|plugin| plugin.disabled)
+            {
                 return Ok(());
             }
         }
-        let Some(plugin) = self.plugins.get_mut(name).filter(is_there) else {
-            let known = self.plugins.iter().filter(|(_, slot)| !slot.is_gone());
+        let Some(plugin) = self.routing.slot_if_known_mut(name).filter(is_there) else {
+            let known = self.routing.plugins().filter(|(_, slot)| !slot.is_gone());
             let known: Vec<&str> = known.map(|(name, _)| name.as_str()).collect();
             return Err(format!(
                 "no plugin is named `{name}`; there are: {}",
@@ -189,14 +193,14 @@ impl Coordinator {
 
     /// Lets what is queued be served, and then no more until it is enabled.
     fn disable(&mut self, name: &str) {
-        let plugin = self.slot(name);
+        let plugin = self.routing.slot(name);
         plugin.disabled = true;
         let serving = plugin.serving.as_ref();
         plugin.kept = serving.map(|serving| serving.prepared.clone());
         // The version that came last is the one that is to serve.
         let waiting = [plugin.take_blocked(), plugin.next.take()];
         for version in waiting.into_iter().flatten() {
-            let outdated = self.slot(name).keep(version);
+            let outdated = self.routing.slot(name).keep(version);
             self.outdated(outdated);
         }
         self.close(name, DISABLED);

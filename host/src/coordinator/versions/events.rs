@@ -11,7 +11,7 @@ impl Coordinator {
                 let now_ms = self.clock.now_ms();
                 let disabled = self.decisions.of(&prepared.name).filter(|of| of.disabled);
                 let disabled_ms = disabled.map(|of| of.at_ms);
-                let slot = self.slot(&prepared.name);
+                let slot = self.routing.slot(&prepared.name);
                 slot.dropped = Some(prepared.dropped);
                 slot.last_error = None;
                 (slot.latest, slot.waits_since_ms) = (Some(prepared.content), now_ms);
@@ -50,7 +50,7 @@ impl Coordinator {
 
     /// Its files hold what was prepared last.
     fn unchanged(&mut self, name: &str) {
-        let slot = self.slot(name);
+        let slot = self.routing.slot(name);
         if slot.last_error.take().is_some() {
             tracing::info!(
                 plugin = %name,
@@ -61,7 +61,7 @@ impl Coordinator {
 
     /// Its files hold what serves; what else came in between is outdated.
     fn is_back(&mut self, name: &str) {
-        let slot = self.slot(name);
+        let slot = self.routing.slot(name);
         // A rollback that waited for the disk is outdated too.
         slot.told_by = None;
         for outdated in [slot.next.take(), slot.take_blocked()] {

@@ -12,17 +12,14 @@ use protocol::ErrorCode;
 
 use super::{
     claims::conflict,
-    slot::{
-        PluginSlot, Said, Serving, Step, kept_lanes, log_serving, open_lane_of, serving_of,
-        types_of_lane,
-    },
+    slot::{Said, Serving, Step, kept_lanes, log_serving, open_lane_of, types_of_lane},
 };
 use crate::{
     coordinator::{
         coordinator::{Coordinator, REMOVED},
         lane::{Lane, Origin},
-        routes::ServedType,
         serving::type_faults::Outages,
+        types::ServedType,
     },
     lane::{LaneId, OpenFailed, Opened, OpenedLane, Opening, OpeningLane, TypeId},
     limits,
@@ -37,15 +34,15 @@ impl Coordinator {
 
     /// Whether all plugins that have come so far serve, or are refused.
     pub fn plugins_are_settled(&self) -> bool {
-        let mut steps = self.plugins.values().map(|slot| &slot.step);
+        let mut steps = self.routing.plugins().map(|(_, slot)| &slot.step);
         steps.all(|step| matches!(step, Step::None | Step::Blocked(_)))
     }
 
     /// Goes on with whatever waited for jobs to end.
     pub(in crate::coordinator) fn step_plugins(&mut self) {
         let names: Vec<String> = self
-            .plugins
-            .iter()
+            .routing
+            .plugins()
             .filter(|(_, slot)| slot.removing || matches!(slot.step, Step::Pausing(_)))
             .map(|(name, _)| name.clone())
             .collect();
@@ -58,7 +55,7 @@ impl Coordinator {
     pub(in crate::coordinator) fn begin(&mut self, prepared: Box<Prepared>) {
         let name = prepared.name.clone();
         // What came before it under this name, and waited, is outdated.
-        let blocked = self.slot(&name).take_blocked();
+        let blocked = self.routing.slot(&name).take_blocked();
         self.outdated(blocked);
         if !self.persistence.is_sound() {
             // It would get a state that is not what is durable.
@@ -67,13 +64,13 @@ impl Coordinator {
                 hash = %prepared.hash,
                 "waits until the state has been read back from the disk"
             );
-            let outdated = self.slot(&name).next.replace(prepared);
+            let outdated = self.routing.slot(&name).next.replace(prepared);
             return self.outdated(outdated);
         }
         // Its file is back. Whatever comes of that, the version that serves stays.
-        self.slot(&name).removing = false;
-        for type_id in self.types_of(&name) {
-            let closed = &mut self.types[type_id].closed;
+        self.routing.slot(&name).removing = false;
+        for type_id in self.routing.types_of(&name) {
+            let closed = &mut self.routing[type_id].closed;
             closed.take_if(|closed| closed.code == ErrorCode::Removed);
         }
         let refused = self.persistence.check(
@@ -88,23 +85,23 @@ impl Coordinator {
             self.reject(&name, &error.to_string());
             return self.outdated(Some(prepared));
         }
-        if let Some(conflict) = conflict(&self.plugins, &prepared) {
+        if let Some(conflict) = conflict(self.routing.plugins(), &prepared) {
             tracing::warn!(
                 plugin = %name,
                 "waits: {conflict}; it takes over when that plugin goes"
             );
-            self.slot(&name).step = Step::Blocked(prepared);
+            self.routing.slot(&name).step = Step::Blocked(prepared);
             return;
         }
-        self.slot(&name).step = Step::Pausing(prepared);
+        self.routing.slot(&name).step = Step::Pausing(prepared);
         let cut_at = self
             .clock
             .instant()
             .checked_add(self.settings.drain_timeout);
-        for lane in self.lanes_of(&name) {
-            self.lane(lane).paused = true;
+        for lane in self.routing.lanes_of(&name) {
+            self.routing.lane(lane).paused = true;
             self.take_back(lane);
-            if let Some(cut_at) = cut_at.filter(|_| self.lane(lane).is_busy()) {
+            if let Some(cut_at) = cut_at.filter(|_| self.routing.lane(lane).is_busy()) {
                 self.cut_at(lane, cut_at);
             }
         }
@@ -112,17 +109,17 @@ impl Coordinator {
     }
 
     fn open_if_idle(&mut self, name: &str) {
-        let lanes = self.lanes_of(name);
-        let Step::Pausing(_) = self.slot(name).step else {
+        let lanes = self.routing.lanes_of(name);
+        let Step::Pausing(_) = self.routing.slot(name).step else {
             return;
         };
         if !self.persistence.is_sound() {
             return;
         }
-        if lanes.iter().any(|lane| self.lane(*lane).is_busy()) {
+        if lanes.iter().any(|lane| self.routing.lane(*lane).is_busy()) {
             return;
         }
-        let Step::Pausing(prepared) = std::mem::take(&mut self.slot(name).step) else {
+        let Step::Pausing(prepared) = std::mem::take(&mut self.routing.slot(name).step) else {
             unreachable!("looked at above");
         };
         self.lend_states_back(name);
@@ -148,12 +145,12 @@ impl Coordinator {
             anew: None,
             kept: self.persistence.is_kept(),
         });
-        self.slot(name).step = Step::Opening(prepared);
+        self.routing.slot(name).step = Step::Opening(prepared);
     }
 
     /// Takes the states of a plugin's lanes back into the store. The lanes stand still.
     pub(in crate::coordinator) fn lend_states_back(&mut self, name: &str) {
-        let Some(serving) = serving_of(&self.plugins, name) else {
+        let Some(serving) = self.routing.serving(name) else {
             return;
         };
         let declared = &serving.prepared.description.name;
@@ -162,9 +159,8 @@ impl Coordinator {
             .iter()
             .zip(&serving.prepared.description.lanes)
         {
-            let lane = self.lanes[lane.0 as usize]
-                .as_ref()
-                .expect("a serving lane is open");
+            let lane = self.routing.lane_if_open(*lane);
+            let lane = lane.expect("a serving lane is open");
             for (state, lent) in described.states.iter().zip(lane.take_states()) {
                 self.persistence.give_back(declared, state, lent);
             }
@@ -177,7 +173,7 @@ impl Coordinator {
         if let Some(lane) = anew {
             return self.opened_anew(lane, result);
         }
-        let Step::Opening(prepared) = std::mem::take(&mut self.slot(&name).step) else {
+        let Step::Opening(prepared) = std::mem::take(&mut self.routing.slot(&name).step) else {
             unreachable!("only what is at this step is with the opener");
         };
         match result {
@@ -199,7 +195,7 @@ impl Coordinator {
 
     /// Goes on with what came while something else was on its way.
     pub(in crate::coordinator) fn begin_next(&mut self, name: &str) {
-        let Some(slot) = self.plugins.get_mut(name) else {
+        let Some(slot) = self.routing.slot_if_known_mut(name) else {
             return;
         };
         if matches!(slot.step, Step::None | Step::Blocked(_))
@@ -221,7 +217,7 @@ impl Coordinator {
                 self.persistence.give_back(&description.name, state, lent);
             }
         }
-        if let Some(serving) = serving_of(&self.plugins, name) {
+        if let Some(serving) = self.routing.serving(name) {
             let declared = &serving.prepared.description.name;
             for (lane, described) in serving
                 .lanes
@@ -232,16 +228,17 @@ impl Coordinator {
                 let states = states
                     .map(|state| self.persistence.lend(declared, state))
                     .collect();
-                let lane = self.lanes[lane.0 as usize]
-                    .as_ref()
-                    .expect("a serving lane is open");
+                let lane = self.routing.lane_if_open(*lane);
+                let lane = lane.expect("a serving lane is open");
                 lane.put_states(states);
             }
         }
-        for lane in self.lanes_of(name) {
-            self.lane(lane).cut_at = None;
+        for lane in self.routing.lanes_of(name) {
+            self.routing.lane(lane).cut_at = None;
             // Its job was cut off to make room for this version.
-            if self.slot(name).quarantined.is_none() && self.lane(lane).has_no_code() {
+            if self.routing.slot(name).quarantined.is_none()
+                && self.routing.lane(lane).has_no_code()
+            {
                 self.open_anew(lane, false);
             }
         }
@@ -250,7 +247,7 @@ impl Coordinator {
 
     /// Puts a new version in the place of the old one.
     fn install(&mut self, name: &str, prepared: Prepared, opened: Vec<OpenedLane>) {
-        let old = self.slot(name).serving.take();
+        let old = self.routing.slot(name).serving.take();
         let old_lanes: Vec<LaneId> = old.as_ref().map_or_else(Vec::new, |old| old.lanes.clone());
         let kept = kept_lanes(old.as_ref(), &prepared.description);
         let plugin: Rc<str> = name.into();
@@ -270,12 +267,8 @@ impl Coordinator {
             let is_kept = self.persistence.is_kept() && !described.states.is_empty();
             let mut lane = Lane::new(origin, opened.access, opened.runner, is_kept);
             let id = kept.unwrap_or_else(|| self.schedule.open_lane());
-            let index = id.0 as usize;
-            if self.lanes.len() <= index {
-                self.lanes.resize_with(index + 1, || None);
-            }
             lane.works_for(id);
-            if let Some(replaced) = self.lanes[index].replace(lane) {
+            if let Some(replaced) = self.routing.put_lane(id, lane) {
                 replaced.retire(&self.opener);
             }
             lanes.push(id);
@@ -287,7 +280,7 @@ impl Coordinator {
         self.leave_lanes(&old_lanes, &lanes, &vanished);
         log_serving(name, &prepared, old.as_ref());
         let since_ms = self.clock.now_ms();
-        let slot = self.slot(name);
+        let slot = self.routing.slot(name);
         (slot.quarantined, slot.stuck) = (None, 0);
         slot.last_error = None;
         slot.history.begins(&prepared, since_ms);
@@ -314,7 +307,7 @@ impl Coordinator {
 
     /// Lets it be known what serves, if that is not what came last.
     fn tell_standing(&mut self, name: &str) {
-        let slot = self.slot(name);
+        let slot = self.routing.slot(name);
         // A quarantine ends with any file.
         let serving = slot.serving.as_ref();
         let serving = serving.filter(|_| slot.quarantined.is_none());
@@ -337,15 +330,14 @@ impl Coordinator {
         lanes: &[LaneId],
     ) -> Vec<TypeId> {
         let mut vanished: BTreeMap<TypeId, ()> = self
-            .types
-            .iter()
-            .filter(|(_, served)| served.plugin == *plugin)
+            .routing
+            .served_by(plugin)
             .map(|(id, _)| (id, ()))
             .collect();
         for (lane, described) in lanes.iter().zip(&prepared.description.lanes) {
             for (jobber, type_name) in (0..).zip(described.types()) {
                 let settings = prepared.settings.for_type(type_name);
-                let id = self.types.serve(ServedType {
+                let id = self.routing.serve(ServedType {
                     name: type_name.into(),
                     lane: *lane,
                     jobber,
@@ -371,9 +363,9 @@ impl Coordinator {
             .filter(|lane| !new.contains(lane))
             .copied()
             .collect();
-        let types = &self.types;
+        let routing = &self.routing;
         let homeless = self.schedule.regroup(&left, |id| {
-            (!vanished.contains(&id)).then(|| types[id].lane)
+            (!vanished.contains(&id)).then(|| routing[id].lane)
         });
         for job in homeless {
             self.answer_unrun(&job, ErrorCode::Removed, REMOVED);
@@ -382,37 +374,15 @@ impl Coordinator {
             self.close_lane(lane);
         }
         for id in vanished {
-            self.types.forget(*id);
+            self.routing.forget_type(*id);
         }
     }
 
     pub(in crate::coordinator) fn close_lane(&mut self, id: LaneId) {
         self.schedule.close_lane(id);
-        if let Some(lane) = self.lanes[id.0 as usize].take() {
+        if let Some(lane) = self.routing.take_lane(id) {
             lane.retire(&self.opener);
         }
-    }
-
-    pub(in crate::coordinator) fn slot(&mut self, name: &str) -> &mut PluginSlot {
-        self.plugins.entry(name.to_owned()).or_default()
-    }
-
-    pub(in crate::coordinator) fn lane(&mut self, id: LaneId) -> &mut Lane {
-        self.lanes[id.0 as usize]
-            .as_mut()
-            .expect("a serving lane is open")
-    }
-
-    pub(in crate::coordinator) fn lanes_of(&self, name: &str) -> Vec<LaneId> {
-        serving_of(&self.plugins, name).map_or_else(Vec::new, |serving| serving.lanes.clone())
-    }
-
-    pub(in crate::coordinator) fn types_of(&self, name: &str) -> Vec<TypeId> {
-        let types = self
-            .types
-            .iter()
-            .filter(|(_, served)| *served.plugin == *name);
-        types.map(|(id, _)| id).collect()
     }
 
     /// Has a version dropped that is of no use any more, which runs the plugin's code.
@@ -424,7 +394,7 @@ impl Coordinator {
 
     pub(in crate::coordinator) fn refused(&mut self, name: &str, reason: &str) {
         let at_ms = self.clock.now_ms();
-        let slot = self.slot(name);
+        let slot = self.routing.slot(name);
         slot.last_error = Some(Said {
             text: reason.to_owned(),
             at_ms,
@@ -438,7 +408,7 @@ impl Coordinator {
 
     /// A version that came well through its check cannot serve here.
     fn reject(&mut self, name: &str, reason: &str) {
-        self.slot(name).told_by = None;
+        self.routing.slot(name).told_by = None;
         self.refused(name, reason);
         self.tell_standing(name);
     }

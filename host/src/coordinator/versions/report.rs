@@ -148,7 +148,7 @@ impl Coordinator {
         let lanes = shown.description.lanes.iter().enumerate();
         let lanes = lanes.map(|(index, described)| {
             let id = serving.and_then(|lanes| lanes.get(index));
-            let lane = id.and_then(|id| self.lanes.get(id.0 as usize)?.as_ref());
+            let lane = id.and_then(|id| self.routing.lane_if_open(*id));
             lane_report(described, lane.and_then(|lane| lane.moved.as_ref()))
         });
         lanes.collect()
@@ -156,7 +156,7 @@ impl Coordinator {
 
     /// Types of it that serve nobody for a time.
     fn out_of_service(&self, name: &str) -> Vec<OutOfService<'_>> {
-        let types = self.types.iter().filter(|(_, of)| *of.plugin == *name);
+        let types = self.routing.served_by(name);
         let out = types.filter_map(|(_, served)| {
             let out = served.faults.as_ref()?.out()?;
             Some(OutOfService {
@@ -172,7 +172,7 @@ impl Coordinator {
     /// How many clients are refused by a type of it, or by several each.
     fn shut_out(&self, name: &str) -> usize {
         let now = self.clock.instant();
-        let types = self.types.iter().filter(|(_, of)| *of.plugin == *name);
+        let types = self.routing.served_by(name);
         let shut_out = types.filter_map(|(_, of)| Some(of.faults.as_ref()?.shut_out(now)));
         shut_out.sum()
     }
@@ -188,24 +188,27 @@ impl Coordinator {
 
     /// What its types have served since that was last noted for its version.
     fn served_lately(&self, name: &str) -> u64 {
-        let types = self.types.iter();
-        let types = types.filter(|(_, served)| *served.plugin == *name);
+        let types = self.routing.served_by(name);
         types.map(|(_, served)| served.served).sum()
     }
 
     /// Notes what its types have served for the version that served it.
     pub(in crate::coordinator) fn note_counts(&mut self, name: &str) {
         let served = self.served_lately(name);
-        for type_id in self.types_of(name) {
-            self.types[type_id].served = 0;
+        for type_id in self.routing.types_of(name) {
+            self.routing[type_id].served = 0;
         }
-        self.slot(name).history.served(served);
+        self.routing.slot(name).history.served(served);
     }
 
     /// What serves and what does not, of all that has a file.
     pub fn readiness(&self) -> Readiness {
         let mut readiness = Readiness::default();
-        for (name, plugin) in self.plugins.iter().filter(|(_, plugin)| !plugin.is_gone()) {
+        for (name, plugin) in self
+            .routing
+            .plugins()
+            .filter(|(_, plugin)| !plugin.is_gone())
+        {
             let state = self.state_of(plugin);
             if state.serves() {
                 readiness.serving.push(name.clone());
@@ -235,13 +238,13 @@ impl Coordinator {
     /// Whether a state of it cannot be kept at the moment, so that what needs it is refused.
     fn is_degraded(&self, plugin: &PluginSlot) -> bool {
         let lanes = plugin.serving.iter().flat_map(|serving| &serving.lanes);
-        let mut lanes = lanes.filter_map(|lane| self.lanes.get(lane.0 as usize)?.as_ref());
+        let mut lanes = lanes.filter_map(|lane| self.routing.lane_if_open(*lane));
         !self.persistence.is_sound() && lanes.any(|lane| lane.is_kept)
     }
 
     fn state_of(&self, plugin: &PluginSlot) -> PluginState {
         let lanes = plugin.serving.iter().flat_map(|serving| &serving.lanes);
-        let mut lanes = lanes.filter_map(|lane| self.lanes.get(lane.0 as usize)?.as_ref());
+        let mut lanes = lanes.filter_map(|lane| self.routing.lane_if_open(*lane));
         if plugin.quarantined.is_some() {
             PluginState::Quarantined
         } else if plugin.disabled {

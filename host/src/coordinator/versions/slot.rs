@@ -1,6 +1,6 @@
 //! One plugin, by the name of its file: what serves, and how far a new version has come.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use plugin_api::description::{Description, LaneDescription};
 
@@ -14,7 +14,9 @@ use crate::{
 /// A plugin, by the name of its file.
 #[derive(Default)]
 pub(in crate::coordinator) struct PluginSlot {
+    /// The version that serves.
     pub(in crate::coordinator) serving: Option<Serving>,
+    /// How far a new version has come.
     pub(in crate::coordinator) step: Step,
     /// Came while another one was on its way, or while the disk fails.
     pub(in crate::coordinator) next: Option<Box<Prepared>>,
@@ -51,6 +53,7 @@ pub(in crate::coordinator) struct PluginSlot {
 /// A fault, as operators are told of it.
 #[derive(Clone, Debug)]
 pub(in crate::coordinator) struct Said {
+    /// What was wrong.
     pub(in crate::coordinator) text: String,
     /// When it was, in milliseconds since 1970 on the host's clock.
     pub(in crate::coordinator) at_ms: u64,
@@ -71,10 +74,11 @@ pub(in crate::coordinator) enum Step {
 
 /// The version that serves.
 pub(in crate::coordinator) struct Serving {
+    /// What was loaded.
     pub(in crate::coordinator) prepared: Box<Prepared>,
     /// Since when it serves, in milliseconds since 1970 on the host's clock.
     pub(in crate::coordinator) since_ms: u64,
-    /// In the order of the description.
+    /// Its lanes, in the order of the description.
     pub(in crate::coordinator) lanes: Vec<LaneId>,
 }
 
@@ -190,14 +194,6 @@ fn shares_types(old: &LaneDescription, new: &LaneDescription) -> bool {
 
 fn lane_serves(lane: &LaneDescription, type_name: &str) -> bool {
     lane.types().any(|name| name == type_name)
-}
-
-/// The version of a plugin that serves.
-pub(in crate::coordinator) fn serving_of<'a>(
-    plugins: &'a BTreeMap<String, PluginSlot>,
-    name: &str,
-) -> Option<&'a Serving> {
-    plugins.get(name)?.serving.as_ref()
 }
 
 /// Says which types a version serves from now on.

@@ -66,6 +66,7 @@ impl Closed {
 pub struct Types {
     /// Only plugins put names in, so that nobody can choose them to collide.
     by_name: FxHashMap<Rc<str>, TypeId>,
+    /// By their numbers.
     types: Slab<ServedType>,
 }
 
