@@ -1,6 +1,7 @@
 //! What the docs show of a program is what it says.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -109,4 +110,97 @@ fn every_file_that_the_page_on_the_house_names_is_there() {
             .any(|end| code.contains(&format!("fn {function}{end}")));
         assert!(is_there || function.contains('/'), "{row}");
     }
+}
+
+/// The fields of a struct as they are declared: name and type, and the visibility where there is one.
+type Fields = Vec<String>;
+
+/// The structs with named fields that are declared in `code`, by name.
+fn structs(code: &str) -> BTreeMap<String, Fields> {
+    let lines = code
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or(""));
+    let code = lines.collect::<Vec<_>>().join("\n");
+    let mut found = BTreeMap::new();
+    for after in code.split("struct ").skip(1) {
+        let Some((name, after)) = after.split_once(" {\n") else {
+            continue;
+        };
+        let (body, _) = after.split_once("\n}").expect("a struct ends");
+        if name.chars().all(char::is_alphanumeric) {
+            found.insert(name.to_owned(), fields(body));
+        }
+    }
+    found
+}
+
+/// Parts at commas, except for those within a type.
+fn fields(body: &str) -> Fields {
+    let mut depth = 0;
+    let parts = body.split(|char| {
+        depth += match char {
+            '<' | '(' | '[' => 1,
+            '>' | ')' | ']' => -1,
+            _ => 0,
+        };
+        char == ',' && depth == 0
+    });
+    let words = parts.map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+    words.filter(|field| !field.is_empty()).collect()
+}
+
+/// A field without its visibility.
+fn bare(field: &str) -> &str {
+    match field.strip_prefix("pub") {
+        Some(rest) if rest.starts_with('(') => rest.split_once(") ").expect("it ends").1,
+        Some(rest) if rest.starts_with(' ') => rest.trim_start(),
+        _ => field,
+    }
+}
+
+/// All files below a folder that hold Rust.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("the folder is there");
+    let paths = entries.map(|entry| entry.expect("it can be read").path());
+    let files = paths.flat_map(|path| match path.is_dir() {
+        true => sources(&path),
+        false => vec![path],
+    });
+    let is_rust = |path: &PathBuf| path.extension().is_some_and(|end| end == "rs");
+    files.filter(is_rust).collect()
+}
+
+#[test]
+fn the_page_shows_what_the_coordinator_owns_and_each_owner_has_its_fields_for_itself() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = fs::read_to_string(workspace.join("docs/architecture.md"));
+    let page = page.expect("the page is there");
+    let (_, after) = page
+        .split_once("## What the coordinator owns")
+        .expect("the page has the section");
+    let (_, block) = after.split_once("```rust\n").expect("a block follows");
+    let (block, _) = block.split_once("```").expect("it ends");
+    let shown = structs(block);
+
+    let folder = workspace.join("host/src/coordinator");
+    let declared = |path: &Path| structs(&fs::read_to_string(path).expect("it can be read"));
+    let coordinator = declared(&folder.join("coordinator.rs")).remove("Coordinator");
+    let coordinator = coordinator.expect("it is declared there");
+    let coordinator: Vec<_> = coordinator.iter().map(|field| bare(field)).collect();
+    assert_eq!(shown["Coordinator"], coordinator, "Coordinator");
+
+    // Every other struct of its folder that the coordinator has as a field is an owner.
+    let files = sources(&folder).into_iter();
+    let files = files.filter(|path| !path.ends_with("coordinator.rs"));
+    let others: BTreeMap<_, _> = files.flat_map(|path| declared(&path)).collect();
+    let types = shown["Coordinator"].iter();
+    let types = types.filter_map(|field| field.split_once(": "));
+    let owners = types.filter_map(|(_, of)| Some((of, others.get(of)?)));
+    let mut count = 1;
+    for (owner, fields) in owners {
+        assert_eq!(shown.get(owner), Some(fields), "{owner}, all of it private");
+        count += 1;
+    }
+    assert!(count > 5, "the owners are found: {count}");
+    assert_eq!(shown.len(), count, "all that is shown is an owner");
 }
