@@ -149,7 +149,13 @@ fn memory_that_runs_out_is_blamed_on_nobody_and_told() {
         let host = plan().start();
         host.limit_memory(64 * 1024 * 1024);
         let (ended, plan) = crash(host, type_name, "outOfMemory");
-        assert_eq!(ended.signal, Some(Signal::ABORT.as_raw()));
+        assert_eq!(
+            ended.signal,
+            Some(Signal::ABORT.as_raw()),
+            "{:?} {}",
+            ended.code,
+            ended.log
+        );
         let said = ended
             .log
             .lines_with(&["memory has run out", "no plugin is blamed"]);
