@@ -154,6 +154,13 @@ pub fn end_at_once(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Ends the process for want of memory, which nobody is blamed for.
+pub fn end_for_want_of_memory() -> ! {
+    say_memory_has_run_out();
+    default_action(libc::SIGABRT);
+    process::abort()
+}
+
 /// Has memory that is free again go back to the system, also after a burst. It stands here because calls of C do.
 pub fn give_memory_back() {
     for (setting, bytes) in [

@@ -5,6 +5,7 @@
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
+    io,
     panic::PanicHookInfo,
     thread,
 };
@@ -21,9 +22,18 @@ pub const EXIT_FAULT: i32 = 70;
 /// From now on a panic of the host's own code ends the process, on whatever thread it comes.
 pub fn end_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
+        if panic.payload_as_str().is_some_and(is_want_of_memory) {
+            crash_mark::end_for_want_of_memory();
+        }
         logging::say_last(&told(panic));
         crash_mark::end_at_once(EXIT_FAULT)
     }));
+}
+
+/// Whether the system refused memory to who panicked. std panics then where a thread cannot begin, instead of aborting as it does
+/// elsewhere.
+fn is_want_of_memory(text: &str) -> bool {
+    text.contains(&io::Error::from_raw_os_error(libc::ENOMEM).to_string())
 }
 
 fn told(panic: &PanicHookInfo<'_>) -> String {
@@ -44,4 +54,17 @@ fn told(panic: &PanicHookInfo<'_>) -> String {
         told = format!("{told}\n{backtrace}");
     }
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_cannot_begin_for_want_of_memory_is_no_fault_of_the_hosts() {
+        let refused =
+            "failed to allocate an alternative stack: Cannot allocate memory (os error 12)";
+        assert!(is_want_of_memory(refused));
+        assert!(!is_want_of_memory("index out of bounds: the len is 12"));
+    }
 }
