@@ -22,6 +22,8 @@ pub struct Clock {
     start_ms: u64,
     /// There is one clock for the whole process, and one for each test of a trial.
     added: &'static Added,
+    /// Where a simulated clock stands, in microseconds since its start; `None` of one that goes by the system's.
+    simulated_us: Option<&'static AtomicU64>,
 }
 
 /// What came to a clock since it was made, beside what the monotonic clock tells. Both only grow.
@@ -84,11 +86,23 @@ impl Clock {
         Self {
             start: Instant::now(),
             start_ms: seen.wall_ms.max(floor_ms),
+            simulated_us: None,
             added: Box::leak(Box::new(Added {
                 slept_ms: AtomicU64::new(0),
                 stepped_ms: AtomicU64::new(0),
                 slept_before: seen.slept,
             })),
+        }
+    }
+
+    /// A clock that begins at `seen`, not before `floor_ms`, and goes only as `us` is set, which is in microseconds.
+    pub fn simulated(us: &'static AtomicU64, seen: Seen, floor_ms: u64) -> Self {
+        let clock = Self::made(seen, floor_ms);
+        let start_us = us.load(Ordering::Relaxed);
+        Self {
+            start_ms: clock.start_ms.saturating_sub(start_us / 1_000),
+            simulated_us: Some(us),
+            ..clock
         }
     }
 
@@ -130,8 +144,17 @@ impl Clock {
     }
 
     /// This moment as the system's monotonic clock tells it. Limits that last less than a sleep of the machine are kept in these.
+    #[inline]
     pub fn instant(&self) -> Instant {
-        Instant::now()
+        match self.simulated_us {
+            None => Instant::now(),
+            Some(us) => self.start + Duration::from_micros(us.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Whether it goes as a simulator has it go.
+    pub fn is_simulated(&self) -> bool {
+        self.simulated_us.is_some()
     }
 
     /// The present moment in all of these, to be looked at without asking the system.

@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     blame,
-    clock::{Clock, Seen},
+    clock::Seen,
     clock_watch::ClockWatch,
     config::Config,
     coordinator::{Coordinator, SessionKey, Settings},
@@ -32,6 +32,7 @@ use crate::{
     ready::Readiness,
     signals::{SignalAction, Signals},
     state::{Durability, Kept},
+    threads::SystemThreads,
     ticker::Ticker,
     watchdog,
 };
@@ -112,11 +113,18 @@ impl Host {
             let to_core = to_core.clone();
             move |kept| tell(&to_core, FromThreads::Kept(kept))
         })?;
-        let clock = Clock::not_before(state.now_ms);
-        let opener = Opener::new(clock, Arc::clone(&signal), config.migration_timeout, {
+        let clock = state.clock;
+        let opened = {
             let to_core = to_core.clone();
             move |opened| tell(&to_core, FromThreads::Opened(opened))
-        });
+        };
+        let opener = Opener::new(
+            Arc::new(SystemThreads),
+            clock,
+            Arc::clone(&signal),
+            config.migration_timeout,
+            opened,
+        );
         let settings = Settings {
             name: config.name.clone(),
             deadline: config.deadline,

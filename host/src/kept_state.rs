@@ -1,23 +1,25 @@
 //! What the host starts with, and goes on with: its state.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use anyhow::Context as _;
 
 use crate::{
+    clock::Clock,
     config::Config,
     coordinator::Commits,
     data_folder::{DataFolder, Origin},
     limits,
     state::{BatchNo, Committer, Durability, Kept, Recovered, Store},
+    threads::SystemThreads,
 };
 
 /// What an earlier run of the host has left, and where this one keeps what its jobs change.
 pub struct KeptState {
     pub store: Store,
     pub commits: Commits,
-    /// The host's clock does not go back behind this.
-    pub now_ms: u64,
+    /// The host's clock, which does not go back behind what an earlier run has told.
+    pub clock: Clock,
 }
 
 impl KeptState {
@@ -34,19 +36,21 @@ impl KeptState {
             return Ok(Self {
                 store: Store::default(),
                 commits: Commits::new(None, BatchNo(1)),
-                now_ms: 0,
+                clock: Clock::new(),
             });
         }
         let started = Instant::now();
         let (log, recovered, origin) = data.open_log()?;
         let place = data.place(&log);
-        let committer = Committer::start(log, place, config.durability, told);
+        let clock = Clock::not_before(recovered.now_ms);
+        let threads = Arc::new(SystemThreads);
+        let committer = Committer::start(threads, clock, (log, place), config.durability, told);
         let committer = committer.context("no thread can be started")?;
         log_state(&recovered, origin, started);
         Ok(Self {
             commits: Commits::new(Some(committer), recovered.last.next()),
             store: Store::recovered(recovered.states, recovered.next_state),
-            now_ms: recovered.now_ms,
+            clock,
         })
     }
 }

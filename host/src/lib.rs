@@ -32,5 +32,6 @@ mod run_delay;
 mod signals;
 pub mod state;
 pub mod state_tools;
+pub mod threads;
 mod ticker;
 pub mod watchdog;

@@ -15,6 +15,15 @@ pub struct RunDelay {
 }
 
 impl RunDelay {
+    /// None ever, of a thread whose time is simulated.
+    pub fn none() -> Self {
+        Self {
+            schedule: None,
+            waited_us: 0,
+            looked_us: 0,
+        }
+    }
+
     /// That of the thread that calls this.
     pub fn of_this_thread() -> Self {
         let schedule = File::open("/proc/thread-self/schedstat").ok();

@@ -30,6 +30,7 @@ use host::{
         effects::{self, Declared, StateId},
         log::{FileLog, LogId, MemoryLog},
     },
+    threads::SystemThreads,
 };
 use plugin_api::{
     abi::{AbiHost_TO, AbiHostObject},
@@ -211,9 +212,11 @@ struct Committing {
 impl Committing {
     fn start(log: impl host::state::log::Log + 'static) -> Self {
         let (tell, told) = mpsc::channel();
-        let committer = Committer::start(log, (), Durability::Sync, move |kept| {
-            let _ = tell.send(kept);
-        });
+        let (threads, clock) = (Arc::new(SystemThreads), Clock::new());
+        let committer =
+            Committer::start(threads, clock, (log, ()), Durability::Sync, move |kept| {
+                let _ = tell.send(kept);
+            });
         let committer = committer.expect("a thread can be started");
         Self { committer, told }
     }
@@ -390,7 +393,7 @@ fn lanes(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(PER_READ as u64));
     let (code, jobber) = code(&counter, "cntResponse", &clock);
     let signal = Arc::new(Signal::default());
-    let thread = LaneThread::start("measured", code, clock, signal);
+    let thread = LaneThread::start(&SystemThreads, "measured", code, clock, signal);
     let thread = thread.expect("a thread can be started");
     group.bench_function("a batch of 64 jobs, there and back", |bench| {
         let (mut fetched, mut jobs) = (Fetched::default(), VecDeque::new());

@@ -15,6 +15,7 @@ use crate::{
     lane::{LaneId, Opener, Runner, Signal, TypeId, thread_tests},
     limits,
     state::{Access, BatchNo, SharedAccess, Store},
+    threads::SystemThreads,
 };
 
 /// Without plugins, clients and a disk.
@@ -31,7 +32,13 @@ pub(crate) fn coordinator() -> Coordinator {
     };
     let clock = Clock::not_before(0);
     let signal = Arc::new(Signal::default());
-    let opener = Opener::new(clock, Arc::clone(&signal), None, |_| {});
+    let opener = Opener::new(
+        Arc::new(SystemThreads),
+        clock,
+        Arc::clone(&signal),
+        None,
+        |_| {},
+    );
     let kept = (Store::default(), Commits::new(None, BatchNo(1)));
     let key = SessionKey([0; SessionKey::BYTES]);
     Coordinator::new(settings, clock, signal, opener, kept, key)

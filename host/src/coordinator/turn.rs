@@ -26,10 +26,13 @@ impl Turn {
     pub(super) fn new(clock: Clock) -> Self {
         Self {
             now: clock.read(),
+            run_delay: match clock.is_simulated() {
+                true => RunDelay::none(),
+                false => RunDelay::of_this_thread(),
+            },
             clock,
             spent_us: 0,
             unbilled: 0,
-            run_delay: RunDelay::of_this_thread(),
         }
     }
 

@@ -6,10 +6,9 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        mpsc::{self, RecvTimeoutError},
+        mpsc::{self, Receiver, RecvTimeoutError, TryRecvError},
     },
-    thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -23,6 +22,7 @@ use crate::{
     clock::Clock,
     limits::{self, PLUGIN_STACK_BYTES},
     state::{Access, LentState, SharedAccess, TooMuch},
+    threads::{Once, Step, Threads, Worker},
 };
 
 /// Lanes that are to be opened on the states that they asked for: all of a version, or a single one anew.
@@ -82,6 +82,7 @@ pub struct OpenFailed {
 /// What the coordinator has it done by.
 #[derive(Clone)]
 pub struct Opener {
+    threads: Arc<dyn Threads>,
     clock: Clock,
     signal: Arc<Signal>,
     /// How long an opening may take; `None` for as long as it takes.
@@ -92,12 +93,14 @@ pub struct Opener {
 impl Opener {
     /// `done` gets what was opened. What takes longer than `patience` is given up.
     pub fn new(
+        threads: Arc<dyn Threads>,
         clock: Clock,
         signal: Arc<Signal>,
         patience: Option<Duration>,
         done: impl Fn(Opened) + Send + Sync + 'static,
     ) -> Self {
         Self {
+            threads,
             clock,
             signal,
             patience,
@@ -121,15 +124,15 @@ impl Opener {
         let decided = Arc::new(Mutex::new(false));
         // Disconnected as soon as the thread ends, in whatever way.
         let (at_work, ended) = mpsc::channel();
-        let started = thread::Builder::new()
-            .name("opener".to_owned())
-            .stack_size(PLUGIN_STACK_BYTES)
-            .spawn({
+        let started = self.threads.start(
+            "opener",
+            Some(PLUGIN_STACK_BYTES),
+            Box::new(Once::new({
                 let (opener, run) = (self.clone(), run.clone());
                 let decided = Arc::clone(&decided);
                 move || {
                     let _at_work: mpsc::Sender<()> = at_work;
-                    let opened = opening.open_all(&run.accesses, opener.clock, &opener.signal);
+                    let opened = opening.open_all(&run.accesses, &opener);
                     if decide(&decided) {
                         (opener.done)(match opened {
                             Ok(runners) => run.succeed(runners),
@@ -140,58 +143,106 @@ impl Opener {
                         tracing::warn!(plugin = %opening.name, "the opening that was given up has come to an end");
                     }
                 }
-            });
+            })),
+        );
         if let Err(error) = started {
             let reason = format!("no thread can be started to open it: {error}");
             return (self.done)(run.fail(reason));
         }
-        let opener = self.clone();
-        let guarded = thread::Builder::new()
-            .name("opener guard".to_owned())
-            .spawn(move || opener.guard(&ended, &decided, run));
+        let due = self.patience.and_then(|patience| {
+            let now = self.clock.instant();
+            now.checked_add(patience)
+        });
+        let guard = Guard {
+            opener: self.clone(),
+            ended,
+            decided,
+            run: Some(run),
+            due,
+        };
+        let guarded = self.threads.start("opener guard", None, Box::new(guard));
         if let Err(error) = guarded {
             tracing::warn!("no thread can be started to give an opening up that hangs: {error}");
         }
     }
 
-    /// Gives an opening up that takes too long: the states do not wait for it, and its thread is left to itself. It
-    /// stands beside the way of the opening, whose lanes are held meanwhile.
-    fn guard(&self, ended: &mpsc::Receiver<()>, decided: &Mutex<bool>, run: OpeningRun) {
-        let end = match self.patience {
-            Some(patience) => ended.recv_timeout(patience),
-            None => ended.recv().map_err(RecvTimeoutError::from),
-        };
-        if !decide(decided) {
+    /// Has a lane's code run on a thread of its own.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start_lane(&self, plugin: &str, code: LaneCode) -> std::io::Result<LaneThread> {
+        let signal = Arc::clone(&self.signal);
+        LaneThread::start(&*self.threads, plugin, code, self.clock, signal)
+    }
+
+    /// Has a plugin, or code of one, dropped.
+    pub fn drop_off_thread(&self, code: Box<dyn Send>) {
+        // Without a thread for it, it is dropped with the closure, here.
+        let _ = self.threads.start(
+            "plugin drop",
+            Some(PLUGIN_STACK_BYTES),
+            Box::new(Once::new(move || drop(code))),
+        );
+    }
+}
+
+/// Gives an opening up that takes too long: the states do not wait for it, and its thread is left to itself. It
+/// stands beside the way of the opening, whose lanes are held meanwhile.
+struct Guard {
+    opener: Opener,
+    /// Disconnected as soon as the opening's thread ends, in whatever way.
+    ended: Receiver<()>,
+    /// Whoever sets it first tells what became of the opening.
+    decided: Arc<Mutex<bool>>,
+    /// What is being opened; gone once the guard has seen its end.
+    run: Option<OpeningRun>,
+    /// When the opening is given up; `None` for never.
+    due: Option<Instant>,
+}
+
+impl Guard {
+    fn end(&mut self, timed_out: bool) {
+        let Some(run) = self.run.take().filter(|_| decide(&self.decided)) else {
             return;
-        }
-        let reason = match (end, self.patience) {
-            (Err(RecvTimeoutError::Timeout), Some(patience)) => format!(
+        };
+        let reason = match (timed_out, self.opener.patience) {
+            (true, Some(patience)) => format!(
                 "its code did not end within {patience:?} when it was opened on its state, see --migration-timeout; \
                  its thread is left to itself"
             ),
             _ => "its code ended the thread that opened it".to_owned(),
         };
-        (self.done)(run.fail(reason));
+        (self.opener.done)(run.fail(reason));
+    }
+}
+
+impl Worker for Guard {
+    fn run(mut self: Box<Self>) {
+        let end = match self.due {
+            Some(due) => {
+                let left = due.saturating_duration_since(self.opener.clock.instant());
+                self.ended.recv_timeout(left)
+            }
+            None => self.ended.recv().map_err(RecvTimeoutError::from),
+        };
+        self.end(end == Err(RecvTimeoutError::Timeout));
     }
 
-    /// Has a plugin, or code of one, dropped.
-    pub fn drop_off_thread(&self, code: Box<dyn Send>) {
-        let buried = thread::Builder::new()
-            .name("plugin drop".to_owned())
-            .stack_size(PLUGIN_STACK_BYTES);
-        // Without a thread for it, it is dropped with the closure, here.
-        let _ = buried.spawn(move || drop(code));
+    fn step(&mut self) -> Step {
+        let is_due = self
+            .due
+            .is_some_and(|due| due <= self.opener.clock.instant());
+        match self.ended.try_recv() {
+            Err(TryRecvError::Empty) if !is_due => return Step::Idle(self.due),
+            end => self.end(end == Err(TryRecvError::Empty)),
+        }
+        Step::Ended
     }
 }
 
 impl Opening {
     /// Opens all lanes of a version, or none.
-    fn open_all(
-        &self,
-        accesses: &[SharedAccess],
-        clock: Clock,
-        signal: &Arc<Signal>,
-    ) -> Result<Vec<Runner>, String> {
+    fn open_all(&self, accesses: &[SharedAccess], opener: &Opener) -> Result<Vec<Runner>, String> {
         let plugin: Arc<str> = self.name.as_str().into();
         let opened = accesses.iter().zip(&self.lanes).map(|(access, lane)| {
             let (open, types) = (Arc::clone(&self.open), Arc::clone(&lane.types));
@@ -201,9 +252,15 @@ impl Opening {
                 open,
                 access.clone(),
                 types,
-                &clock,
+                &opener.clock,
             )?;
-            into_runner(&plugin, code, lane.inline, clock, signal)
+            if lane.inline {
+                return Ok(Runner::Inline(Box::new(code)));
+            }
+            let thread = opener
+                .start_lane(&plugin, code)
+                .map_err(|error| format!("no thread can be started for a lane: {error}"))?;
+            Ok(Runner::Thread(thread))
         });
         opened.collect()
     }
@@ -277,19 +334,4 @@ impl OpeningRun {
 fn decide(decided: &Mutex<bool>) -> bool {
     let mut decided = decided.lock().unwrap_or_else(PoisonError::into_inner);
     !std::mem::replace(&mut *decided, true)
-}
-
-fn into_runner(
-    plugin: &str,
-    code: LaneCode,
-    inline: bool,
-    clock: Clock,
-    signal: &Arc<Signal>,
-) -> Result<Runner, String> {
-    if inline {
-        return Ok(Runner::Inline(Box::new(code)));
-    }
-    let thread = LaneThread::start(plugin, code, clock, Arc::clone(signal))
-        .map_err(|error| format!("no thread can be started for a lane: {error}"))?;
-    Ok(Runner::Thread(thread))
 }

@@ -5,16 +5,18 @@
 //! coordinator's reach; a job that was not quick has its reply fetched before the next one starts; and while
 //! one runs for long, the coordinator comes by, fetches what is finished and takes the rest back.
 
+mod worker;
+
 use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
-    thread,
     time::{Duration, Instant},
 };
 
+use self::worker::LaneWorker;
 use super::{
     batch_size::BatchSize,
-    code::{LaneCode, Outcome, Output, Verdict},
+    code::{LaneCode, Outcome, Verdict},
     job::InFlightId,
     job::LaneId,
     job::{ClientSlot, Job},
@@ -24,6 +26,7 @@ use crate::{
     clock::Clock,
     limits,
     state::{Access, SharedAccess},
+    threads::Threads,
 };
 
 /// A job on its way through a lane's thread.
@@ -144,6 +147,7 @@ impl LaneThread {
     /// # Errors
     /// The system has no thread left.
     pub fn start(
+        threads: &dyn Threads,
         name: &str,
         code: LaneCode,
         clock: Clock,
@@ -153,12 +157,13 @@ impl LaneThread {
             window: Mutex::default(),
             filled: Condvar::new(),
         });
-        let of_thread = Arc::clone(&shared);
         let access = code.access().clone();
-        thread::Builder::new()
-            .name(format!("lane {name}"))
-            .stack_size(limits::PLUGIN_STACK_BYTES)
-            .spawn(move || of_thread.run(code, clock, &signal))?;
+        let worker = LaneWorker::new(Arc::clone(&shared), code, clock, signal);
+        threads.start(
+            &format!("lane {name}"),
+            Some(limits::PLUGIN_STACK_BYTES),
+            Box::new(worker),
+        )?;
         Ok(Self { shared, access })
     }
 
@@ -339,69 +344,6 @@ impl Shared {
         if std::mem::take(&mut window.sleeps) {
             drop(window);
             self.filled.notify_one();
-        }
-    }
-
-    fn run(&self, mut code: LaneCode, clock: Clock, signal: &Signal) {
-        let mut reply = Vec::new();
-        let mut window = self.lock();
-        // When the last job ended, if the next one begins at once: asking for the time costs a fifth of a small job.
-        let mut now = None;
-        loop {
-            let next = if window.held {
-                None
-            } else {
-                window.inbox.pop_front()
-            };
-            let Some(handed) = next else {
-                if window.ends {
-                    return;
-                }
-                window.sleeps = true;
-                window = self
-                    .filled
-                    .wait(window)
-                    .unwrap_or_else(PoisonError::into_inner);
-                now = None;
-                continue;
-            };
-            let moment = now.unwrap_or_else(|| clock.read());
-            let started = clock.instant_at(moment);
-            window.entered = Some((handed.clone(), started));
-            drop(window);
-
-            reply.clear();
-            let out = Output {
-                reply: &mut reply,
-                effects: None,
-            };
-            let asked = handed.job.asked();
-            let verdict = code.run(handed.jobber, &asked, &clock, moment, out);
-            // Code that is made anew after a panic took its time after that.
-            now = (!verdict.is_panic()).then(|| code.ended());
-            let ended = clock.instant_at(code.ended());
-
-            window = self.lock();
-            if window.abandoned {
-                return;
-            }
-            window.entered = None;
-            let effect_bytes = code.effect_bytes();
-            window.finish(
-                handed,
-                verdict,
-                (&reply, effect_bytes),
-                ended - started,
-                ended,
-            );
-            if reply.capacity() > limits::HELD_REPLY_BYTES_MAX {
-                reply = Vec::new();
-            }
-            if window.is_worth_a_signal(started, ended)
-                && let Some(lane) = window.lane
-            {
-                signal.raise(lane);
-            }
         }
     }
 }

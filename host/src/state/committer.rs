@@ -1,13 +1,19 @@
 //! The thread that makes batches durable, and reads the state back where that has failed.
 
 use std::{
-    sync::mpsc::{self, RecvTimeoutError},
-    thread::{self, JoinHandle},
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError, TryRecvError},
+    },
     time::{Duration, Instant},
 };
 
 use super::log::{BatchNo, Log, LogEnd, LogError, Recovered, SnapshotDone};
-use crate::limits::FOLDER_LOOK;
+use crate::{
+    clock::Clock,
+    limits::FOLDER_LOOK,
+    threads::{Once, Step, Threads, Worker},
+};
 
 /// When a batch counts as kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -92,11 +98,10 @@ impl FolderGuard for () {
 
 /// The coordinator's end of the thread.
 pub struct Committer {
+    threads: Arc<dyn Threads>,
     work: mpsc::Sender<Work>,
-    /// Returns whether all that was answered is kept.
-    thread: JoinHandle<bool>,
-    /// Hears nothing, until the thread ends.
-    ended: mpsc::Receiver<()>,
+    /// Hears at the thread's end whether all that was answered is kept.
+    last: mpsc::Receiver<bool>,
 }
 
 enum Work {
@@ -122,33 +127,33 @@ impl Committer {
     /// # Errors
     /// The system has no thread left.
     pub fn start(
-        log: impl Log + 'static,
-        place: impl FolderGuard + 'static,
+        threads: Arc<dyn Threads>,
+        clock: Clock,
+        (log, place): (impl Log + 'static, impl FolderGuard + 'static),
         durability: Durability,
         told: impl Fn(Kept) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (work, incoming) = mpsc::channel();
-        let (ends, ended) = mpsc::channel();
+        let (ends, last) = mpsc::channel();
         let keeping = Keeping {
+            threads: Arc::clone(&threads),
+            clock,
             log: Box::new(log),
             place: Box::new(place),
-            has_failed: false,
-            look_due: Instant::now() + FOLDER_LOOK,
+            standing: Standing::Kept,
+            look_due: clock.instant() + FOLDER_LOOK,
             synced_at_once: durability == Durability::Sync,
             sync_due: None,
             work: work.clone(),
+            incoming,
+            ends,
             told,
         };
-        let thread = thread::Builder::new()
-            .name("state".to_owned())
-            .spawn(move || {
-                let _ends = ends;
-                keeping.run(&incoming)
-            })?;
+        threads.start("state", None, Box::new(keeping))?;
         Ok(Self {
+            threads,
             work,
-            thread,
-            ended,
+            last,
         })
     }
 
@@ -170,13 +175,14 @@ impl Committer {
     /// is left to itself.
     pub fn close(self, patience: Duration) -> bool {
         self.tell(Work::Close);
-        if self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
-            return false;
+        match self.threads.wait(&self.last, patience) {
+            Ok(all_is_kept) => all_is_kept,
+            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Disconnected) => {
+                tracing::error!("the thread that keeps the state has ended with a panic");
+                false
+            }
         }
-        self.thread.join().unwrap_or_else(|_| {
-            tracing::error!("the thread that keeps the state has ended with a panic");
-            false
-        })
     }
 
     fn tell(&self, work: Work) {
@@ -186,10 +192,11 @@ impl Committer {
 }
 
 struct Keeping<T> {
+    threads: Arc<dyn Threads>,
+    clock: Clock,
     log: Box<dyn Log>,
     place: Box<dyn FolderGuard>,
-    /// Nothing is kept until the state was read back.
-    has_failed: bool,
+    standing: Standing,
     /// When it is looked next whether the log is still where it was opened.
     look_due: Instant,
     synced_at_once: bool,
@@ -197,41 +204,110 @@ struct Keeping<T> {
     sync_due: Option<Instant>,
     /// To come back from a thread that makes a snapshot.
     work: mpsc::Sender<Work>,
+    incoming: mpsc::Receiver<Work>,
+    ends: mpsc::Sender<bool>,
     told: T,
 }
 
-impl<T: Fn(Kept)> Keeping<T> {
-    fn run(mut self, incoming: &mpsc::Receiver<Work>) -> bool {
+/// How the log stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// What it is given is kept.
+    Kept,
+    /// Nothing is kept until the state was read back, which nobody has asked for yet.
+    Failed,
+    /// The state is read back, with the next try at this moment, and so much time between that and the one after it.
+    Rebuilding { at: Instant, pause: Duration },
+}
+
+impl<T: Fn(Kept) + Send> Worker for Keeping<T> {
+    fn run(mut self: Box<Self>) {
         loop {
-            let now = Instant::now();
-            if self.look_due <= now {
-                self.look_due = now + FOLDER_LOOK;
-                self.look();
-            }
-            if self.sync_due.is_some_and(|due| due <= now)
-                && let Err(error) = self.sync_what_is_due()
-            {
-                self.fail(error);
-            }
-            let due = self
-                .sync_due
-                .map_or(self.look_due, |sync| sync.min(self.look_due));
-            match incoming.recv_timeout(due.saturating_duration_since(now)) {
-                Ok(Work::Commit {
-                    number,
-                    now_ms,
-                    effects,
-                }) => self.commit(number, now_ms, effects),
-                Ok(Work::Rebuild) => {
-                    if !self.rebuild(incoming) {
-                        return false;
-                    }
-                }
-                Ok(Work::Snapshot(done)) => self.snapshot_made(done),
-                Err(RecvTimeoutError::Timeout) => {}
-                Ok(Work::Close) | Err(RecvTimeoutError::Disconnected) => return self.close(),
+            self.time_passed();
+            let left = (self.due()).saturating_duration_since(self.clock.instant());
+            let work = self.incoming.recv_timeout(left);
+            if self.deal_with(work) == Step::Ended {
+                return;
             }
         }
+    }
+
+    fn step(&mut self) -> Step {
+        if self.due() <= self.clock.instant() {
+            self.time_passed();
+            return Step::Did;
+        }
+        match self.incoming.try_recv() {
+            Ok(work) => self.deal_with(Ok(work)),
+            Err(TryRecvError::Empty) => Step::Idle(Some(self.due())),
+            Err(TryRecvError::Disconnected) => self.deal_with(Err(RecvTimeoutError::Disconnected)),
+        }
+    }
+}
+
+impl<T: Fn(Kept) + Send> Keeping<T> {
+    /// When time alone gives it something to do.
+    fn due(&self) -> Instant {
+        match self.standing {
+            Standing::Rebuilding { at, .. } => at,
+            Standing::Kept | Standing::Failed => self
+                .sync_due
+                .map_or(self.look_due, |sync| sync.min(self.look_due)),
+        }
+    }
+
+    fn time_passed(&mut self) {
+        let now = self.clock.instant();
+        if let Standing::Rebuilding { at, pause } = self.standing {
+            if at <= now {
+                self.rebuild(pause);
+            }
+            return;
+        }
+        if self.look_due <= now {
+            self.look_due = now + FOLDER_LOOK;
+            self.look();
+        }
+        if self.sync_due.is_some_and(|due| due <= now)
+            && let Err(error) = self.sync_what_is_due()
+        {
+            self.fail(error);
+        }
+    }
+
+    fn deal_with(&mut self, work: Result<Work, RecvTimeoutError>) -> Step {
+        let is_rebuilding = matches!(self.standing, Standing::Rebuilding { .. });
+        match work {
+            Ok(Work::Snapshot(done)) => self.snapshot_made(done),
+            Err(RecvTimeoutError::Timeout) => {}
+            // The host ends while the state is read back: nothing else can come meanwhile.
+            Ok(_) | Err(RecvTimeoutError::Disconnected) if is_rebuilding => {
+                let _ = self.ends.send(false);
+                return Step::Ended;
+            }
+            Ok(Work::Commit {
+                number,
+                now_ms,
+                effects,
+            }) => self.commit(number, now_ms, effects),
+            Ok(Work::Rebuild) => {
+                self.standing = Standing::Rebuilding {
+                    at: self.clock.instant(),
+                    pause: REBUILD_PAUSE,
+                };
+            }
+            Ok(Work::Close) | Err(RecvTimeoutError::Disconnected) => {
+                let all_is_kept = self.close();
+                // Nobody to hear it: the host has not waited.
+                let _ = self.ends.send(all_is_kept);
+                return Step::Ended;
+            }
+        }
+        Step::Did
+    }
+
+    fn has_failed(&self) -> bool {
+        self.standing != Standing::Kept
     }
 
     fn commit(&mut self, number: BatchNo, now_ms: u64, effects: Vec<u8>) {
@@ -245,7 +321,7 @@ impl<T: Fn(Kept)> Keeping<T> {
     }
 
     fn append(&mut self, number: BatchNo, now_ms: u64, effects: &[u8]) -> Result<(), LogError> {
-        if self.has_failed {
+        if self.has_failed() {
             return Err(LogError::Poisoned);
         }
         self.log.append(number, now_ms, effects)?;
@@ -253,14 +329,14 @@ impl<T: Fn(Kept)> Keeping<T> {
             self.log.sync()?;
         } else {
             self.sync_due
-                .get_or_insert_with(|| Instant::now() + SYNC_INTERVAL);
+                .get_or_insert_with(|| self.clock.instant() + SYNC_INTERVAL);
         }
         self.log.look(false)
     }
 
     /// What is written to a file that nobody can open any more is not kept.
     fn look(&mut self) {
-        if self.has_failed {
+        if self.has_failed() {
             return;
         }
         if let Err(error) = self.place.look().and_then(|()| self.log.look(true)) {
@@ -277,7 +353,7 @@ impl<T: Fn(Kept)> Keeping<T> {
 
     /// Nobody hears any more what becomes of it, so the log has to say it. Says whether all is kept.
     fn close(&mut self) -> bool {
-        if self.has_failed {
+        if self.has_failed() {
             return false;
         }
         let closed = (self.sync_what_is_due())
@@ -296,34 +372,29 @@ impl<T: Fn(Kept)> Keeping<T> {
     }
 
     fn fail(&mut self, error: LogError) {
-        self.has_failed = true;
+        self.standing = Standing::Failed;
         self.sync_due = None;
         (self.told)(Kept::Failed(error));
     }
 
-    /// False: the host ends meanwhile.
-    fn rebuild(&mut self, incoming: &mpsc::Receiver<Work>) -> bool {
-        let mut pause = REBUILD_PAUSE;
-        loop {
-            match self.recover() {
-                Ok(recovered) => {
-                    self.has_failed = false;
-                    (self.told)(Kept::Rebuilt(recovered));
-                    return true;
-                }
-                Err(error) => {
-                    tracing::error!(
-                        "the state cannot be kept still: {error}; it is tried again in {} ms",
-                        pause.as_millis()
-                    );
-                }
+    /// Tries to read the state back, and has it tried again after `pause` if that fails.
+    fn rebuild(&mut self, pause: Duration) {
+        match self.recover() {
+            Ok(recovered) => {
+                self.standing = Standing::Kept;
+                self.look_due = self.clock.instant() + FOLDER_LOOK;
+                (self.told)(Kept::Rebuilt(recovered));
             }
-            match incoming.recv_timeout(pause) {
-                Ok(Work::Snapshot(done)) => self.snapshot_made(done),
-                Err(RecvTimeoutError::Timeout) => {}
-                Ok(_) | Err(RecvTimeoutError::Disconnected) => return false,
+            Err(error) => {
+                tracing::error!(
+                    "the state cannot be kept still: {error}; it is tried again in {} ms",
+                    pause.as_millis()
+                );
+                self.standing = Standing::Rebuilding {
+                    at: self.clock.instant() + pause,
+                    pause: (pause * 2).min(REBUILD_PAUSE * 16),
+                };
             }
-            pause = (pause * 2).min(REBUILD_PAUSE * 16);
         }
     }
 
@@ -341,19 +412,18 @@ impl<T: Fn(Kept)> Keeping<T> {
             return;
         };
         let work = self.work.clone();
-        let started = thread::Builder::new()
-            .name("snapshot".to_owned())
-            .spawn(move || {
-                // Nobody to hear it: the host has ended.
-                let _ = work.send(Work::Snapshot(task.run()));
-            });
+        let make = move || {
+            // Nobody to hear it: the host has ended.
+            let _ = work.send(Work::Snapshot(task.run()));
+        };
+        let started = (self.threads).start("snapshot", None, Box::new(Once::new(make)));
         if let Err(error) = started {
             tracing::warn!("no thread can be started for a snapshot of the state: {error}");
         }
     }
 
     fn snapshot_made(&mut self, done: Result<SnapshotDone, LogError>) {
-        if self.has_failed {
+        if self.has_failed() {
             // Where files would be removed is not certain. The next snapshot takes its place.
             return;
         }

@@ -231,18 +231,27 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::state::{
-        Durability, Kept,
-        effects::{self, StateId},
-        log::MemoryLog,
+    use crate::{
+        clock::Clock,
+        state::{
+            Durability, Kept,
+            effects::{self, StateId},
+            log::MemoryLog,
+        },
+        threads::SystemThreads,
     };
 
     fn commits() -> (Commits, std::sync::mpsc::Receiver<Kept>) {
         let (tell, told) = std::sync::mpsc::channel();
-        let committer = Committer::start(MemoryLog::default(), (), Durability::Sync, move |kept| {
+        let threads = Arc::new(SystemThreads);
+        let log = (MemoryLog::default(), ());
+        let keep = move |kept| {
             let _ = tell.send(kept);
-        });
+        };
+        let committer = Committer::start(threads, Clock::new(), log, Durability::Sync, keep);
         let committer = committer.expect("a thread can be started");
         (Commits::new(Some(committer), BatchNo(1)), told)
     }

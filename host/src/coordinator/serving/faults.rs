@@ -13,7 +13,7 @@ use crate::{
         coordinator::Coordinator,
         versions::slot::{Said, Step},
     },
-    lane::{LaneId, LaneThread, OpenFailed, OpenedLane, Opening, OpeningLane, Runner},
+    lane::{LaneId, OpenFailed, OpenedLane, Opening, OpeningLane, Runner},
     limits,
 };
 
@@ -261,7 +261,7 @@ impl Coordinator {
             unreachable!("only inline calls are timed");
         };
         let access = code.access().clone();
-        match LaneThread::start(&plugin, *code, self.clock, self.signal.clone()) {
+        match self.opener.start_lane(&plugin, *code) {
             Ok(thread) => {
                 let lane = self.routing.lane(id);
                 lane.replace(access, Runner::Thread(thread));
