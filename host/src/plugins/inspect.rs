@@ -144,6 +144,17 @@ impl Taken {
     }
 }
 
+#[cfg(feature = "simulation")]
+impl Content {
+    /// That of a version without a file.
+    pub(super) fn of_number(number: u64) -> Self {
+        Self {
+            library: ContentHash::of(&number.to_le_bytes()),
+            config: None,
+        }
+    }
+}
+
 impl std::fmt::Display for Content {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.config {

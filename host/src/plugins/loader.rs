@@ -149,6 +149,21 @@ impl Module {
         })
     }
 
+    /// The code of a plugin that is compiled into this program.
+    #[cfg(feature = "simulation")]
+    pub(super) fn compiled_in<P: plugin_api::export::Plugin>(
+        of: Blame,
+    ) -> Result<Self, CheckError> {
+        // As that of a file, it is there until the process ends.
+        let header = Box::leak(Box::new(plugin_api::abi::header::<P>()));
+        Ok(Self {
+            module: root(header)?,
+            abi_version: ABI_VERSION.into(),
+            blame: of,
+            got_stuck: Arc::default(),
+        })
+    }
+
     /// The same code, for another version of its plugin.
     pub(super) fn blamed_on(self, blame: Blame) -> Self {
         Self { blame, ..self }

@@ -29,6 +29,8 @@ mod rolled_back;
 mod settings;
 mod shortage;
 mod signals;
+#[cfg(feature = "simulation")]
+mod simulated;
 mod staging;
 mod stray;
 pub mod trial;
@@ -46,6 +48,8 @@ pub use rolled_back::{
     Decided, ROLLED_BACK_FOLDER, RolledBack, RolledBackTo, Source, is_unfinished_version,
 };
 pub use settings::{HostSettings, TypeSettings};
+#[cfg(feature = "simulation")]
+pub use simulated::SimulatedModule;
 pub use watcher::{FolderError, Watcher};
 
 /// One version of a plugin, loaded and made from its configuration, ready to open its lanes.

@@ -7,6 +7,8 @@ pub mod effects;
 mod leaf;
 pub mod log;
 mod map;
+#[cfg(any(test, feature = "simulation"))]
+pub mod sim_disk;
 mod store;
 pub mod tokens;
 mod transaction;

@@ -6,16 +6,14 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    model::{Author, COPY, FOLDER, ID},
-    sim_disk::SimDisk,
-};
+use super::model::{Author, COPY, FOLDER, ID};
 use crate::state::{
     effects::{self, Declared, StateId},
     log::{
         BatchNo, Expected, FileLog, Inspection, Log, LogEnd, OpenError, Policy, Recovered,
         file_header, names, recovery, replay::Replayed, tests::model,
     },
+    sim_disk::SimDisk,
 };
 
 /// A snapshot, a closed segment, and a newest one with two batches and some zeros.

@@ -1,12 +1,10 @@
 //! Every operation fails in turn: nothing acknowledged is lost, and the log comes back by itself and by a restart.
 
-use super::{
-    fault::{Failure, Fault, Operation},
-    model::{Author, open, run},
-    random::{Replay, seeds},
-    sim_disk::SimDisk,
+use super::model::{Author, open, run};
+use crate::state::{
+    log::{BatchNo, FileLog, Log, LogError, Recovered},
+    sim_disk::{Failure, Fault, Operation, Replay, SimDisk, seeds},
 };
-use crate::state::log::{BatchNo, FileLog, Log, LogError, Recovered};
 
 const BATCHES: u64 = 40;
 

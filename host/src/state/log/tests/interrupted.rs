@@ -9,8 +9,10 @@ use std::{
     },
 };
 
-use super::sim_disk::SimDisk;
-use crate::state::disk::{Disk, DiskFile, FileId};
+use crate::state::{
+    disk::{Disk, DiskFile, FileId},
+    sim_disk::SimDisk,
+};
 
 /// What is done in between.
 type Other = Box<dyn FnOnce() + Send>;

@@ -2,12 +2,9 @@
 
 mod damage;
 mod failure;
-mod fault;
 mod interrupted;
 mod model;
 mod power_loss;
-mod random;
 mod seam;
-mod sim_disk;
 mod speed;
 mod torn_end;

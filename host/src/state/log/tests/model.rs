@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use super::{random::Random, sim_disk::SimDisk};
 use crate::state::{
     effects::{self, Declared, StateId},
     log::{BatchNo, FileLog, Log, LogError, LogId, OpenError, Policy, Recovered, RecoveredState},
+    sim_disk::{Random, SimDisk},
 };
 
 pub const FOLDER: &str = "/data/state";

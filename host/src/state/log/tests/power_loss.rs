@@ -1,11 +1,10 @@
 //! The power goes at every operation of a run: nothing acknowledged is lost, nothing is half there.
 
-use super::{
-    model::{Author, open, run},
-    random::{Random, Replay, seeds},
-    sim_disk::SimDisk,
+use super::model::{Author, open, run};
+use crate::state::{
+    log::{BatchNo, Log},
+    sim_disk::{Random, Replay, SimDisk, seeds},
 };
-use crate::state::log::{BatchNo, Log};
 
 const BATCHES: u64 = 40;
 

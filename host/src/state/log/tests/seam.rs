@@ -9,10 +9,8 @@ use std::{
 };
 
 use super::{
-    fault::{Failure, Fault, Operation},
     interrupted::Interrupted,
     model::{Author, COPY, FOLDER, ID, TINY, open, run, snapshot},
-    sim_disk::SimDisk,
 };
 use crate::{
     limits::BATCH_EFFECTS_BYTES_MAX,
@@ -22,6 +20,7 @@ use crate::{
         log::{
             BatchNo, FileLog, Inspection, Log, LogError, MemoryLog, OpenError, Policy, Recovered,
         },
+        sim_disk::{Failure, Fault, Operation, SimDisk},
     },
 };
 

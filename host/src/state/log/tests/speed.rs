@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{model::ID, random::Random};
+use super::model::ID;
 use crate::state::{
     disk::RealDisk,
     effects::{self, Declared, StateId},
     log::{BatchNo, FileLog, Log, Policy},
+    sim_disk::Random,
 };
 
 const EFFECTS: u64 = 10_000_000;

@@ -5,13 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    model::{FOLDER, ID},
-    sim_disk::SimDisk,
-};
+use super::model::{FOLDER, ID};
 use crate::state::{
     effects::{self, Declared, StateId},
     log::{BatchNo, FileLog, Inspection, Log, OpenError, Policy, Recovered, names},
+    sim_disk::SimDisk,
 };
 
 const POLICY: Policy = Policy {

@@ -1,4 +1,4 @@
-//! A disk in memory that forgets and fails as told.
+//! See [`SimDisk`].
 //!
 //! What was written is seen at once, and is on the disk once it was synced: a file's content by a sync of the file, its name by one of
 //! the folder. A power loss keeps any sectors of the rest, and any of the names' changes. A sync of a file that fails keeps any
@@ -71,6 +71,11 @@ impl SimDisk {
 
     pub fn fail(&self, fault: Fault) {
         self.state().fault = Some(fault);
+    }
+
+    /// It fails no more.
+    pub fn mend(&self) {
+        self.state().fault = None;
     }
 
     /// Cuts the power after so many operations that change something.
