@@ -12,7 +12,10 @@ use std::{
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::limits::CLOCK_DIFFERENCE_TOLD;
+use crate::{
+    limits::CLOCK_DIFFERENCE_TOLD,
+    planted::{Fault, planted},
+};
 
 /// Reads the wall clock at its start and goes on by the monotonic one. What neither of the two tells is added each time that
 /// somebody has it look at the system, see [`Clock::look`]. All copies of a clock tell the same.
@@ -97,6 +100,10 @@ impl Clock {
 
     /// A clock that begins at `seen`, not before `floor_ms`, and goes only as `us` is set, which is in microseconds.
     pub fn simulated(us: &'static AtomicU64, seen: Seen, floor_ms: u64) -> Self {
+        let floor_ms = match planted(Fault::ClockGoesBack) {
+            true => 0,
+            false => floor_ms,
+        };
         let clock = Self::made(seen, floor_ms);
         let start_us = us.load(Ordering::Relaxed);
         Self {

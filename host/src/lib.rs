@@ -26,6 +26,7 @@ pub mod new_plugin;
 pub mod outcome;
 pub mod own_fault;
 pub mod ownership;
+pub mod planted;
 pub mod plugins;
 pub mod ready;
 mod run_delay;

@@ -33,4 +33,4 @@ pub use reply::Reply;
 pub use usage::Usage;
 
 /// How long a test waits for what must come. Reached only by a test that fails.
-pub const GUARD: Duration = Duration::from_secs(40);
+pub const GUARD: Duration = Duration::from_secs(120);

@@ -19,6 +19,7 @@ use crate::{
     budget::{Budget, Budgets, Spent},
     lane::{ClientSlot, InFlightId, Job, LaneId, TypeId},
     limits,
+    planted::{Fault, planted},
 };
 
 mod lane_queue;
@@ -201,7 +202,9 @@ impl Schedule {
     pub fn retry_at(&mut self, lane: LaneId, mut job: Job, due_ms: u64) {
         job.waits = None;
         let id = self.insert(lane, job, Place::Retry { due_ms });
-        self.retries.insert((due_ms, id));
+        if !planted(Fault::RetryForgotten) {
+            self.retries.insert((due_ms, id));
+        }
         let retrying = &mut self.lanes[lane.0 as usize].retrying;
         retrying.push_back::<ORDER>(&mut self.jobs, id);
     }
@@ -471,7 +474,9 @@ impl Schedule {
             self.once.remove(once);
         }
         let bytes = JOB_BYTES + job.text_bytes();
-        self.requests.give_back(bytes);
+        if !planted(Fault::BytesKept) {
+            self.requests.give_back(bytes);
+        }
         self.client_bytes[client] -= bytes;
         let in_lane = &mut self.lanes[lane.0 as usize];
         in_lane.text_bytes -= job.text_bytes();

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     clock::Clock,
     limits,
+    planted::{Fault, planted},
     state::{Access, SharedAccess},
     threads::Threads,
 };
@@ -205,7 +206,9 @@ impl LaneThread {
         let inbox = std::mem::take(&mut window.inbox);
         let returned = std::mem::take(&mut window.fetched.returned);
         // What was returned was handed over after what lies in the inbox.
-        returned.into_iter().rev().chain(inbox.into_iter().rev())
+        let returned = returned.into_iter().rev();
+        let returned = returned.filter(|_| !planted(Fault::TakeBackForgotten));
+        returned.chain(inbox.into_iter().rev())
     }
 
     /// Takes back what lies there for too long: all, if the job that runs has not been quick; what is far more than
@@ -264,6 +267,7 @@ impl LaneThread {
         );
         let mut entered = window.entered.take();
         if let Some((reply, effect_bytes)) = access.fetch_unheard(&mut fetched.effects)
+            && !planted(Fault::CommitOfAbandonedVoid)
             && let Some((handed, _)) = entered.take()
         {
             fetched.replies.extend_from_slice(&reply);

@@ -3,6 +3,7 @@
 use std::{
     cell::Cell,
     collections::BTreeMap,
+    panic::PanicHookInfo,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -12,8 +13,6 @@ use plugin_api::prelude::*;
 thread_local! {
     /// The simulated time, in microseconds.
     static TIME_US: Cell<Option<&'static AtomicU64>> = const { Cell::new(None) };
-    /// A jobber runs on this thread, and may panic as it likes.
-    static IS_IN_JOBBER: Cell<bool> = const { Cell::new(false) };
     /// A jobber was told an earlier time than the one before it.
     static WENT_BACK: Cell<bool> = const { Cell::new(false) };
 }
@@ -24,9 +23,11 @@ pub fn take_time_from(us: &'static AtomicU64) {
     WENT_BACK.set(false);
 }
 
-/// Whether a panic on this thread is a jobber's own.
-pub fn is_in_jobber() -> bool {
-    IS_IN_JOBBER.get()
+/// Whether a panic is a jobber's own.
+pub fn is_own(panic: &PanicHookInfo<'_>) -> bool {
+    panic
+        .location()
+        .is_some_and(|place| place.file() == file!())
 }
 
 /// Whether the host's time went back.
@@ -103,7 +104,6 @@ fn runs(ask: &Ask, runs: &mut Map<u64, u64>, call: &Call) -> Result<u64, Refusal
         Then::Again if call.attempt < 3 => Err(Refusal::try_again("as it was asked to")),
         Then::Again => Ok(count),
         Then::Panic => {
-            IS_IN_JOBBER.set(true);
             panic!("as it was asked to");
         }
     }
@@ -147,7 +147,6 @@ fn books(state: &mut State) -> Answer<Books> {
 fn echo(ask: Ask) -> Answer<Done> {
     match ask.then {
         Then::Panic => {
-            IS_IN_JOBBER.set(true);
             panic!("as it was asked to");
         }
         Then::Refuse => Err(Refusal::new("refused", "as it was asked to")),
@@ -168,9 +167,4 @@ plugin! {
 /// The plugin's code.
 pub fn module() -> SimulatedModule {
     SimulatedModule::of::<RmPlugin>("booth")
-}
-
-/// No jobber runs any more.
-pub fn left_jobber() {
-    IS_IN_JOBBER.set(false);
 }

@@ -36,6 +36,11 @@ const POLICY: Policy = Policy {
     snapshot_runs_max: 4,
 };
 
+/// How long a request may take that says nothing of it, in milliseconds.
+pub const DEADLINE_MS: u64 = 20_000;
+/// How long a request may wait, in milliseconds.
+pub const WAIT_MS: u64 = 60_000;
+
 /// How long an opening may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -115,9 +120,9 @@ impl Machine {
         );
         let settings = Settings {
             name: "sim".to_owned(),
-            deadline: Some(Duration::from_secs(20)),
+            deadline: Some(Duration::from_millis(DEADLINE_MS)),
             queue_jobs_max: start.queue_jobs_max,
-            wait_max: Some(Duration::from_secs(60)),
+            wait_max: Some(Duration::from_millis(WAIT_MS)),
             quarantine: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(5),
             durability: start.durability.name(),

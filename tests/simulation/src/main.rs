@@ -9,6 +9,7 @@ mod world;
 
 use std::{
     cell::RefCell,
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
     sync::atomic::AtomicU64,
@@ -16,7 +17,10 @@ use std::{
 };
 
 use clap::Parser;
-use host::plugins::SimulatedModule;
+use host::{
+    planted::{Fault, plant},
+    plugins::SimulatedModule,
+};
 
 use world::{Gates, World};
 
@@ -33,10 +37,41 @@ struct Arguments {
     /// Tells what happens
     #[arg(long)]
     story: bool,
-    /// Plants a fault into the host, to see that it is found
+    /// Plants each fault into the host, one after another, and says after how many seeds it is found
+    #[arg(long)]
+    planted: bool,
+    /// Plants this one only
     #[arg(long, value_name = "NAME")]
-    planted: Option<String>,
+    fault: Option<String>,
 }
+
+/// What has to be seen in so many seeds, or they were worth nothing.
+const EXPECTED: &[&str] = &[
+    "busy",
+    "cancelled",
+    "cancels",
+    "clock steps",
+    "disk faults",
+    "expired",
+    "gone",
+    "half-closed",
+    "held up",
+    "kills",
+    "ok",
+    "panics",
+    "power losses",
+    "quarantined",
+    "removals",
+    "removed",
+    "repeats",
+    "silent readers",
+    "sold_out",
+    "stops",
+    "storage_failed",
+    "timeout",
+    "versions",
+];
+const SEEDS_FOR_ALL: u64 = 500;
 
 thread_local! {
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -61,70 +96,135 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     std::panic::set_hook(Box::new(|panic| {
-        if !jobbers::is_in_jobber() {
+        if !jobbers::is_own(panic) {
             let text = format!("{panic}");
             PANIC.with(|told| *told.borrow_mut() = Some(text));
         }
     }));
-    let module = jobbers::module();
-    let time_us: &'static AtomicU64 = Box::leak(Box::new(AtomicU64::new(0)));
-    let begun = Instant::now();
-    let (mut gates, mut steps, mut us) = (Gates::new(), 0, 0);
-    for seed in from..to {
-        let run = run(seed, &arguments, &module, time_us);
-        if arguments.story {
-            println!("{}", run.story);
-        }
-        for (gate, count) in run.gates {
-            *gates.entry(gate).or_default() += count;
-        }
-        (steps, us) = (steps + run.steps, us + run.us);
-        if let Some(failure) = run.failure {
-            println!(
-                "seed {seed}: {failure}\nits story: rm-sim --seeds {seed} --steps {} --story",
-                arguments.steps
-            );
-            return ExitCode::FAILURE;
+    let simulator = Simulator {
+        module: jobbers::module(),
+        time_us: Box::leak(Box::new(AtomicU64::new(0))),
+        steps: arguments.steps,
+        tells: arguments.story,
+    };
+    let faults = Fault::ALL.iter().copied();
+    let mut faults = faults.filter(|fault| {
+        let name = format!("{fault:?}");
+        arguments.planted
+            || arguments
+                .fault
+                .as_ref()
+                .is_some_and(|wanted| *wanted == name)
+    });
+    match arguments.planted {
+        true => simulator.find_all(faults, from..to),
+        false => {
+            plant(faults.next());
+            simulator.run_all(from..to)
         }
     }
-    let seconds = begun.elapsed().as_secs_f64();
-    println!(
-        "{} seeds, {steps} steps in {seconds:.1} s, {:.1} h of host time",
-        to - from,
-        us as f64 / 3.6e9
-    );
-    println!("{gates:?}");
-    ExitCode::SUCCESS
 }
 
-fn run(
-    seed: u64,
-    arguments: &Arguments,
-    module: &SimulatedModule,
+/// What all runs share.
+struct Simulator {
+    module: SimulatedModule,
     time_us: &'static AtomicU64,
-) -> Run {
-    let mut world = World::new(seed, module, time_us, arguments.story);
-    let ran = catch_unwind(AssertUnwindSafe(|| world.run(arguments.steps)));
-    let failure = match ran {
-        Ok(ran) => ran.err(),
-        Err(_) => Some(
-            PANIC
-                .with(|told| told.borrow_mut().take())
-                .unwrap_or_default(),
-        ),
-    };
-    let run = Run {
-        story: world.story().to_owned(),
-        gates: std::mem::take(&mut world.gates),
-        steps: world.steps,
-        us: world.time_us(),
-        failure,
-    };
-    if run.failure.is_some() {
-        // What is half done may panic again when it is dropped.
-        std::mem::forget(world);
+    steps: u64,
+    tells: bool,
+}
+
+#[allow(clippy::print_stdout, reason = "it is what it is for")]
+impl Simulator {
+    /// Runs one seed after another, up to the first that breaks a promise.
+    fn run_all(&self, seeds: Range<u64>) -> ExitCode {
+        let begun = Instant::now();
+        let (mut gates, mut steps, mut us) = (Gates::new(), 0, 0);
+        for seed in seeds.clone() {
+            let run = self.run(seed);
+            if self.tells {
+                println!("{}", run.story);
+            }
+            for (gate, count) in run.gates {
+                *gates.entry(gate).or_default() += count;
+            }
+            (steps, us) = (steps + run.steps, us + run.us);
+            if let Some(failure) = run.failure {
+                println!(
+                    "seed {seed}: {failure}\nits story: rm-sim --seeds {seed} --steps {} --story",
+                    self.steps
+                );
+                return ExitCode::FAILURE;
+            }
+        }
+        let seconds = begun.elapsed().as_secs_f64();
+        let count = seeds.end - seeds.start;
+        let hours = us as f64 / 3.6e9;
+        println!("{count} seeds, {steps} steps in {seconds:.1} s, {hours:.1} h of host time");
+        println!("{gates:?}");
+        let missing = EXPECTED.iter().filter(|gate| !gates.contains_key(**gate));
+        let missing: Vec<_> = missing.collect();
+        if count >= SEEDS_FOR_ALL && !missing.is_empty() {
+            println!("never seen: {missing:?}");
+            return ExitCode::FAILURE;
+        }
+        ExitCode::SUCCESS
     }
-    run
+
+    /// Plants one fault after another, and runs seeds until each is found.
+    fn find_all(&self, faults: impl Iterator<Item = Fault>, seeds: Range<u64>) -> ExitCode {
+        let mut all_found = true;
+        for fault in faults {
+            plant(Some(fault));
+            let failures = seeds.clone();
+            let found = failures.map(|seed| (seed, self.run(seed).failure));
+            let found = found.into_iter().find(|(_, failure)| failure.is_some());
+            plant(None);
+            match found {
+                Some((seed, failure)) => {
+                    let failure = failure.unwrap_or_default();
+                    let line = failure.lines().next().unwrap_or_default();
+                    let count = seed - seeds.start + 1;
+                    println!(
+                        "{fault:?}: {}: found after {count} seeds: {line}",
+                        fault.text()
+                    );
+                }
+                None => {
+                    all_found = false;
+                    println!("{fault:?}: {}: not found", fault.text());
+                }
+            }
+        }
+        match all_found {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        }
+    }
+
+    fn run(&self, seed: u64) -> Run {
+        let mut world = World::new(seed, &self.module, self.time_us, self.tells);
+        let ran = catch_unwind(AssertUnwindSafe(|| world.run(self.steps)));
+        let failure = match ran {
+            Ok(ran) => ran.err(),
+            Err(_) => Some(
+                PANIC
+                    .with(|told| told.borrow_mut().take())
+                    .unwrap_or_default(),
+            ),
+        };
+        let run = Run {
+            story: world.story().to_owned(),
+            gates: std::mem::take(&mut world.gates),
+            steps: world.steps,
+            us: world.time_us(),
+            failure,
+        };
+        if run.failure.is_some() {
+            // What is half done may panic again when it is dropped.
+            std::mem::forget(world);
+        }
+        run
+    }
 }
 
 fn seeds(text: &str) -> Option<(u64, u64)> {

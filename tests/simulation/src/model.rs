@@ -39,6 +39,8 @@ pub struct Request {
     pub sent: Vec<Sent>,
     /// The result of each success.
     pub answer: Option<String>,
+    /// The seats and the token that it got.
+    pub grant: Option<(Vec<u64>, u64)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,12 +55,22 @@ pub enum Sent {
     Unknown,
 }
 
+/// A sending that is not answered yet.
+#[derive(Clone, Copy, Debug)]
+struct UnderWay {
+    key: u64,
+    /// Which sending of the request it is.
+    nth: usize,
+    /// When it may expire at the earliest, in microseconds of simulated time.
+    expires_us: u64,
+}
+
 /// All requests of a run.
 #[derive(Debug, Default)]
 pub struct Model {
     pub requests: BTreeMap<u64, Request>,
     /// By client and `queryIndex`: the request's key, and which sending of it that is.
-    under_way: HashMap<(usize, u64), (u64, usize)>,
+    under_way: HashMap<(usize, u64), UnderWay>,
     /// The key of the request that got a token, by hall.
     tokens: HashMap<(u8, u64), u64>,
     next_key: u64,
@@ -76,11 +88,17 @@ impl Model {
     }
 
     /// A request is sent.
-    pub fn sent(&mut self, key: u64, client: usize, index: u64) {
+    pub fn sent(&mut self, key: u64, (client, index): (usize, u64), expires_us: u64) {
         let request = self.requests.get_mut(&key).expect("it was added");
         request.sent.push(Sent::Unanswered);
-        self.under_way
-            .insert((client, index), (key, request.sent.len() - 1));
+        self.under_way.insert(
+            (client, index),
+            UnderWay {
+                key,
+                nth: request.sent.len() - 1,
+                expires_us,
+            },
+        );
     }
 
     /// A client is gone: nobody hears what becomes of its requests.
@@ -92,7 +110,8 @@ impl Model {
             .copied()
             .collect();
         for under_way in gone {
-            let (key, nth) = self.under_way.remove(&under_way).expect("it was found");
+            let UnderWay { key, nth, .. } =
+                self.under_way.remove(&under_way).expect("it was found");
             self.requests.get_mut(&key).expect("it was added").sent[nth] = Sent::Lost;
         }
     }
@@ -121,13 +140,19 @@ impl Model {
         &mut self,
         client: usize,
         frame: &[u8],
+        now_us: u64,
     ) -> Result<(u64, Option<String>), String> {
         let reply = Reply::parse(frame).map_err(|error| format!("no reply: {error}"))?;
         let index: u64 = reply
             .query_index
             .parse()
             .map_err(|_| "no queryIndex".to_owned())?;
-        let Some((key, nth)) = self.under_way.remove(&(client, index)) else {
+        let Some(UnderWay {
+            key,
+            nth,
+            expires_us,
+        }) = self.under_way.remove(&(client, index))
+        else {
             return Err(format!(
                 "client {client} is answered {index} which it waits for no more: {}",
                 String::from_utf8_lossy(frame)
@@ -143,6 +168,11 @@ impl Model {
         let refusal = reply.refusal();
         let code = refusal.as_ref().map_or("ok", |refusal| &*refusal.code);
         *self.codes.entry(code.to_owned()).or_default() += 1;
+        if code == ErrorCode::Expired.as_str() && now_us < expires_us && request.sent.len() == 1 {
+            return Err(format!(
+                "{key} has expired at {now_us} µs, and was not to before {expires_us} µs"
+            ));
+        }
         let is_unknown = reply.result.contains("\"outcome\":\"unknown\"");
         let open = [
             ErrorCode::IdForgotten.as_str(),
@@ -175,9 +205,13 @@ impl Model {
     }
 
     fn granted(&mut self, key: u64, result: &str) -> Result<(), String> {
-        let (hall, ids, token) = self
-            .grant(key)
-            .ok_or_else(|| format!("no grant: {result}"))?;
+        let granted: Value = serde_json::from_str(result).map_err(|error| error.to_string())?;
+        let ids = granted["ids"].as_array().into_iter().flatten();
+        let ids: Vec<u64> = ids.filter_map(Value::as_u64).collect();
+        let token = granted["token"].as_u64().unwrap_or_default();
+        let request = self.requests.get_mut(&key).expect("it was added");
+        request.grant = Some((ids.clone(), token));
+        let hall = request.hall;
         if let Some(before) = self.tokens.insert((hall, token), key)
             && before != key
         {
@@ -214,15 +248,10 @@ impl Model {
         Ok(())
     }
 
-    fn grant(&self, key: u64) -> Option<(u8, Vec<u64>, u64)> {
+    fn grant(&self, key: u64) -> Option<(u8, &[u64], u64)> {
         let request = &self.requests[&key];
-        let result: Value = serde_json::from_str(request.answer.as_ref()?).ok()?;
-        let ids = result["ids"]
-            .as_array()?
-            .iter()
-            .filter_map(Value::as_u64)
-            .collect();
-        Some((request.hall, ids, result["token"].as_u64()?))
+        let (ids, token) = request.grant.as_ref()?;
+        Some((request.hall, ids, *token))
     }
 
     /// Compares all that is known with the books of a hall.
@@ -341,6 +370,7 @@ impl Request {
             id: None,
             sent: Vec::new(),
             answer: None,
+            grant: None,
         }
     }
 

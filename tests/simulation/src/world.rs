@@ -20,7 +20,7 @@ use serde_json::json;
 use crate::{
     client::Client,
     jobbers::{self, Ask, Then},
-    machine::{Machine, Start},
+    machine::{DEADLINE_MS, Machine, Start, WAIT_MS},
     model::{Kind, Model, Request},
 };
 
@@ -251,7 +251,6 @@ impl World {
                     let index = self.random.below(workers) as usize;
                     let now = self.machine().clock.instant();
                     self.machine().threads.step(index, now);
-                    jobbers::left_jobber();
                 }
             }
             3 => self.time_passes(),
@@ -319,7 +318,8 @@ impl World {
         let index = client.next_index;
         client.next_index += 1;
         let (slot, number) = (client.slot, client.number);
-        self.model.sent(key, number, index);
+        let expires_us = self.time_us.load(Ordering::Relaxed) + patience_ms(meta) * 1_000;
+        self.model.sent(key, (number, index), expires_us);
         let request = &self.model.requests[&key];
         let frame = format!(
             "{{\"type\":\"{}\",\"queryIndex\":{index},\"payload\":{}{meta}}}",
@@ -330,7 +330,6 @@ impl World {
         coordinator.begin_turn();
         coordinator.received(slot, frame.as_bytes());
         coordinator.flush();
-        jobbers::left_jobber();
     }
 
     fn ask(&mut self) {
@@ -613,12 +612,13 @@ impl World {
         let mut at = 0;
         while at < self.clients.len() {
             let (number, person) = (self.clients[at].number, self.clients[at].person);
+            let now_us = self.time_us();
             if self.clients[at].wire.reads.get() {
                 for frame in self.clients[at].wire.read() {
                     self.tell(|| {
                         format!("client {number} reads {}", String::from_utf8_lossy(&frame))
                     });
-                    let (key, code) = self.model.replied(number, &frame)?;
+                    let (key, code) = self.model.replied(number, &frame, now_us)?;
                     self.greeted(at, key, person, code.as_deref());
                 }
             }
@@ -671,12 +671,10 @@ impl World {
                 return Ok(());
             }
             let mut did = self.machine().core_turn();
-            jobbers::left_jobber();
             let mut index = 0;
             while index < self.machine().threads.len() {
                 let now = self.machine().clock.instant();
                 did |= self.machine().threads.step(index, now);
-                jobbers::left_jobber();
                 index += 1;
             }
             self.hear()?;
@@ -777,4 +775,14 @@ impl World {
         self.kill();
         Ok(())
     }
+}
+
+/// How long a request with this control data may take, in milliseconds, if nobody knows better.
+fn patience_ms(meta: &str) -> u64 {
+    let asked = meta.split_once("\"deadline_ms\":").map(|(_, rest)| {
+        let digits = rest.split(|digit: char| !digit.is_ascii_digit()).next();
+        digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+    });
+    // The clock of the host counts milliseconds.
+    asked.unwrap_or(DEADLINE_MS).min(WAIT_MS).saturating_sub(1)
 }

@@ -9,6 +9,7 @@ use std::{collections::VecDeque, time::Duration};
 use crate::{
     lane::ClientSlot,
     limits::{BATCH_GATHERED_BYTES_MAX, UNSYNCED_BYTES_MAX},
+    planted::{Fault, planted},
     state::{BatchNo, Committer},
 };
 
@@ -108,6 +109,7 @@ impl Commits {
         let before = usize::try_from(self.number.0 - batch.0).unwrap_or(usize::MAX);
         let into = match (before, &mut self.under_way) {
             (0, _) => &mut self.gathering,
+            _ if planted(Fault::HeldInNextBatch) => &mut self.gathering,
             (_, Some(under_way)) if before > self.full.len() => under_way,
             _ => {
                 let index = self.full.len() - before;

@@ -10,6 +10,7 @@ use super::commits::{Batch, Commits};
 use crate::{
     coordinator::versions::slot::Said,
     lane::ClientSlot,
+    planted::{Fault, planted},
     state::{BatchNo, LentState, Recovered, Store, effects::StateId},
 };
 
@@ -173,7 +174,7 @@ impl Persistence {
         reply: &[u8],
         undone: bool,
     ) -> bool {
-        let is_awaited = self.commits.is_awaited(batch);
+        let is_awaited = self.commits.is_awaited(batch) && !planted(Fault::ReplyBeforeDisk);
         if is_awaited {
             self.commits.hold(batch, slot, reply, undone);
         }
@@ -210,7 +211,11 @@ impl Persistence {
 
     /// The state is what is durable, and is kept again.
     pub(in crate::coordinator) fn rebuilt(&mut self, recovered: Recovered) {
-        self.commits.go_on(recovered.last.next());
+        let next = match planted(Fault::BatchNumberOff) {
+            false => recovered.last.next(),
+            true => recovered.last.next().next(),
+        };
+        self.commits.go_on(next);
         self.store = Store::recovered(recovered.states, recovered.next_state);
         self.storage = Storage::Sound;
     }

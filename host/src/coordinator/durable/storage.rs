@@ -17,6 +17,7 @@ use crate::{
         versions::slot::{Said, Step},
     },
     lane::{ClientSlot, LaneId, Runner},
+    planted::{Fault, planted},
     state::{BatchNo, Kept, Recovered},
 };
 
@@ -133,7 +134,9 @@ impl Coordinator {
         self.revoke_replies(&void, true);
         // Nothing waits any more for what will not come to be: lanes without states go on.
         for lane in self.routing.lanes_mut() {
-            lane.last_change = BatchNo::default();
+            if !planted(Fault::LastChangeStays) {
+                lane.last_change = BatchNo::default();
+            }
         }
         self.sessions.storage_failed();
         let names = self.routing.names();
@@ -148,6 +151,9 @@ impl Coordinator {
     /// Answers what was held with an error instead. Of a batch that is `void` what changed a state is undone, and no more
     /// than that.
     fn revoke_replies(&mut self, batch: &Batch, void: bool) {
+        if planted(Fault::VoidToldAsDone) {
+            return self.release(batch);
+        }
         for (slot, reply, undone) in batch.replies() {
             let reply = written(reply);
             let (type_name, index) = (&reply.type_name, reply.query_index);
@@ -185,7 +191,8 @@ impl Coordinator {
         if busy {
             return;
         }
-        for lane in self.routing.lanes().filter(|lane| lane.is_kept) {
+        let kept = self.routing.lanes().filter(|lane| lane.is_kept);
+        for lane in kept.filter(|_| !planted(Fault::StatesNotReadBack)) {
             drop(lane.take_states());
         }
         self.persistence.rebuild();
@@ -197,10 +204,14 @@ impl Coordinator {
             recovered.last.0
         );
         self.persistence.rebuilt(recovered);
-        self.answers_recovered();
+        if !planted(Fault::AnswersNotReadBack) {
+            self.answers_recovered();
+        }
         self.decisions_recovered();
         for lane in self.routing.lanes_mut() {
-            lane.last_change = BatchNo::default();
+            if !planted(Fault::LastChangeStays) {
+                lane.last_change = BatchNo::default();
+            }
         }
         let names = self.routing.names();
         for name in &names {
@@ -227,6 +238,10 @@ impl Coordinator {
         let lanes = serving.lanes.clone();
         for (id, described) in lanes.into_iter().zip(&description.lanes) {
             if !self.routing.lane(id).is_kept {
+                continue;
+            }
+            if planted(Fault::StatesNotReadBack) {
+                self.reopen(id);
                 continue;
             }
             // Declared once it is open: the state may be of an older schema again, if the migration was not durable.

@@ -12,6 +12,7 @@ use crate::{
     },
     lane::{Fetched, Finished, Handed, Job, LaneId, Output, RequestRef, Runner, TypeId, Verdict},
     limits,
+    planted::{Fault, planted},
 };
 
 /// Jobs of one inline lane that are run before others get their turn.
@@ -37,6 +38,9 @@ impl Coordinator {
     }
 
     pub(in crate::coordinator) fn state_changed(&mut self, lane: LaneId) {
+        if planted(Fault::WakeForgotten) {
+            return;
+        }
         self.schedule.state_changed(lane);
         if self.schedule.has_next(lane) {
             self.agenda.mark(lane);
@@ -203,7 +207,7 @@ impl Coordinator {
             let (reply, rest) = replies.split_at(reply_bytes);
             let (changed, later) = effects.split_at(effect_bytes);
             (replies, effects) = (rest, later);
-            if counts {
+            if counts && !planted(Fault::EffectsLost) {
                 self.persistence.make_room(changed.len());
                 self.persistence.effects().extend_from_slice(changed);
             }
@@ -278,7 +282,7 @@ impl Coordinator {
     /// A job is out of the schedule for good. If it stood in line, and was out to be tried once more, the next one is
     /// tried.
     pub(in crate::coordinator) fn has_left(&mut self, lane: LaneId, job: &Job) {
-        if job.is_in_line() {
+        if job.is_in_line() && !planted(Fault::TrialNeverEnds) {
             self.waits_no_more(lane, job.type_id);
         }
     }
@@ -323,7 +327,7 @@ impl Coordinator {
         lane: LaneId,
         handed: impl Iterator<Item = Handed>,
     ) {
-        for Handed { job, .. } in handed {
+        for Handed { job, .. } in handed.filter(|_| !planted(Fault::PutBackForgotten)) {
             match self.runs_no_more(job.type_id, false) {
                 None => self.schedule.put_back(lane, job),
                 Some(closed) => {

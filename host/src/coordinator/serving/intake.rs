@@ -9,6 +9,7 @@ use crate::{
     coordinator::{coordinator::Coordinator, schedule::Full},
     lane::{ClientSlot, Job, LaneId, Output, RequestRef, Runner, TypeId, Verdict},
     limits,
+    planted::{Fault, planted},
 };
 
 impl Coordinator {
@@ -112,7 +113,7 @@ impl Coordinator {
         };
         let type_name = Rc::clone(&self.routing[type_id].name);
         self.busy(slot, &type_name, asked.query_index, &full);
-        if let Some(once) = asked.once {
+        if let Some(once) = asked.once.filter(|_| !planted(Fault::BusyKeepsId)) {
             // It has come just now, so nobody has joined it.
             self.sessions.end(once);
         }

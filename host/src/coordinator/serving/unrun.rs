@@ -14,6 +14,7 @@ use crate::{
     },
     lane::{Job, LaneId, Outcome, TypeId},
     limits::UNRUN_AT_ONCE_MAX,
+    planted::{Fault, planted},
 };
 
 /// How many jobs of a lane were answered or set aside in this turn without being run.
@@ -34,10 +35,16 @@ impl Coordinator {
     pub(in crate::coordinator) fn time_passed(&mut self) {
         let mut expired = std::mem::take(&mut self.expired);
         let mut ready = Vec::new();
-        let now_ms = self.clock.steady_ms();
+        let now_ms = match planted(Fault::DeadlineByWallClock) {
+            true => self.clock.now_ms(),
+            false => self.clock.steady_ms(),
+        };
         self.schedule
             .due(now_ms, UNRUN_AT_ONCE_MAX, &mut expired, &mut ready);
         for Expired { job, place } in expired.drain(..) {
+            if planted(Fault::ExpiryForgotten) {
+                continue;
+            }
             self.answer_expired(&job, place);
         }
         self.expired = expired;
@@ -76,7 +83,9 @@ impl Coordinator {
         self.schedule
             .drain_lane(id, UNRUN_AT_ONCE_MAX, |job| jobs.push(job));
         for job in jobs {
-            self.answer_closed(&job, &why);
+            if !planted(Fault::StopForgets) || !self.stopping {
+                self.answer_closed(&job, &why);
+            }
         }
         if self.schedule.is_idle(id) {
             self.routing.lane(id).gives_up = None;

@@ -14,6 +14,7 @@ use crate::{
     },
     lane::{ClientSlot, Handed, InFlightId, Job, LaneId, Outcome, RequestRef, Runner},
     limits,
+    planted::{Fault, planted},
     state::BatchNo,
 };
 
@@ -174,7 +175,9 @@ impl Coordinator {
         let Some(once) = once else {
             return Vec::new();
         };
-        if let Outcome::Answered | Outcome::Refused(_) = result {
+        if let Outcome::Answered | Outcome::Refused(_) = result
+            && !planted(Fault::AnswerNotKept)
+        {
             let (result, now_ms) = (written(reply).result, self.clock.steady_ms());
             let origin = Origin::of(self.clients.at(slot).peer);
             let lane_of = self.routing.lane_if_open(lane);
@@ -201,7 +204,7 @@ impl Coordinator {
         joined: Vec<Joined>,
         reply: &[u8],
     ) {
-        if joined.is_empty() {
+        if joined.is_empty() || planted(Fault::JoinedForgotten) {
             return;
         }
         let first = written(reply);
@@ -227,7 +230,7 @@ impl Coordinator {
 
     /// A client has gone, and its request with it. If another connection has asked the same, it is that one's now.
     pub(in crate::coordinator) fn hand_on(&mut self, job: Job) {
-        let Some(once) = job.once else {
+        let Some(once) = job.once.filter(|_| !planted(Fault::HeirForgotten)) else {
             return;
         };
         let heir = loop {
@@ -382,6 +385,9 @@ impl Coordinator {
     }
 
     fn note_cancelled(&mut self, of: RequestId) -> BatchNo {
+        if planted(Fault::CancelNotNoted) {
+            return BatchNo::default();
+        }
         let now_ms = self.clock.steady_ms();
         let noted_in = self.sessions.cancel(of, now_ms, &mut self.persistence);
         self.tell_lost(now_ms);

@@ -23,6 +23,7 @@ use crate::{
     },
     lane::{LaneId, OpenFailed, Opened, OpenedLane, Opening, OpeningLane, TypeId},
     limits,
+    planted::{Fault, planted},
     plugins::{Prepared, Standing},
 };
 
@@ -116,7 +117,8 @@ impl Coordinator {
         if !self.persistence.is_sound() {
             return;
         }
-        if lanes.iter().any(|lane| self.routing.lane(*lane).is_busy()) {
+        let is_busy = lanes.iter().any(|lane| self.routing.lane(*lane).is_busy());
+        if is_busy && !planted(Fault::SwapWhileBusy) {
             return;
         }
         let Step::Pausing(prepared) = std::mem::take(&mut self.routing.slot(name).step) else {
@@ -363,6 +365,11 @@ impl Coordinator {
             .filter(|lane| !new.contains(lane))
             .copied()
             .collect();
+        if planted(Fault::SwapForgetsTypes) {
+            for lane in old {
+                self.schedule.drain_lane(*lane, usize::MAX, drop);
+            }
+        }
         let routing = &self.routing;
         let homeless = self.schedule.regroup(&left, |id| {
             (!vanished.contains(&id)).then(|| routing[id].lane)

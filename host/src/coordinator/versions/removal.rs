@@ -12,6 +12,7 @@ use crate::{
     },
     lane::LaneId,
     limits,
+    planted::{Fault, planted},
 };
 
 impl Coordinator {
@@ -31,6 +32,11 @@ impl Coordinator {
 
     /// Takes nothing new for a plugin; once all that is queued is served, it goes.
     pub(in crate::coordinator) fn close(&mut self, name: &str, text: &str) {
+        if planted(Fault::GoneAtOnce) {
+            for lane in self.routing.lanes_of(name) {
+                self.schedule.drain_lane(lane, usize::MAX, drop);
+            }
+        }
         let now_ms = self.clock.now_ms();
         let slot = self.routing.slot(name);
         (slot.removing, slot.waits_since_ms) = (true, now_ms);
