@@ -19,7 +19,6 @@ use crate::{
     budget::{Budget, Budgets, Spent},
     lane::{ClientSlot, InFlightId, Job, LaneId, TypeId},
     limits,
-    planted::{Fault, planted},
 };
 
 mod lane_queue;
@@ -202,9 +201,7 @@ impl Schedule {
     pub fn retry_at(&mut self, lane: LaneId, mut job: Job, due_ms: u64) {
         job.waits = None;
         let id = self.insert(lane, job, Place::Retry { due_ms });
-        if !planted(Fault::RetryForgotten) {
-            self.retries.insert((due_ms, id));
-        }
+        self.retries.insert((due_ms, id));
         let retrying = &mut self.lanes[lane.0 as usize].retrying;
         retrying.push_back::<ORDER>(&mut self.jobs, id);
     }
@@ -474,9 +471,7 @@ impl Schedule {
             self.once.remove(once);
         }
         let bytes = JOB_BYTES + job.text_bytes();
-        if !planted(Fault::BytesKept) {
-            self.requests.give_back(bytes);
-        }
+        self.requests.give_back(bytes);
         self.client_bytes[client] -= bytes;
         let in_lane = &mut self.lanes[lane.0 as usize];
         in_lane.text_bytes -= job.text_bytes();

@@ -301,6 +301,7 @@ impl Coordinator {
         verdict: Verdict,
     ) {
         match verdict {
+            Verdict::TryAgain if planted(Fault::RetryForgotten) => {}
             Verdict::TryAgain => {
                 job.attempt += 1;
                 let delay = u64::try_from(limits::RETRY_DELAY.as_millis()).unwrap_or(u64::MAX);
