@@ -30,7 +30,6 @@ use crate::{
     clock::Clock,
     lane::{ClientSlot, Fetched, Handed, Opener, RequestRef, Runner, Signal},
     limits,
-    planted::{Fault, planted},
     plugins::Standing,
     state::Store,
 };
@@ -370,12 +369,10 @@ impl Coordinator {
     fn forget_queued(&mut self, slot: ClientSlot) {
         let (mut ready, mut handed) = (Vec::new(), Vec::new());
         let (mut removed, mut left) = (0, Vec::new());
-        if !planted(Fault::QueueOfGoneKept) {
-            self.schedule.remove_client(slot, &mut ready, |job| {
-                removed += 1;
-                left.extend(Some(job).filter(|job| job.once.is_some()));
-            });
-        }
+        self.schedule.remove_client(slot, &mut ready, |job| {
+            removed += 1;
+            left.extend(Some(job).filter(|job| job.once.is_some()));
+        });
         if removed < self.clients.at(slot).unanswered {
             for lane in self.routing.lanes_mut() {
                 if let Runner::Thread(thread) = lane.runner() {

@@ -206,9 +206,7 @@ impl LaneThread {
         let inbox = std::mem::take(&mut window.inbox);
         let returned = std::mem::take(&mut window.fetched.returned);
         // What was returned was handed over after what lies in the inbox.
-        let returned = returned.into_iter().rev();
-        let returned = returned.filter(|_| !planted(Fault::TakeBackForgotten));
-        returned.chain(inbox.into_iter().rev())
+        returned.into_iter().rev().chain(inbox.into_iter().rev())
     }
 
     /// Takes back what lies there for too long: all, if the job that runs has not been quick; what is far more than

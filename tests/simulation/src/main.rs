@@ -209,7 +209,7 @@ impl Simulator {
             Err(_) => Some(
                 PANIC
                     .with(|told| told.borrow_mut().take())
-                    .unwrap_or_default(),
+                    .unwrap_or_else(|| "it unwound without a word".to_owned()),
             ),
         };
         let run = Run {

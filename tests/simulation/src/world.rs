@@ -1,5 +1,6 @@
 //! One run: people who ask, a host that serves, and all that may happen to both, as a seed has it.
 
+mod ending;
 mod mishaps;
 mod people;
 
@@ -9,7 +10,6 @@ use std::{
 };
 
 use host::{
-    coordinator::Peer,
     plugins::SimulatedModule,
     state::{
         Durability,
@@ -21,7 +21,7 @@ use crate::{
     client::Client,
     jobbers,
     machine::{Machine, Start},
-    model::{Kind, Model, Request},
+    model::Model,
 };
 
 /// The people: each keeps a session over all its connections.
@@ -30,9 +30,6 @@ const PEOPLE: usize = 4;
 const CLIENTS_MAX: usize = 8;
 /// Turns of the quiet end, at most: so soon everything that can be answered is.
 const QUIET_TURNS_MAX: usize = 200_000;
-
-/// And so soon, in seconds, the state is back once the disk is.
-const QUIET_SECONDS_MAX: usize = 60;
 
 /// What happened how often.
 pub type Gates = std::collections::BTreeMap<&'static str, u64>;
@@ -214,7 +211,7 @@ impl World {
             (w.swap, 8),
         ];
         // What is rare whatever the weights say.
-        if self.random.below(200) == 0 {
+        if self.random.below(100) == 0 {
             let rare = [(w.disk, 7), (w.end, 9), (w.wall, 10)];
             if let Some(rare) = self.choose(&rare) {
                 return self.act(rare);
@@ -308,87 +305,5 @@ impl World {
             }
         }
         Err(else_.to_owned())
-    }
-
-    /// All faults are over: everything that can be answered is, and everything is accounted for.
-    fn end_quietly(&mut self) -> Result<(), String> {
-        self.tell(|| "all faults are over".to_owned());
-        self.disk.mend();
-        self.machine().threads.wake_all();
-        for client in &self.clients {
-            client.wire.reads.set(true);
-        }
-        self.until("a request is never answered", |world| {
-            world
-                .clients
-                .iter()
-                .all(|client| world.model.unanswered(client.number) == 0 || client.has_ended)
-        })?;
-        while !self.clients.is_empty() {
-            self.disconnect(0);
-        }
-        self.until("somebody who is gone leaves something behind", |world| {
-            let machine = world.machine();
-            let coordinator = &machine.coordinator;
-            coordinator.queue_len() == 0
-                && coordinator.budgets().requests.bytes() == 0
-                && coordinator.budgets().replies.bytes() == 0
-        })?;
-        self.swap(false);
-        self.until("the last version never serves", |world| {
-            let machine = world.machine();
-            machine.plugin_events.is_empty()
-                && machine.coordinator.plugins_are_settled()
-                && !machine.coordinator.readiness().serving.is_empty()
-        })?;
-        for (hall, type_name) in [(1, "books"), (2, "books2")] {
-            self.connected += 1;
-            let number = self.connected;
-            let address = ([10, 0, 0, 99], 1_000);
-            let machine = self.machine.as_mut().expect("a host runs between steps");
-            let client = Client::connect(
-                &mut machine.coordinator,
-                Peer::Client(address.into()),
-                (number, 0),
-            );
-            self.clients.push(client);
-            let at = self.clients.len() - 1;
-            let mut books = None;
-            for _ in 0..QUIET_SECONDS_MAX {
-                let key = self
-                    .model
-                    .add(|_| Request::new(Kind::Other, 0, type_name, "null".to_owned()));
-                self.send(at, key, "");
-                self.until("the books are never shown", |world| {
-                    world.model.unanswered(number) == 0
-                })?;
-                books = self.model.requests[&key].answer().map(str::to_owned);
-                if books.is_some() {
-                    break;
-                }
-                // The state may still be on its way back from the disk.
-                self.time_us.fetch_add(1_000_000, Ordering::Relaxed);
-            }
-            let books = books.ok_or("the books are refused though nothing is wrong any more")?;
-            self.model.check_books(hall, &books)?;
-        }
-        for (code, count) in std::mem::take(&mut self.model.codes) {
-            let gate = match code.as_str() {
-                "ok" => "ok",
-                "expired" => "expired",
-                "timeout" => "timeout",
-                "busy" => "busy",
-                "jobber_panicked" => "panics",
-                "storage_failed" => "storage_failed",
-                "sold_out" => "sold_out",
-                "cancelled" => "cancelled",
-                "removed" => "removed",
-                "quarantined" => "quarantined",
-                _ => "other codes",
-            };
-            *self.gates.entry(gate).or_default() += count;
-        }
-        self.kill();
-        Ok(())
     }
 }

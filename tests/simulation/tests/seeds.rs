@@ -39,7 +39,7 @@ fn a_seed_tells_the_same_story_to_the_letter() {
 
 #[test]
 fn each_planted_fault_is_found() {
-    let ran = simulator(&["--seeds", "1..2001", "--steps", "700", "--planted"]);
+    let ran = simulator(&["--seeds", "1..2001", "--steps", "400", "--planted"]);
     let said = expect_success(&ran);
     let found = said.lines().filter(|line| line.contains(": found after "));
     assert!(found.count() >= 25, "{said}");

@@ -6,7 +6,8 @@ pub struct Random(u64);
 
 impl Random {
     pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        // Mixed first: seeds that follow one another would give the same numbers, one place on.
+        Self(Self(seed).number())
     }
 
     pub fn number(&mut self) -> u64 {

@@ -139,6 +139,16 @@ impl World {
         self.until("the host that stops has jobs in work for ever", |world| {
             world.machine().coordinator.is_idle()
         })?;
+        self.hear()?;
+        for client in &self.clients {
+            let unanswered = self.model.unanswered(client.number);
+            if unanswered > 0 && client.wire.reads.get() && !client.has_ended {
+                let number = client.number;
+                return Err(format!(
+                    "the host stops and owes client {number} {unanswered} answers"
+                ));
+            }
+        }
         self.machine().coordinator.dismiss_clients();
         self.hear()?;
         let machine = self.machine();
