@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     blame,
-    clock::Seen,
+    clock::{Clock, Seen},
     clock_watch::ClockWatch,
     config::Config,
     coordinator::{Coordinator, SessionKey, Settings},
@@ -114,36 +114,16 @@ impl Host {
             move |kept| tell(&to_core, FromThreads::Kept(kept))
         })?;
         let clock = state.clock;
-        let opened = {
-            let to_core = to_core.clone();
-            move |opened| tell(&to_core, FromThreads::Opened(opened))
-        };
-        let opener = Opener::new(
-            Arc::new(SystemThreads),
+        let opener = opener(&config, clock, &signal, &to_core);
+        let coordinator = Coordinator::new(
+            settings(&config),
             clock,
             Arc::clone(&signal),
-            config.migration_timeout,
-            opened,
+            opener,
+            (state.store, state.commits),
+            new_session_key()?,
         );
-        let settings = Settings {
-            name: config.name.clone(),
-            deadline: config.deadline,
-            queue_jobs_max: config.queue_jobs_max,
-            wait_max: config.wait_max,
-            quarantine: config.quarantine,
-            drain_timeout: config.drain_timeout,
-            durability: config.durability.name(),
-            operators_over_tcp: config.operators_over_tcp,
-        };
-        let kept = (state.store, state.commits);
-        let signal_of = Arc::clone(&signal);
-        let key = new_session_key()?;
-        let coordinator = Coordinator::new(settings, clock, signal_of, opener, kept, key);
-        let rolled_back = coordinator.decisions().filter_map(|(name, decision)| {
-            let rolled_back = decision.rolled_back.clone();
-            rolled_back.map(|rolled_back| (name.to_owned(), rolled_back))
-        });
-        let rolled_back = Arc::new(RolledBack::new(data.path(), rolled_back.collect()));
+        let rolled_back = Arc::new(rolled_back(&coordinator, &data));
         let patience = Patience {
             message: config.message_timeout,
             idle: config.idle,
@@ -158,22 +138,7 @@ impl Host {
         let operators = OperatorsSocket::bind_or_warn(data.path());
         log_start(&config, &addresses);
         let admission = Rc::new(Admission::raised(config.clients_per_address));
-        let plugins = config.plugins.clone();
-        let watcher = Watcher::start(
-            plugins,
-            crashes,
-            Arc::clone(&rolled_back),
-            config.settle,
-            move |event| {
-                tell(&to_core, FromThreads::Plugin(event));
-            },
-        )
-        .with_context(|| {
-            format!(
-                "the plugin folder {} cannot be watched",
-                config.plugins.display()
-            )
-        })?;
+        let watcher = watch_plugins(&config, crashes, &rolled_back, to_core)?;
         let acceptors = listeners.accept(&hub, &admission);
         // Its task ends with the runtime.
         let operators = operators.map(|socket| socket.accept(&hub, &admission).1);
@@ -387,6 +352,65 @@ impl Host {
             .flatten()
             .min()
     }
+}
+
+/// What the coordinator goes by.
+fn settings(config: &Config) -> Settings {
+    Settings {
+        name: config.name.clone(),
+        deadline: config.deadline,
+        queue_jobs_max: config.queue_jobs_max,
+        wait_max: config.wait_max,
+        quarantine: config.quarantine,
+        drain_timeout: config.drain_timeout,
+        durability: config.durability.name(),
+        operators_over_tcp: config.operators_over_tcp,
+    }
+}
+
+/// What opens the lanes of versions, and tells the core thread of it.
+fn opener(
+    config: &Config,
+    clock: Clock,
+    signal: &Arc<Signal>,
+    to_core: &UnboundedSender<FromThreads>,
+) -> Opener {
+    let to_core = to_core.clone();
+    Opener::new(
+        Arc::new(SystemThreads),
+        clock,
+        Arc::clone(signal),
+        config.migration_timeout,
+        move |opened| tell(&to_core, FromThreads::Opened(opened)),
+    )
+}
+
+/// What operators have decided to serve in the place of what the plugins' files hold.
+fn rolled_back(coordinator: &Coordinator, data: &DataFolder) -> RolledBack {
+    let decided = coordinator.decisions().filter_map(|(name, decision)| {
+        let rolled_back = decision.rolled_back.clone();
+        rolled_back.map(|rolled_back| (name.to_owned(), rolled_back))
+    });
+    RolledBack::new(data.path(), decided.collect())
+}
+
+/// From now on the core thread is told what happens in the plugins' folder.
+fn watch_plugins(
+    config: &Config,
+    crashes: Arc<CrashList>,
+    rolled_back: &Arc<RolledBack>,
+    to_core: UnboundedSender<FromThreads>,
+) -> anyhow::Result<Watcher> {
+    let folder = &config.plugins;
+    let told = move |event| tell(&to_core, FromThreads::Plugin(event));
+    Watcher::start(
+        folder.clone(),
+        crashes,
+        Arc::clone(rolled_back),
+        config.settle,
+        told,
+    )
+    .with_context(|| format!("the plugin folder {} cannot be watched", folder.display()))
 }
 
 /// What the sessions' names are made with, should the state have nothing to make them with yet.
