@@ -16,13 +16,13 @@ use std::{
     time::Instant,
 };
 
-use clap::Parser;
+use clap::{Parser, builder::PossibleValuesParser};
 use host::{
     planted::{Fault, plant},
     plugins::SimulatedModule,
 };
 
-use world::{Gates, World};
+use world::{EVENTS, Gates, World};
 
 /// The host on a simulated clock, disk, network and threads; a seed decides everything
 #[derive(Debug, Parser)]
@@ -34,6 +34,9 @@ struct Arguments {
     /// Steps of each run, before its quiet end
     #[arg(long, value_name = "N", default_value_t = 1_500)]
     steps: u64,
+    /// Events that the runs have none of: disk, end, swap, wall, slow, leave, panics, waits, ids
+    #[arg(long, value_name = "EVENT,…", value_delimiter = ',', value_parser = PossibleValuesParser::new(EVENTS))]
+    without: Vec<String>,
     /// Tells what happens
     #[arg(long)]
     story: bool,
@@ -104,18 +107,27 @@ fn main() -> ExitCode {
     let simulator = Simulator {
         module: jobbers::module(),
         time_us: Box::leak(Box::new(AtomicU64::new(0))),
-        steps: arguments.steps,
+        plan: Plan {
+            steps: arguments.steps,
+            without: arguments.without.clone(),
+        },
         tells: arguments.story,
     };
-    let faults = Fault::ALL.iter().copied();
-    let mut faults = faults.filter(|fault| {
+    let named = |fault: &Fault| {
         let name = format!("{fault:?}");
         arguments.planted
             || arguments
                 .fault
                 .as_ref()
                 .is_some_and(|wanted| *wanted == name)
-    });
+    };
+    let mut faults = Fault::ALL.iter().copied().filter(named);
+    if let Some(wanted) = &arguments.fault
+        && faults.clone().next().is_none()
+    {
+        println!("--fault: expected one of {:?}, got {wanted}", Fault::ALL);
+        return ExitCode::from(2);
+    }
     match arguments.planted {
         true => simulator.find_all(faults, from..to),
         false => {
@@ -129,8 +141,15 @@ fn main() -> ExitCode {
 struct Simulator {
     module: SimulatedModule,
     time_us: &'static AtomicU64,
-    steps: u64,
+    plan: Plan,
     tells: bool,
+}
+
+/// What a run is made with beside its seed.
+#[derive(Clone)]
+struct Plan {
+    steps: u64,
+    without: Vec<String>,
 }
 
 #[allow(clippy::print_stdout, reason = "it is what it is for")]
@@ -140,7 +159,7 @@ impl Simulator {
         let begun = Instant::now();
         let (mut gates, mut steps, mut us) = (Gates::new(), 0, 0);
         for seed in seeds.clone() {
-            let run = self.run(seed);
+            let run = self.run(seed, &self.plan);
             if self.tells {
                 println!("{}", run.story);
             }
@@ -149,10 +168,10 @@ impl Simulator {
             }
             (steps, us) = (steps + run.steps, us + run.us);
             if let Some(failure) = run.failure {
-                println!(
-                    "seed {seed}: {failure}\nits story: rm-sim --seeds {seed} --steps {} --story",
-                    self.steps
-                );
+                println!("seed {seed}: {failure}");
+                if !self.tells {
+                    self.tell_shortest(seed);
+                }
                 return ExitCode::FAILURE;
             }
         }
@@ -176,7 +195,7 @@ impl Simulator {
         for fault in faults {
             plant(Some(fault));
             let failures = seeds.clone();
-            let found = failures.map(|seed| (seed, self.run(seed).failure));
+            let found = failures.map(|seed| (seed, self.run(seed, &self.plan).failure));
             let found = found.into_iter().find(|(_, failure)| failure.is_some());
             plant(None);
             match found {
@@ -201,9 +220,60 @@ impl Simulator {
         }
     }
 
-    fn run(&self, seed: u64) -> Run {
-        let mut world = World::new(seed, &self.module, self.time_us, self.tells);
-        let ran = catch_unwind(AssertUnwindSafe(|| world.run(self.steps)));
+    /// Says how to see a failure with as little around it as it needs.
+    fn tell_shortest(&self, seed: u64) {
+        let (plan, failure) = self.shrink(seed);
+        let without = plan.without.join(",");
+        let without = match without.is_empty() {
+            true => without,
+            false => format!(" --without {without}"),
+        };
+        println!(
+            "the shortest way to it that was found: {failure}\nits story: rm-sim --seeds {seed} --steps {}{without} --story",
+            plan.steps
+        );
+    }
+
+    /// Leaves out events, and steps at the end, as long as the seed breaks a promise, be it another one.
+    fn shrink(&self, seed: u64) -> (Plan, String) {
+        let mut shortest = (self.plan.clone(), String::new());
+        let mut tries = |plan: Plan| {
+            let failure = self.run(seed, &plan).failure;
+            let fails = failure.is_some();
+            if let Some(failure) = failure {
+                shortest = (plan, failure);
+            }
+            (fails, shortest.0.clone())
+        };
+        let (_, mut plan) = tries(self.plan.clone());
+        for event in EVENTS {
+            let mut less = plan.clone();
+            less.without.push((*event).to_owned());
+            plan = tries(less).1;
+        }
+        // A run of fewer steps begins as the longer one does.
+        let mut cut = plan.steps / 2;
+        while cut > 0 {
+            let steps = plan.steps - cut;
+            let (fails, next) = tries(Plan {
+                steps,
+                ..plan.clone()
+            });
+            plan = next;
+            cut = if fails {
+                cut.min(plan.steps / 2)
+            } else {
+                cut / 2
+            };
+        }
+        shortest
+    }
+
+    fn run(&self, seed: u64, plan: &Plan) -> Run {
+        let without: Vec<&str> = plan.without.iter().map(String::as_str).collect();
+        let how = (self.tells, &*without);
+        let mut world = World::new(seed, &self.module, self.time_us, how);
+        let ran = catch_unwind(AssertUnwindSafe(|| world.run(plan.steps)));
         let failure = match ran {
             Ok(ran) => ran.err(),
             Err(_) => Some(

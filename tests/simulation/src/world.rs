@@ -60,7 +60,28 @@ struct Weights {
     ids: u64,
 }
 
+/// What can be left out of a run, so that its story is shorter.
+pub const EVENTS: &[&str] = &[
+    "disk", "end", "swap", "wall", "slow", "leave", "panics", "waits", "ids",
+];
+
 impl Weights {
+    /// How often an event of [`EVENTS`] comes.
+    fn of(&mut self, event: &str) -> Option<&mut u64> {
+        Some(match event {
+            "disk" => &mut self.disk,
+            "end" => &mut self.end,
+            "swap" => &mut self.swap,
+            "wall" => &mut self.wall,
+            "slow" => &mut self.slow,
+            "leave" => &mut self.leave,
+            "panics" => &mut self.panics,
+            "waits" => &mut self.waits,
+            "ids" => &mut self.ids,
+            _ => return None,
+        })
+    }
+
     fn new(random: &mut Random) -> Self {
         let mut of = |choices: &[u64]| *random.one_of(choices);
         Self {
@@ -107,16 +128,22 @@ pub struct World {
 }
 
 impl World {
+    /// A world that has not begun. `without` are events that it has none of, see [`EVENTS`].
     pub fn new(
         seed: u64,
         module: &SimulatedModule,
         time_us: &'static AtomicU64,
-        tells: bool,
+        (tells, without): (bool, &[&str]),
     ) -> Self {
         time_us.store(0, Ordering::Relaxed);
         jobbers::take_time_from(time_us);
         let mut random = Random::new(seed);
         let mut weights = Weights::new(&mut random);
+        for event in without {
+            if let Some(weight) = weights.of(event) {
+                *weight = 0;
+            }
+        }
         let durability =
             *random.one_of(&[Durability::Sync, Durability::Sync, Durability::Interval]);
         if durability == Durability::Interval {

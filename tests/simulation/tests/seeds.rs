@@ -44,3 +44,34 @@ fn each_planted_fault_is_found() {
     let found = said.lines().filter(|line| line.contains(": found after "));
     assert!(found.count() >= 25, "{said}");
 }
+
+#[test]
+fn a_failing_seed_is_made_short_and_tells_how_to_see_it() {
+    let ran = simulator(&[
+        "--seeds",
+        "1..101",
+        "--steps",
+        "1000",
+        "--fault",
+        "ReplyBeforeDisk",
+    ]);
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert_eq!(ran.status.code(), Some(1), "{said}");
+    let (_, way) = said
+        .split_once("its story: rm-sim ")
+        .expect("the way is told");
+    let mut flags: Vec<&str> = way.split_whitespace().collect();
+    let steps = flags
+        .iter()
+        .position(|flag| *flag == "--steps")
+        .expect("how many is told");
+    assert!(
+        flags[steps + 1].parse::<u64>().expect("a number") < 1_000,
+        "{said}"
+    );
+    flags.extend(["--fault", "ReplyBeforeDisk"]);
+    let again = simulator(&flags);
+    assert_eq!(again.status.code(), Some(1), "it fails again");
+    let story = String::from_utf8_lossy(&again.stdout).into_owned();
+    assert!(story.contains("a host starts"), "{story}");
+}
