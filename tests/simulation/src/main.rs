@@ -1,5 +1,8 @@
 //! Runs the host in a simulated world, seed by seed, and says which seed breaks a promise, and how.
 
+// Named otherwise than the host that serves, so that neither overwrites the other in the target folder.
+extern crate simulated_host as host;
+
 mod client;
 mod jobbers;
 mod machine;
